@@ -1,0 +1,56 @@
+//! Generates the Rust types and services from `proto/`.
+//!
+//! `protox` compiles the files in Rust, so that no `protoc` has to be installed. The core needs
+//! the messages only; with the feature `net`, the services are generated as well.
+
+use std::path::PathBuf;
+
+use prost::Message;
+
+const PROTOS: [&str; 7] = [
+    "custody/v1/record.proto",
+    "custody/v1/entry.proto",
+    "custody/v1/ledger.proto",
+    "custody/v1/provenance.proto",
+    "custody/v1/registry.proto",
+    "custody/v1/regulator.proto",
+    "custody/v1/log.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = protox::Compiler::new(["proto"])?
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(PROTOS)?
+        .file_descriptor_set();
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("custody.v1.binpb"), files.encode_to_vec())?;
+    let mut config = prost_build::Config::new();
+    config.bytes([
+        ".custody.v1.Envelope",
+        ".custody.v1.ProvenEntry.entry",
+        ".custody.v1.IndexedEntry.entry",
+    ]);
+    // Comments of the proto files are prose for every language, not rustdoc.
+    config.disable_comments(["."]);
+    generate(config, files)
+}
+
+#[cfg(feature = "net")]
+fn generate(
+    config: prost_build::Config,
+    files: prost_types::FileDescriptorSet,
+) -> Result<(), Box<dyn std::error::Error>> {
+    tonic_prost_build::configure().compile_fds_with_config(files, config)?;
+    Ok(())
+}
+
+#[cfg(not(feature = "net"))]
+fn generate(
+    mut config: prost_build::Config,
+    files: prost_types::FileDescriptorSet,
+) -> Result<(), Box<dyn std::error::Error>> {
+    config.compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Admission: from what a peer sent to a record whose form and signature are right.
+//!
+//! It runs in parallel and before the order. A pool of threads, one a core, checks signatures in
+//! batches that are as large as what has queued, so that nothing waits for a batch to fill. It
+//! reads only public keys, which never change once registered; whether a key *may* sign is for
+//! `apply` to say, at the record's place in the order.
+
+mod quota;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use quota::{Quota, QuotaConfig};
+
+use crate::core::apply::state::{Actor, Keys, Read};
+use crate::core::bundle::signing_key;
+use crate::core::envelope::{Envelope, EnvelopeError, RecordId, record_id};
+use crate::core::record::{Kind, Record};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::signature::{BatchItem, KeyId, verify_batch};
+use crate::core::wire;
+use crate::store::Store;
+
+/// Most signatures in one batch equation; beyond it, the gain a signature is small.
+const MAX_BATCH: usize = 128;
+/// Keys that the cache holds; at 48 bytes each.
+const MAX_CACHED_KEYS: usize = 1 << 20;
+
+/// A record whose form is right; its signature isn't checked yet.
+#[derive(Debug)]
+pub struct Decoded {
+    envelope: Envelope,
+    record: Record,
+    signed: Vec<u8>,
+}
+
+impl Decoded {
+    /// Checks frame and form.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the field and the rule.
+    pub fn from_wire(envelope: Option<&wire::Envelope>) -> Result<Self, Refusal> {
+        let envelope =
+            envelope.ok_or_else(|| Refusal::field("envelope", "the request has no envelope"))?;
+        let envelope = Envelope::from_wire(envelope).map_err(|error| {
+            let field = match error {
+                EnvelopeError::TooLarge(_) => "envelope",
+                EnvelopeError::Empty => "envelope.payload",
+                EnvelopeError::KeyIdLength(_) => "envelope.key_id",
+                EnvelopeError::SignatureLength(_) => "envelope.signature",
+            };
+            Refusal::field(field, error.to_string())
+        })?;
+        Self::from_envelope(envelope)
+    }
+
+    /// The envelope, as it was sent.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        self.envelope.clone()
+    }
+
+    /// Checks the form of what is in a frame.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the field and the rule.
+    pub fn from_envelope(envelope: Envelope) -> Result<Self, Refusal> {
+        let record = Record::decode(&envelope.payload)?;
+        if record.key_id != envelope.key_id {
+            return Err(Refusal::new(
+                Reason::KeyMismatch,
+                "the envelope and the record name two keys",
+            )
+            .at("envelope.key_id"));
+        }
+        let signed = envelope.signed_bytes();
+        Ok(Self {
+            envelope,
+            record,
+            signed,
+        })
+    }
+}
+
+/// A record whose form and signature are right.
+#[derive(Debug)]
+pub struct Admitted {
+    /// As it was sent.
+    pub envelope: Envelope,
+    /// What it says.
+    pub record: Record,
+    /// Its id.
+    pub id: RecordId,
+}
+
+/// What came of each record of a job, in the order given.
+pub type Admissions = Vec<Result<Admitted, Refusal>>;
+
+struct Job {
+    records: Vec<Decoded>,
+    reply: oneshot::Sender<Admissions>,
+}
+
+/// The pool.
+#[derive(Clone)]
+pub struct Admission {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Admission {
+    /// Starts `threads` threads. They end when the last clone of this is dropped.
+    ///
+    /// # Errors
+    /// The system's, when a thread can't be started.
+    pub fn start(store: &Arc<Store>, quota: Quota, threads: usize) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(1024);
+        let queue = Arc::new(Mutex::new(queue));
+        let worker = Arc::new(Worker {
+            store: Arc::clone(store),
+            keys: RwLock::new(HashMap::new()),
+            quota,
+        });
+        for i in 0..threads.max(1) {
+            let (queue, worker) = (Arc::clone(&queue), Arc::clone(&worker));
+            std::thread::Builder::new()
+                .name(format!("admit-{i}"))
+                .spawn(move || worker.run(&queue))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Checks records; the answer has one result for each, in order.
+    pub async fn admit(&self, records: Vec<Decoded>) -> Admissions {
+        let count = records.len();
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.send(Job { records, reply }).await.is_ok();
+        match answer.await {
+            Ok(admissions) if sent => admissions,
+            _ => (0..count).map(|_| Err(shutting_down())).collect(),
+        }
+    }
+}
+
+/// The refusal of a server that is ending.
+#[must_use]
+pub fn shutting_down() -> Refusal {
+    Refusal::new(
+        Reason::ShuttingDown,
+        "the server is shutting down; send the same envelope again",
+    )
+}
+
+struct Worker {
+    store: Arc<Store>,
+    keys: RwLock<HashMap<KeyId, ([u8; 32], Actor)>>,
+    quota: Quota,
+}
+
+impl Worker {
+    fn run(&self, queue: &Mutex<mpsc::Receiver<Job>>) {
+        loop {
+            let jobs = {
+                // A thread that panicked while it held the lock left the queue as it was.
+                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(first) = queue.blocking_recv() else {
+                    return;
+                };
+                let mut count = first.records.len();
+                let mut jobs = vec![first];
+                while count < MAX_BATCH {
+                    let Ok(job) = queue.try_recv() else { break };
+                    count += job.records.len();
+                    jobs.push(job);
+                }
+                jobs
+            };
+            self.check(jobs);
+        }
+    }
+
+    fn check(&self, jobs: Vec<Job>) {
+        let mut replies = Vec::with_capacity(jobs.len());
+        let mut records = Vec::new();
+        for job in jobs {
+            replies.push((job.reply, job.records.len()));
+            records.extend(job.records);
+        }
+        let mut results = self.check_all(records).into_iter();
+        for (reply, count) in replies {
+            // Whoever asked may be gone: then nobody wants the answer.
+            let _ = reply.send(results.by_ref().take(count).collect());
+        }
+    }
+
+    fn check_all(&self, records: Vec<Decoded>) -> Admissions {
+        let keys: Vec<Result<[u8; 32], Refusal>> = records
+            .iter()
+            .map(|decoded| self.key(&decoded.record))
+            .collect();
+        let mut valid = Vec::with_capacity(records.len());
+        let known: Vec<BatchItem<'_>> = records
+            .iter()
+            .zip(&keys)
+            .filter_map(|(decoded, key)| {
+                let key = key.as_ref().ok()?;
+                let signature = &decoded.envelope.signature;
+                Some(BatchItem {
+                    key,
+                    message: &decoded.signed,
+                    signature,
+                })
+            })
+            .collect();
+        for batch in known.chunks(MAX_BATCH) {
+            valid.extend(verify_batch(batch));
+        }
+        let mut valid = valid.into_iter();
+        let admit = |(decoded, key): (Decoded, Result<[u8; 32], Refusal>)| {
+            key?;
+            if !valid.next().unwrap_or(false) {
+                return Err(Refusal::new(
+                    Reason::BadSignature,
+                    format!(
+                        "the signature is not that of key {} over these bytes",
+                        decoded.record.key_id
+                    ),
+                )
+                .at("envelope.signature"));
+            }
+            let id = record_id(&decoded.signed);
+            Ok(Admitted {
+                envelope: decoded.envelope,
+                record: decoded.record,
+                id,
+            })
+        };
+        records.into_iter().zip(keys).map(admit).collect()
+    }
+
+    /// The public key that has to have signed, with the quota of its owner taken.
+    fn key(&self, record: &Record) -> Result<[u8; 32], Refusal> {
+        if matches!(record.kind(), Kind::Genesis | Kind::RegisterParty) {
+            self.quota.take(None)?;
+            return signing_key(&*self.store, record).ok_or_else(|| {
+                Refusal::new(
+                    Reason::KeyMismatch,
+                    "a registration is signed by the key that it registers",
+                )
+                .at("key_id")
+            });
+        }
+        let cached = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&record.key_id)
+            .copied();
+        let (key, owner) = match cached {
+            Some(known) => known,
+            None => self.load_key(record.key_id)?,
+        };
+        self.quota.take(Some(owner))?;
+        Ok(key)
+    }
+
+    fn load_key(&self, id: KeyId) -> Result<([u8; 32], Actor), Refusal> {
+        let key = self
+            .store
+            .get::<Keys>(&id)
+            .map_err(|error| Refusal::new(Reason::Storage, error.to_string()))?;
+        let key = key.ok_or_else(|| {
+            Refusal::new(
+                Reason::UnknownKey,
+                format!(
+                    "key {id} is not registered; register the party, add or delegate the key first"
+                ),
+            )
+            .at("key_id")
+        })?;
+        let known = (*key.public.as_bytes(), key.owner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MAX_CACHED_KEYS {
+            keys.clear();
+        }
+        keys.insert(id, known);
+        Ok(known)
+    }
+}

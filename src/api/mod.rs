@@ -1,0 +1,76 @@
+//! The gRPC services. Each is thin: it checks what a peer sent, asks the node or the store, and
+//! writes the answer; nothing is decided here.
+
+mod errors;
+mod ledger;
+mod log;
+mod provenance;
+mod read;
+mod registry;
+mod regulator;
+pub mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::transport::server::{Router, Server};
+
+use crate::core::wire;
+use crate::node::Node;
+
+pub use errors::status;
+pub use read::bundle;
+
+/// Most bytes of one message in.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// Most streams and calls open on one connection.
+pub const MAX_CONCURRENT_STREAMS: u32 = 1024;
+/// A stream on which nothing comes for so long is ended.
+pub const STREAM_IDLE: Duration = Duration::from_secs(300);
+/// Most bytes of one page or one streamed message of entries.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
+
+/// All services on one server. The second is where their health is told.
+///
+/// # Errors
+/// When the descriptors don't parse, which a test shows they do.
+pub fn services(
+    node: &Arc<Node>,
+    mut server: Server,
+) -> Result<(Router, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let router = server
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(
+            wire::ledger_service_server::LedgerServiceServer::new(ledger::Ledger::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::provenance_service_server::ProvenanceServiceServer::new(
+                provenance::Provenance::new(node),
+            )
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::registry_service_server::RegistryServiceServer::new(registry::Registry::new(
+                node,
+            ))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::regulator_service_server::RegulatorServiceServer::new(regulator::Regulator::new(
+                node,
+            ))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::log_service_server::LogServiceServer::new(log::Log::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        );
+    Ok((router, reporter))
+}

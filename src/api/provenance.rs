@@ -1,0 +1,319 @@
+//! `ProvenanceService`: what a consumer may ask. Companies and cities, never employees.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{errors, read};
+use crate::core::apply::around_of;
+use crate::core::apply::state::{Read, Units};
+use crate::core::id::UnitId;
+use crate::core::record::{Attributes, Body, MAX_UNITS, Record};
+use crate::core::standing::{self, Standing};
+use crate::core::tlog::LogIndex;
+use crate::core::wire;
+use crate::core::wire::provenance_service_server::ProvenanceService;
+use crate::node::Node;
+use crate::store::View;
+
+/// Most steps of one page.
+const MAX_PAGE: usize = 1000;
+/// Steps of a page when the caller doesn't say.
+const DEFAULT_PAGE: usize = 200;
+/// Most steps of a timeline that are looked through.
+const MAX_TIMELINE: usize = 100_000;
+
+pub(super) struct Provenance {
+    node: Arc<Node>,
+}
+
+impl Provenance {
+    pub(super) fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+        }
+    }
+}
+
+pub(super) fn standing_of(view: &View<'_>, unit: UnitId) -> Result<wire::Standing, Status> {
+    standing::standing(view, unit)
+        .map(|standing| to_wire(&standing))
+        .map_err(errors::store)
+}
+
+pub(super) fn to_wire(standing: &Standing) -> wire::Standing {
+    wire::Standing {
+        unit: standing.unit.to_string(),
+        word: standing.word.into(),
+        reasons: standing
+            .reasons
+            .iter()
+            .map(|reason| wire::Reason {
+                text: reason.text.clone(),
+                kind: reason.kind.map_or(0, |kind| i32::from(kind.number())),
+                log_indexes: reason.entries.iter().map(|index| index.0).collect(),
+            })
+            .collect(),
+    }
+}
+
+#[tonic::async_trait]
+impl ProvenanceService for Provenance {
+    async fn get_provenance(
+        &self,
+        request: Request<wire::GetProvenanceRequest>,
+    ) -> Result<Response<wire::GetProvenanceResponse>, Status> {
+        let request = request.into_inner();
+        let unit = UnitId::parse_any(&request.unit).map_err(errors::bad_id("unit"))?;
+        let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        let from = page_token(&request.page_token)?;
+        let view = self.node.store().view();
+        let rows = read::timeline(&view, unit, MAX_TIMELINE)?;
+        let mut steps = Vec::new();
+        let mut next_page_token = String::new();
+        for row in rows.into_iter().filter(|row| row.index.0 >= from) {
+            if steps.len() == page {
+                next_page_token = row.index.0.to_string();
+                break;
+            }
+            steps.push(step(&view, unit, &row)?);
+        }
+        let state = view
+            .get::<Units>(&unit)
+            .map_err(errors::store)?
+            .unwrap_or_default();
+        let around = around_of(&view, &state).map_err(errors::store)?;
+        let holder = around
+            .last()
+            .map_or(state.holder, |(_, outer)| outer.holder);
+        let name = |party: Option<crate::core::id::PartyId>| match party {
+            Some(party) => read::party_name(&view, party),
+            None => Ok(String::new()),
+        };
+        let text = |party: Option<crate::core::id::PartyId>| {
+            party.map(|party| party.to_string()).unwrap_or_default()
+        };
+        Ok(Response::new(wire::GetProvenanceResponse {
+            standing: Some(standing_of(&view, unit)?),
+            steps,
+            next_page_token,
+            holder: text(holder),
+            holder_name: name(holder)?,
+            maker: text(state.maker),
+            maker_name: name(state.maker)?,
+            attributes: Some(attributes(&state.attributes)),
+            log_size: view.head().map_err(errors::store)?.size,
+        }))
+    }
+
+    async fn batch_get_standings(
+        &self,
+        request: Request<wire::BatchGetStandingsRequest>,
+    ) -> Result<Response<wire::BatchGetStandingsResponse>, Status> {
+        let units = request.into_inner().units;
+        if !(1..=MAX_UNITS).contains(&units.len()) {
+            return Err(errors::invalid("units", format!("1 to {MAX_UNITS} units")));
+        }
+        let view = self.node.store().view();
+        let mut standings = Vec::with_capacity(units.len());
+        for (i, text) in units.iter().enumerate() {
+            let unit = UnitId::parse_any(text)
+                .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))?;
+            standings.push(standing_of(&view, unit)?);
+        }
+        Ok(Response::new(wire::BatchGetStandingsResponse { standings }))
+    }
+
+    async fn get_bundle(
+        &self,
+        request: Request<wire::GetBundleRequest>,
+    ) -> Result<Response<wire::GetBundleResponse>, Status> {
+        let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
+        let bundle = read::bundle(&self.node, unit)?;
+        Ok(Response::new(wire::GetBundleResponse {
+            bundle: Some(bundle),
+        }))
+    }
+
+    type WatchUnitStream =
+        Pin<Box<dyn Stream<Item = Result<wire::WatchUnitResponse, Status>> + Send>>;
+
+    async fn watch_unit(
+        &self,
+        request: Request<wire::WatchUnitRequest>,
+    ) -> Result<Response<Self::WatchUnitStream>, Status> {
+        let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
+        let (out, answers) = mpsc::channel(16);
+        tokio::spawn(watch(Arc::clone(&self.node), unit, out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+}
+
+/// Sends the standing now, and again whenever it changes or the unit was touched.
+async fn watch(
+    node: Arc<Node>,
+    unit: UnitId,
+    out: mpsc::Sender<Result<wire::WatchUnitResponse, Status>>,
+) {
+    let mut head = node.head();
+    let mut last = None;
+    loop {
+        let log_size = head.borrow_and_update().size;
+        let now = standing_and_touch(&node, unit);
+        let answer = match now {
+            Ok((standing, touched)) if last.as_ref() != Some(&(standing.clone(), touched)) => {
+                last = Some((standing.clone(), touched));
+                Some(Ok(wire::WatchUnitResponse {
+                    standing: Some(standing),
+                    log_size,
+                }))
+            }
+            Ok(_) => None,
+            Err(status) => Some(Err(status)),
+        };
+        if let Some(answer) = answer {
+            let failed = answer.is_err();
+            if out.send(answer).await.is_err() || failed {
+                return;
+            }
+        }
+        tokio::select! {
+            changed = head.changed() => if changed.is_err() { return },
+            () = out.closed() => return,
+        }
+    }
+}
+
+fn standing_and_touch(
+    node: &Node,
+    unit: UnitId,
+) -> Result<(wire::Standing, (LogIndex, usize)), Status> {
+    let view = node.store().view();
+    let state = view
+        .get::<Units>(&unit)
+        .map_err(errors::store)?
+        .unwrap_or_default();
+    let around = around_of(&view, &state).map_err(errors::store)?;
+    let touched = around
+        .iter()
+        .map(|(_, unit)| unit.last_index)
+        .chain([state.last_index])
+        .max();
+    let touched = (touched.unwrap_or_default(), state.findings.len());
+    Ok((standing_of(&view, unit)?, touched))
+}
+
+fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::Step, Status> {
+    let (_, record, entry) = read::entry(view.store(), row.index)?;
+    let party = row.row.signer.party();
+    let party_name = party
+        .map(|party| read::party_name(view, party))
+        .transpose()?;
+    let about = row.via.unwrap_or(unit);
+    let envelope = entry.envelope.clone().unwrap_or_default();
+    let id = crate::core::envelope::record_id(&crate::core::envelope::pae(
+        crate::core::envelope::RECORD_TYPE,
+        &envelope.payload,
+    ));
+    Ok(wire::Step {
+        log_index: row.index.0,
+        record_id: id.0.to_vec(),
+        event_time_ms: record.event_time.0,
+        time_ms: entry.time_ms,
+        kind: record.kind().name().to_owned(),
+        party: party.map(|party| party.to_string()).unwrap_or_default(),
+        summary: summary(view, &record, party_name.as_deref().unwrap_or("the buyer"))?,
+        party_name: party_name.unwrap_or_default(),
+        city: record.place.city.clone(),
+        region: record
+            .place
+            .region
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        via: row.via.map(|via| via.to_string()).unwrap_or_default(),
+        beside: !row.row.joined && record.kind().is_custody(),
+        findings: read::findings_at(&record, &entry, about)
+            .into_iter()
+            .map(|kind| i32::from(kind.number()))
+            .collect(),
+    })
+}
+
+/// The step in one sentence.
+fn summary(view: &View<'_>, record: &Record, who: &str) -> Result<String, Status> {
+    let place = if record.place.city.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", record.place.city)
+    };
+    let what = match &record.body {
+        Body::Commission { .. } => "made it".to_owned(),
+        Body::Inspect { passed: true } => "inspected it: passed".to_owned(),
+        Body::Inspect { passed: false } => "inspected it: failed".to_owned(),
+        Body::Pack { container } => format!("packed it into {}", container.id),
+        Body::Unpack { container } => format!("took it out of {}", container.id),
+        Body::Handover(handover) => {
+            format!("offered it to {}", read::party_name(view, handover.to)?)
+        }
+        Body::Void => "withdrew the offer".to_owned(),
+        Body::Accept { .. } => "took it over".to_owned(),
+        Body::Refuse => "did not take it".to_owned(),
+        Body::Scan { .. } => "scanned it".to_owned(),
+        Body::Deliver { .. } => "delivered it to the buyer".to_owned(),
+        Body::Confirm { .. } => "confirmed receipt".to_owned(),
+        Body::Reject => "disputes receipt".to_owned(),
+        Body::Return { .. } => "took it back from the buyer".to_owned(),
+        Body::Transform { .. } => "made something else of it".to_owned(),
+        Body::Hold(_) => "put it on hold".to_owned(),
+        Body::Release(_) => "released it".to_owned(),
+        Body::Recall(_) => "called it back".to_owned(),
+        Body::Destroy => "destroyed it".to_owned(),
+        Body::Correct { .. } => "corrected an earlier record".to_owned(),
+        Body::DecideFinding { .. } => "decided a finding".to_owned(),
+        Body::ReportEquivocation { .. } => "reported two contradicting records".to_owned(),
+        other => other.kind().name().replace('_', " "),
+    };
+    Ok(format!("{who} {what}{place}."))
+}
+
+pub(super) fn attributes(attributes: &Attributes) -> wire::Attributes {
+    wire::Attributes {
+        lot: attributes
+            .lot
+            .map(|lot| lot.to_string())
+            .unwrap_or_default(),
+        expiry: attributes
+            .expiry
+            .map_or(0, crate::core::record::ExpiryDate::number),
+        markets: attributes.markets.iter().map(ToString::to_string).collect(),
+        lot_size: attributes.lot_size.unwrap_or(0),
+        content: attributes.content.as_ref().map(|content| wire::Quantity {
+            milli: content.milli,
+            unit_of_measure: content.unit_of_measure.clone(),
+        }),
+    }
+}
+
+/// A page's size as asked for, or the default; more than the most is refused.
+pub(super) fn page_size(asked: u32, default: usize, most: usize) -> Result<usize, Status> {
+    match asked as usize {
+        0 => Ok(default),
+        size if size <= most => Ok(size),
+        _ => Err(errors::invalid("page_size", format!("at most {most}"))),
+    }
+}
+
+/// Where a page begins. Tokens are numbers; nothing else is accepted.
+pub(super) fn page_token(token: &str) -> Result<u64, Status> {
+    if token.is_empty() {
+        return Ok(0);
+    }
+    token
+        .parse()
+        .map_err(|_| errors::invalid("page_token", "use the token of the page before"))
+}

@@ -1,0 +1,284 @@
+//! `RegulatorService`: findings, live and listed, verification and entries. Every call needs a
+//! regulator's token.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::provenance::{page_size, page_token, to_wire};
+use super::{MAX_PAGE_BYTES, errors, read, token};
+use crate::core::apply::state::{Ledgers, Read};
+use crate::core::bundle::verify;
+use crate::core::id::UnitId;
+use crate::core::record::Role;
+use crate::core::tlog::LogIndex;
+use crate::core::wire;
+use crate::core::wire::regulator_service_server::RegulatorService;
+use crate::node::Node;
+use crate::store::Store;
+
+const MAX_PAGE: usize = 1000;
+const DEFAULT_PAGE: usize = 100;
+
+pub(super) struct Regulator {
+    node: Arc<Node>,
+}
+
+impl Regulator {
+    pub(super) fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+        }
+    }
+
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let store = &**self.node.store();
+        token::check(
+            request.metadata(),
+            store,
+            self.node.origin(),
+            &[Role::Regulator],
+        )
+        .map(|_| ())
+    }
+}
+
+#[tonic::async_trait]
+impl RegulatorService for Regulator {
+    async fn list_findings(
+        &self,
+        request: Request<wire::ListFindingsRequest>,
+    ) -> Result<Response<wire::ListFindingsResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        let from = page_token(&request.page_token)?;
+        let filter = Filter::new(request.filter)?;
+        let view = self.node.store().view();
+        let mut findings = Vec::new();
+        let mut next_page_token = String::new();
+        read::findings(&view, from, |number, row| {
+            let finding = read::finding(number, &row);
+            if !filter.wants(&finding) {
+                return true;
+            }
+            if findings.len() == page {
+                next_page_token = number.to_string();
+                return false;
+            }
+            findings.push(finding);
+            true
+        })?;
+        Ok(Response::new(wire::ListFindingsResponse {
+            findings,
+            next_page_token,
+        }))
+    }
+
+    type WatchFindingsStream =
+        Pin<Box<dyn Stream<Item = Result<wire::WatchFindingsResponse, Status>> + Send>>;
+
+    async fn watch_findings(
+        &self,
+        request: Request<wire::WatchFindingsRequest>,
+    ) -> Result<Response<Self::WatchFindingsStream>, Status> {
+        self.check(&request)?;
+        let metadata = request.metadata().clone();
+        let request = request.into_inner();
+        let filter = Filter::new(request.filter)?;
+        let known = self
+            .node
+            .store()
+            .get::<Ledgers>(&())
+            .map_err(errors::store)?;
+        let next = match request.from_sequence {
+            0 => known.map_or(0, |ledger| ledger.findings) + 1,
+            from => from,
+        };
+        let (out, answers) = mpsc::channel(256);
+        tokio::spawn(watch(Arc::clone(&self.node), metadata, filter, next, out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn verify_unit(
+        &self,
+        request: Request<wire::VerifyUnitRequest>,
+    ) -> Result<Response<wire::VerifyUnitResponse>, Status> {
+        self.check(&request)?;
+        let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
+        let bundle = prost::Message::encode_to_vec(&read::bundle(&self.node, unit)?);
+        let key = self.node.log_key().parse();
+        let key = key.map_err(|_| Status::internal("the log's own key doesn't parse"))?;
+        let report = verify(&bundle, &[key]);
+        Ok(Response::new(wire::VerifyUnitResponse {
+            passed: report.passed(),
+            standing: report.standing.as_ref().map(to_wire),
+            checks: report
+                .checks
+                .into_iter()
+                .map(|check| wire::Check {
+                    name: check.name.to_owned(),
+                    passed: check.passed,
+                    detail: check.detail,
+                })
+                .collect(),
+        }))
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<wire::ListEntriesRequest>,
+    ) -> Result<Response<wire::ListEntriesResponse>, Status> {
+        self.check(&request)?;
+        let request = request.into_inner();
+        let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
+        let size = self.node.head().borrow().size;
+        let entries = entries(self.node.store(), request.first, size, page)?;
+        let end = request.first + entries.len() as u64;
+        let next = if end < size && !entries.is_empty() {
+            end
+        } else {
+            0
+        };
+        Ok(Response::new(wire::ListEntriesResponse { entries, next }))
+    }
+
+    async fn stats(
+        &self,
+        request: Request<wire::StatsRequest>,
+    ) -> Result<Response<wire::StatsResponse>, Status> {
+        self.check(&request)?;
+        let view = self.node.store().view();
+        let ledger = view.get::<Ledgers>(&()).map_err(errors::store)?;
+        let ledger = ledger.ok_or_else(|| errors::not_found("the ledger has no genesis record"))?;
+        Ok(Response::new(wire::StatsResponse {
+            log_size: view.head().map_err(errors::store)?.size,
+            units: ledger.units,
+            parties: ledger.parties,
+            findings: ledger.findings,
+            findings_by_kind: ledger
+                .findings_by_kind
+                .iter()
+                .map(|(kind, count)| wire::KindCount {
+                    kind: i32::from(kind.number()),
+                    count: *count,
+                })
+                .collect(),
+            last_time_ms: ledger.last_time.0,
+        }))
+    }
+}
+
+/// Entries from an index on, below a size, at most so many and so many bytes.
+pub(super) fn entries(
+    store: &Store,
+    first: u64,
+    end: u64,
+    most: usize,
+) -> Result<Vec<wire::IndexedEntry>, Status> {
+    let mut entries = Vec::new();
+    if first >= end {
+        return Ok(entries);
+    }
+    let mut bytes = 0;
+    store
+        .entries(LogIndex(first), |index, entry| {
+            bytes += entry.len();
+            if index.0 >= end || (bytes > MAX_PAGE_BYTES / 2 && !entries.is_empty()) {
+                return false;
+            }
+            entries.push(wire::IndexedEntry {
+                index: index.0,
+                entry,
+            });
+            entries.len() < most
+        })
+        .map_err(errors::store)?;
+    Ok(entries)
+}
+
+/// Findings from a number on, then live. The token is checked again for each batch, so that a
+/// revoked key sees nothing more; when it has expired, the stream ends and is resumed with a new
+/// one.
+async fn watch(
+    node: Arc<Node>,
+    metadata: tonic::metadata::MetadataMap,
+    filter: Filter,
+    mut next: u64,
+    out: mpsc::Sender<Result<wire::WatchFindingsResponse, Status>>,
+) {
+    let mut head = node.head();
+    loop {
+        head.borrow_and_update();
+        let store = &**node.store();
+        if let Err(status) = token::check(&metadata, store, node.origin(), &[Role::Regulator]) {
+            let _ = out.send(Err(status)).await;
+            return;
+        }
+        loop {
+            let mut batch = Vec::new();
+            let read = {
+                let view = node.store().view();
+                read::findings(&view, next, |number, row| {
+                    next = number + 1;
+                    batch.push(read::finding(number, &row));
+                    batch.len() < 256
+                })
+            };
+            if let Err(status) = read {
+                let _ = out.send(Err(status)).await;
+                return;
+            }
+            let done = batch.len() < 256;
+            for finding in batch.into_iter().filter(|finding| filter.wants(finding)) {
+                let response = wire::WatchFindingsResponse {
+                    finding: Some(finding),
+                };
+                if out.send(Ok(response)).await.is_err() {
+                    return;
+                }
+            }
+            if done {
+                break;
+            }
+        }
+        tokio::select! {
+            changed = head.changed() => if changed.is_err() { return },
+            () = out.closed() => return,
+        }
+    }
+}
+
+/// Which findings a caller wants.
+struct Filter {
+    filter: wire::FindingFilter,
+}
+
+impl Filter {
+    fn new(filter: Option<wire::FindingFilter>) -> Result<Self, Status> {
+        let mut filter = filter.unwrap_or_default();
+        if !filter.unit.is_empty() {
+            let unit = UnitId::parse_any(&filter.unit).map_err(errors::bad_id("filter.unit"))?;
+            filter.unit = unit.to_string();
+        }
+        if filter.kinds.len() > 64 {
+            return Err(errors::invalid("filter.kinds", "at most 64"));
+        }
+        Ok(Self { filter })
+    }
+
+    fn wants(&self, finding: &wire::FindingRecord) -> bool {
+        let filter = &self.filter;
+        (filter.kinds.is_empty() || filter.kinds.contains(&finding.kind))
+            && (filter.severity == 0 || filter.severity == finding.severity)
+            && (filter.party.is_empty() || filter.party == finding.party)
+            && (filter.unit.is_empty() || filter.unit == finding.unit)
+            && finding.time_ms >= filter.from_ms
+            && (filter.until_ms == 0 || finding.time_ms < filter.until_ms)
+            && finding.region.starts_with(&filter.region)
+    }
+}

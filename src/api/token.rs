@@ -1,0 +1,179 @@
+//! Tokens of regulators and auditors: PASETO v4.public, signed by a registered key.
+//!
+//! | claim | meaning |
+//! |---|---|
+//! | `iss` | party id of the caller |
+//! | `sub` | id of the signing key, 32 hex digits |
+//! | `aud` | origin of the ledger that the token is for |
+//! | `iat`, `nbf`, `exp` | at most [`MAX_LIFETIME`] apart |
+//!
+//! It is checked on every call against the registry as of now: the key must be a full key of an
+//! active party with the role, so a suspended regulator is out at once.
+
+use std::time::Duration;
+
+use pasetors::claims::{Claims, ClaimsValidationRules};
+use pasetors::keys::{AsymmetricPublicKey, AsymmetricSecretKey};
+use pasetors::token::UntrustedToken;
+use pasetors::version4::V4;
+use pasetors::{Public, public};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use zeroize::Zeroizing;
+
+use crate::core::apply::state::{KeyScope, KeyStatus, Keys, Parties, PartyStatus, Read};
+use crate::core::id::PartyId;
+use crate::core::record::{Millis, Role};
+use crate::core::signature::{KeyId, Signer};
+use crate::sequence;
+
+/// Longest life of a token.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(3600);
+/// Life of a token that this program makes.
+pub const LIFETIME: Duration = Duration::from_secs(900);
+/// Most characters of a token.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// Makes a token.
+///
+/// # Errors
+/// Says in words what the token library refuses.
+pub fn make(
+    signer: &Signer,
+    party: PartyId,
+    origin: &str,
+    life: Duration,
+) -> Result<String, String> {
+    let make = || -> Result<String, pasetors::errors::Error> {
+        let mut claims = Claims::new_expires_in(&life)?;
+        claims.issuer(&party.to_string())?;
+        claims.subject(&signer.key_id().to_string())?;
+        claims.audience(origin)?;
+        let mut pair = Zeroizing::new([0u8; 64]);
+        pair[..32].copy_from_slice(&*signer.seed());
+        pair[32..].copy_from_slice(signer.public_key().as_bytes());
+        let secret = AsymmetricSecretKey::<V4>::from(pair.as_slice())?;
+        public::sign(&secret, &claims, None, None)
+    };
+    make().map_err(|error| error.to_string())
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Whose key signed the token.
+    pub party: PartyId,
+}
+
+/// Checks the token in a call's metadata: it must be of a party with one of the roles.
+///
+/// # Errors
+/// UNAUTHENTICATED without a valid token, PERMISSION_DENIED without the role.
+pub fn check<R: Read>(
+    metadata: &MetadataMap,
+    state: &R,
+    origin: &str,
+    roles: &[Role],
+) -> Result<Caller, Status> {
+    let header = metadata.get("authorization").ok_or_else(|| {
+        denied(
+            Code::Unauthenticated,
+            "TOKEN_MISSING",
+            "this call needs a token; make one with `custody token`",
+        )
+    })?;
+    let token = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("Bearer "))
+        .filter(|token| token.len() <= MAX_TOKEN_BYTES)
+        .ok_or_else(|| invalid("the authorization is no bearer token"))?;
+    let untrusted = UntrustedToken::<Public, V4>::try_from(token)
+        .map_err(|_| invalid("the token is no PASETO v4.public"))?;
+    let key_id = claimed_key(&untrusted)?;
+    let key = state
+        .get::<Keys>(&key_id)
+        .map_err(super::errors::store)?
+        .ok_or_else(|| invalid("the token's key is not registered"))?;
+    let public = AsymmetricPublicKey::<V4>::from(key.public.as_bytes())
+        .map_err(|_| invalid("the token's key doesn't fit"))?;
+    let mut rules = ClaimsValidationRules::new();
+    rules.validate_audience_with(origin);
+    let trusted = public::verify(&public, &untrusted, &rules, None, None)
+        .map_err(|_| invalid("the token is not valid: signature, origin or time"))?;
+    let claims = trusted
+        .payload_claims()
+        .ok_or_else(|| invalid("the token has no claims"))?;
+    check_lifetime(claims)?;
+    let party = key
+        .owner
+        .party()
+        .ok_or_else(|| invalid("a buyer key signs no tokens"))?;
+    if claims.get_claim("iss").and_then(|iss| iss.as_str()) != Some(party.to_string().as_str()) {
+        return Err(invalid("the token's issuer is not the owner of its key"));
+    }
+    let now = sequence::now();
+    let live = matches!(key.scope, KeyScope::Root | KeyScope::Full)
+        && key.status == KeyStatus::Active
+        && key.valid_from <= now
+        && key.valid_until.is_none_or(|end| now <= end);
+    if !live {
+        return Err(invalid(
+            "the token's key is not in use, or is a delegated one",
+        ));
+    }
+    let row = state.get::<Parties>(&party).map_err(super::errors::store)?;
+    let allowed = row.is_some_and(|row| {
+        row.status == PartyStatus::Active
+            && row.valid_until.is_none_or(|end| now <= end)
+            && row.roles.iter().any(|role| roles.contains(role))
+    });
+    if !allowed {
+        return Err(denied(
+            Code::PermissionDenied,
+            "ROLE_MISSING",
+            &format!("{party} has none of the roles that this call needs: {roles:?}"),
+        ));
+    }
+    Ok(Caller { party })
+}
+
+/// The key id that a token names; it is believed only once that key's signature is checked.
+fn claimed_key(token: &UntrustedToken<Public, V4>) -> Result<KeyId, Status> {
+    let claims: Option<serde_json::Value> = serde_json::from_slice(token.untrusted_payload()).ok();
+    claims
+        .as_ref()
+        .and_then(|claims| claims.get("sub"))
+        .and_then(|sub| sub.as_str())
+        .and_then(|sub| sub.parse().ok())
+        .ok_or_else(|| invalid("the token names no key"))
+}
+
+fn check_lifetime(claims: &Claims) -> Result<(), Status> {
+    let time = |name: &str| -> Option<Millis> {
+        let text = claims.get_claim(name)?.as_str()?.to_owned();
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_millisecond()).ok().map(Millis)
+    };
+    let (Some(issued), Some(expires)) = (time("iat"), time("exp")) else {
+        return Err(invalid(
+            "the token says neither when it was made nor when it ends",
+        ));
+    };
+    let most = u64::try_from(MAX_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+    if expires.0.saturating_sub(issued.0) > most {
+        return Err(invalid("the token lives longer than an hour"));
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> Status {
+    denied(Code::Unauthenticated, "TOKEN_INVALID", message)
+}
+
+fn denied(code: Code, reason: &str, message: &str) -> Status {
+    let details =
+        ErrorDetails::with_error_info(reason, "custody", std::collections::HashMap::new());
+    Status::with_error_details(code, message, details)
+}

@@ -1,0 +1,170 @@
+//! `custody audit`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Done, Failure, Remote, TokenKey, keys, output, read};
+use crate::audit::{Audited, Auditor};
+use crate::client::{Ledger, Token};
+use crate::core::tlog::checkpoint::Checkpoint;
+use crate::core::tlog::{Hash, LogIndex};
+use crate::core::wire;
+use crate::store::{Store, StoreOptions};
+
+/// Replays the whole log and checks every signature, chain, verdict and the root, from a running
+/// ledger (with an auditor's or regulator's key) or from a folder that no process holds.
+#[derive(Args, Debug)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    remote: Remote,
+    /// Folder of a ledger, instead of a running one.
+    #[arg(long, conflicts_with = "key")]
+    data: Option<PathBuf>,
+    /// Key file of an auditor or regulator, for a running ledger.
+    #[arg(long, env = "CUSTODY_KEY", required_unless_present = "data")]
+    key: Option<PathBuf>,
+    /// Verifier key of the log, or the file that holds it.
+    #[arg(long)]
+    trust: String,
+}
+
+impl Audit {
+    pub(super) async fn run(self) -> Done {
+        let audited = match &self.data {
+            Some(data) => self.folder(data)?,
+            None => self.remote_log().await?,
+        };
+        if self.remote.json {
+            return output::json(&serde_json::json!({
+                "passed": true,
+                "entries": audited.entries,
+                "units": audited.units,
+                "findings": audited.findings,
+                "root": audited.root.to_string(),
+            }));
+        }
+        output::line(format!(
+            "ok: {} entries, {} units, {} findings; every signature, chain, verdict and the root \
+             hold\nroot {}",
+            audited.entries, audited.units, audited.findings, audited.root
+        ))
+    }
+
+    fn folder(&self, data: &std::path::Path) -> Result<Audited, Failure> {
+        let store = Store::open(&data.join(super::init::STORE), &StoreOptions::default());
+        let store = store.map_err(|error| Failure::Could(error.to_string()))?;
+        // The key must be the log's even where no checkpoint has to be verified.
+        let verifier = read::verifier(&self.trust)?;
+        let head = store
+            .head()
+            .map_err(|error| Failure::Could(error.to_string()))?;
+        let bar = output::progress(head.size, "auditing");
+        let mut auditor = Auditor::start();
+        let mut wrong = None;
+        store
+            .entries(LogIndex(0), |index, bytes| {
+                if index.0 % 1000 == 0 {
+                    bar.set_position(index.0);
+                }
+                wrong = auditor.push(&bytes).err();
+                wrong.is_none() && index.0 + 1 < head.size
+            })
+            .map_err(|error| Failure::Could(error.to_string()))?;
+        bar.finish_and_clear();
+        if let Some(error) = wrong {
+            return Err(failed(&error));
+        }
+        let origin = ledger_origin(&auditor);
+        if origin.as_deref() != Some(verifier.name().as_str()) {
+            return Err(Failure::No(
+                "the log in the folder is not that of the trusted key".into(),
+            ));
+        }
+        let audited = auditor.finish().map_err(|error| failed(&error))?;
+        check_root(&audited, head.size, head.root)?;
+        store
+            .right_edge()
+            .map_err(|error| Failure::No(error.to_string()))?;
+        Ok(audited)
+    }
+
+    async fn remote_log(&self) -> Result<Audited, Failure> {
+        let Some(key) = self.key.clone() else {
+            return Err(Failure::No(
+                "name a key file with --key, or a folder with --data".into(),
+            ));
+        };
+        let key = TokenKey { key, party: None };
+        let ledger = self.remote.connect().await?;
+        let (note, origin) = ledger.checkpoint().await?;
+        let verifier = read::verifier(&self.trust)?;
+        let checkpoint = Checkpoint::verify(&note, &[verifier], &origin)
+            .map_err(|error| Failure::No(format!("the checkpoint: {error}")))?;
+        let size = checkpoint.size().get();
+        let bar = output::progress(size, "auditing");
+        let mut auditor = Auditor::start();
+        let token = keys::make_token(&ledger, &key, crate::api::token::LIFETIME).await?;
+        let ledger = ledger.with_token(Token::bearer(&token)?);
+        read_entries(&ledger, size, &mut auditor, &bar).await?;
+        bar.finish_and_clear();
+        let audited = auditor.finish().map_err(|error| failed(&error))?;
+        check_root(&audited, size, checkpoint.root())?;
+        Ok(audited)
+    }
+}
+
+async fn read_entries(
+    ledger: &Ledger,
+    size: u64,
+    auditor: &mut Auditor,
+    bar: &indicatif::ProgressBar,
+) -> Done {
+    let request = wire::StreamEntriesRequest {
+        first: 0,
+        end: size,
+    };
+    let mut stream = ledger.log().stream_entries(request).await?.into_inner();
+    while let Some(page) = stream.message().await? {
+        for entry in page.entries {
+            if entry.index != auditor.size() {
+                return Err(Failure::No(format!(
+                    "entry {} was left out",
+                    auditor.size()
+                )));
+            }
+            auditor.push(&entry.entry).map_err(|error| failed(&error))?;
+        }
+        bar.set_position(auditor.size());
+    }
+    Ok(())
+}
+
+fn ledger_origin(auditor: &Auditor) -> Option<String> {
+    use crate::core::apply::state::{Ledgers, Read};
+    auditor
+        .state()
+        .get::<Ledgers>(&())
+        .ok()
+        .flatten()
+        .map(|ledger| ledger.origin)
+}
+
+fn failed(error: &crate::audit::AuditError) -> Failure {
+    Failure::No(format!("the audit failed at {error}"))
+}
+
+fn check_root(audited: &Audited, size: u64, root: Hash) -> Done {
+    if audited.entries != size {
+        return Err(Failure::No(format!(
+            "the log says {size} entries and has {}",
+            audited.entries
+        )));
+    }
+    if audited.root != root {
+        return Err(Failure::No(
+            "the entries do not lead to the committed root".into(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! `custody serve`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use zeroize::Zeroizing;
+
+use super::init::{LOG_KEY, STORE};
+use super::{Done, Failure, could, output};
+use crate::admit::QuotaConfig;
+use crate::api::{MAX_CONCURRENT_STREAMS, services};
+use crate::core::tlog::note::NoteSigner;
+use crate::node::{Node, NodeOptions};
+use crate::store::StoreOptions;
+
+/// How long open calls may take after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Runs a ledger. What is not given as a flag comes from the configuration file, then from the
+/// default.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Folder that `custody init` made [default: custody-data].
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Configuration file (TOML; the same names as the flags, with `_`).
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Address for gRPC; port 0 takes a free one [default: 127.0.0.1:7070].
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Address for HTTP: /healthz and /metrics [default: 127.0.0.1:7071].
+    #[arg(long)]
+    http: Option<SocketAddr>,
+    /// PEM file of the certificate chain; with --tls-key, gRPC speaks TLS.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// How the program's own log is written.
+    #[arg(long)]
+    log_format: Option<LogFormat>,
+    /// Megabytes of the store's block cache [default: 256].
+    #[arg(long)]
+    block_cache_mb: Option<usize>,
+    /// Records a second that one party may submit [default: 20000].
+    #[arg(long)]
+    party_rate: Option<u32>,
+    /// Acknowledge before the disk has it. An acknowledged record can then be lost: only for
+    /// measuring what the disk costs.
+    #[arg(long, hide = true)]
+    unsafe_no_sync: bool,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+    block_cache_mb: Option<usize>,
+    party_rate: Option<u32>,
+}
+
+impl Serve {
+    pub(super) async fn run(mut self) -> Done {
+        self.fill_from_file()?;
+        start_log(self.log_format.unwrap_or_default());
+        let data = self
+            .data
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("custody-data"));
+        let node = self.start_node(&data)?;
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
+            .install_recorder()
+            .map_err(could("metrics"))?;
+
+        let grpc = self
+            .listen
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
+        let grpc = TcpListener::bind(grpc).await.map_err(could(grpc))?;
+        let http = self
+            .http
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7071)));
+        let http = TcpListener::bind(http).await.map_err(could(http))?;
+        let (grpc_address, http_address) = (
+            grpc.local_addr().map_err(could("gRPC"))?,
+            http.local_addr().map_err(could("HTTP"))?,
+        );
+
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+            // A sender that is gone means the same.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let (router, health) = services(&node, self.server()?).map_err(could("the services"))?;
+        health
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await;
+        let serving = tokio::spawn(
+            router
+                .serve_with_incoming_shutdown(TcpListenerStream::new(grpc), wait(stopped.clone())),
+        );
+        let pages = tokio::spawn(
+            axum::serve(http, http_routes(&node, metrics))
+                .with_graceful_shutdown(wait(stopped))
+                .into_future(),
+        );
+        let scheme = if self.tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        output::line(format!(
+            "custody: {} with {} entries\ncustody: gRPC on {scheme}://{grpc_address}\ncustody: \
+             metrics on http://{http_address}/metrics",
+            node.origin(),
+            node.head().borrow().size
+        ))?;
+
+        let failed = wait_for_end(&node).await;
+        tracing::info!("stopping: committing what is in the order, refusing the rest");
+        health
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+        let closing = Arc::clone(&node);
+        let _ = tokio::task::spawn_blocking(move || closing.close()).await;
+        stop.send_replace(true);
+        let _ = tokio::time::timeout(DRAIN, serving).await;
+        let _ = tokio::time::timeout(DRAIN, pages).await;
+        if failed {
+            return Err(Failure::Could(
+                "the store failed; start again to open it anew".into(),
+            ));
+        }
+        tracing::info!(size = node.head().borrow().size, "stopped");
+        Ok(())
+    }
+
+    fn fill_from_file(&mut self) -> Done {
+        let Some(path) = &self.config else {
+            return Ok(());
+        };
+        let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
+        let file: Config = toml::from_str(&text).map_err(could(path.display()))?;
+        self.data = self.data.take().or(file.data);
+        self.listen = self.listen.or(file.listen);
+        self.http = self.http.or(file.http);
+        self.tls_cert = self.tls_cert.take().or(file.tls_cert);
+        self.tls_key = self.tls_key.take().or(file.tls_key);
+        self.log_format = self.log_format.or(file.log_format);
+        self.block_cache_mb = self.block_cache_mb.or(file.block_cache_mb);
+        self.party_rate = self.party_rate.or(file.party_rate);
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(Failure::Could("tls_cert and tls_key go together".into()));
+        }
+        Ok(())
+    }
+
+    fn start_node(&self, data: &Path) -> Result<Arc<Node>, Failure> {
+        let path = data.join(LOG_KEY);
+        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(could(path.display()))?);
+        let signer = NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))?;
+        let mut options = NodeOptions {
+            store: StoreOptions {
+                sync: !self.unsafe_no_sync,
+                ..StoreOptions::default()
+            },
+            ..NodeOptions::default()
+        };
+        if self.unsafe_no_sync {
+            tracing::warn!("acknowledging before the disk has it: records can be lost");
+        }
+        if let Some(megabytes) = self.block_cache_mb {
+            options.store.block_cache_bytes = megabytes << 20;
+        }
+        if let Some(rate) = self.party_rate {
+            options.quota = QuotaConfig {
+                records_per_second: rate,
+                burst: rate.saturating_mul(10),
+                ..options.quota
+            };
+        }
+        Node::start(&data.join(STORE), signer, &options)
+            .map_err(|error| Failure::Could(error.to_string()))
+    }
+
+    fn server(&self) -> Result<Server, Failure> {
+        let mut server = Server::builder()
+            .tcp_nodelay(true)
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(20)));
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let cert = std::fs::read(cert).map_err(could(cert.display()))?;
+            let key = Zeroizing::new(std::fs::read(key).map_err(could(key.display()))?);
+            let identity = Identity::from_pem(cert, key.as_slice());
+            server = server
+                .tls_config(ServerTlsConfig::new().identity(identity))
+                .map_err(could("TLS"))?;
+        }
+        Ok(server)
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CUSTODY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn http_routes(
+    node: &Arc<Node>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> axum::Router {
+    let (health, sized) = (node.failed(), node.head());
+    axum::Router::new()
+        .route(
+            "/healthz",
+            axum::routing::get(move || async move {
+                if *health.borrow() {
+                    (
+                        axum::http::StatusCode::SERVICE_UNAVAILABLE,
+                        "the store failed\n",
+                    )
+                } else {
+                    (axum::http::StatusCode::OK, "ok\n")
+                }
+            }),
+        )
+        .route(
+            "/metrics",
+            axum::routing::get(move || async move {
+                #[allow(clippy::cast_precision_loss)] // a gauge is a float
+                metrics::gauge!("custody_log_size").set(sized.borrow().size as f64);
+                metrics.render()
+            }),
+        )
+}
+
+/// Waits for a signal to stop, or for the store to fail. True when it failed.
+async fn wait_for_end(node: &Node) -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut failed = node.failed();
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return failed.wait_for(|failed| *failed).await.is_ok();
+    };
+    tokio::select! {
+        _ = term.recv() => false,
+        _ = int.recv() => false,
+        ended = failed.wait_for(|failed| *failed) => ended.is_ok(),
+    }
+}

@@ -1,0 +1,171 @@
+//! The client library: connects, signs, streams, rebases on conflict, and keeps an outbox.
+//!
+//! [`Session`] is what scanners, imports and the simulator use: it knows the heads of what it
+//! submitted itself, asks for those it doesn't know, and signs again what came too late.
+
+pub mod draft;
+mod outbox;
+mod session;
+
+use std::time::Duration;
+
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+use crate::core::wire;
+
+pub use outbox::{Outbox, OutboxError};
+pub use session::{Draft, Outcome, Session};
+
+/// Most bytes of one answer: a bundle is the largest.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// What can go wrong on the way to a ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{0} is no address of a ledger; use http://host:port or https://host:port")]
+    Address(String),
+    /// No connection.
+    #[error("no connection to the ledger: {0}; is `custody serve` running there?")]
+    Connect(#[from] tonic::transport::Error),
+    /// The ledger answered with an error.
+    #[error("{}", describe(.0))]
+    Status(#[from] Box<Status>),
+    /// The stream ended before every record was answered.
+    #[error("the ledger ended the stream with {0} records unanswered; send them again")]
+    Unanswered(usize),
+    /// The ledger's checkpoint doesn't say its origin.
+    #[error("the ledger's checkpoint is no signed note")]
+    Checkpoint,
+    /// The record can't be made.
+    #[error("{0}")]
+    Draft(String),
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+fn describe(status: &Status) -> String {
+    format!("{}: {}", status.code(), status.message())
+}
+
+/// Puts a token into every call.
+#[derive(Clone, Debug, Default)]
+pub struct Token(Option<MetadataValue<tonic::metadata::Ascii>>);
+
+impl Token {
+    /// A bearer token.
+    ///
+    /// # Errors
+    /// [`ClientError::Draft`] when it has characters that a header can't have.
+    pub fn bearer(token: &str) -> Result<Self, ClientError> {
+        let value = format!("Bearer {token}").parse();
+        value
+            .map(|value| Self(Some(value)))
+            .map_err(|_| ClientError::Draft("the token is none".into()))
+    }
+}
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request
+                .metadata_mut()
+                .insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A channel that puts a token into every call.
+pub type TokenChannel = InterceptedService<Channel, Token>;
+
+/// A connection with a client for each service.
+#[derive(Clone)]
+pub struct Ledger {
+    channel: Channel,
+    token: Token,
+}
+
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $module:ident::$client:ident;)*) => {
+        impl Ledger {
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $name(&self) -> wire::$module::$client<TokenChannel> {
+                wire::$module::$client::with_interceptor(self.channel.clone(), self.token.clone())
+                    .max_decoding_message_size(MAX_ANSWER_BYTES)
+            })*
+        }
+    };
+}
+
+clients! {
+    /// Submission.
+    ledger: ledger_service_client::LedgerServiceClient;
+    /// What a consumer may ask.
+    provenance: provenance_service_client::ProvenanceServiceClient;
+    /// Parties, keys, products.
+    registry: registry_service_client::RegistryServiceClient;
+    /// Findings and entries.
+    regulator: regulator_service_client::RegulatorServiceClient;
+    /// Checkpoints, proofs, tiles.
+    log: log_service_client::LogServiceClient;
+}
+
+impl Ledger {
+    /// Connects. With a certificate authority's PEM, only its certificates are trusted.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the address is none or nobody answers there.
+    pub async fn connect(address: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .map_err(|_| ClientError::Address(address.to_owned()))?;
+        let mut endpoint = endpoint
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20);
+        if let Some(pem) = ca_pem {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            endpoint = endpoint.tls_config(tls)?;
+        }
+        Ok(Self {
+            channel: endpoint.connect().await?,
+            token: Token::default(),
+        })
+    }
+
+    /// The same connection with a token in every call.
+    #[must_use]
+    pub fn with_token(&self, token: Token) -> Self {
+        Self {
+            channel: self.channel.clone(),
+            token,
+        }
+    }
+
+    /// The newest checkpoint, and the origin that it names.
+    ///
+    /// # Errors
+    /// [`ClientError`] as the ledger answers.
+    pub async fn checkpoint(&self) -> Result<(Vec<u8>, String), ClientError> {
+        let answer = self
+            .log()
+            .get_checkpoint(wire::GetCheckpointRequest {})
+            .await?;
+        let note = answer.into_inner().checkpoint;
+        let origin = std::str::from_utf8(&note)
+            .ok()
+            .and_then(|text| text.lines().next());
+        let origin = origin.ok_or(ClientError::Checkpoint)?.to_owned();
+        Ok((note, origin))
+    }
+}

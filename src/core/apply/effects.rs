@@ -1,0 +1,457 @@
+//! What a record that joins does to the unit, to what is around it and to what is inside.
+
+use super::custody::Decided;
+use super::judge::{Met, Outcome, product_of};
+use super::state::{
+    Actor, Contents, FindingStatus, Findings, Goods, Journey, Key, KeyScope, KeyStatus, Keys, Life,
+    Offer, Read, Sighting, Stay, Tenure, Unit, Units,
+};
+use super::{MAX_TENURES, Placed, Result, Step};
+use crate::core::id::UnitId;
+use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Means, Millis, Scope};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::rules::{Around, FindingKind, Target};
+use crate::core::rules::{effective_scans, effective_sighting};
+use crate::core::signature::KeyId;
+use crate::core::tlog::LogIndex;
+
+/// The record, and who signed it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub placed: Placed<'a>,
+    pub actor: Actor,
+}
+
+impl Entry<'_> {
+    const fn event(&self) -> Millis {
+        self.placed.record.event_time
+    }
+}
+
+/// The record joins the chain of one subject.
+pub(super) fn join<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    met: &Met,
+    decided: &Decided,
+    in_focus: bool,
+) -> Result<()> {
+    if !in_focus {
+        return Ok(());
+    }
+    let mut unit = step.views.get::<Units>(&met.id)?.unwrap_or_default();
+    match (&entry.placed.record.body, met.target) {
+        (Body::Commission { attributes, .. }, _) => {
+            begin(step, entry, &mut unit, attributes);
+        }
+        (Body::Transform { attributes, .. }, Target::Output) => {
+            begin(step, entry, &mut unit, attributes);
+        }
+        (Body::Transform { .. } | Body::Destroy, _) => end(entry, &mut unit),
+        (Body::Pack { container }, Target::Unit) => {
+            pack(step, entry, met.id, &mut unit, container.id, decided);
+        }
+        (Body::Pack { .. }, _) => fill(step, &mut unit, met, decided)?,
+        (Body::Unpack { container }, Target::Unit) => {
+            take_out(step, entry, met, &mut unit, container.id)?;
+        }
+        (Body::Unpack { .. }, _) => empty(&mut unit, units_joined(decided)),
+        (Body::Handover(handover), _) => offer(entry, &mut unit, handover, &met.around),
+        (Body::Void, _) => {
+            let offer = unit.offer.take();
+            forget_journey(&mut unit, offer.as_ref());
+            unit.voided = offer;
+        }
+        (Body::Accept { .. }, _) => accept(entry, &mut unit),
+        (Body::Refuse, _) => {
+            let offer = unit.offer.take();
+            forget_journey(&mut unit, offer.as_ref());
+        }
+        (Body::Scan { .. }, _) => unit.scans = unit.scans.saturating_add(1),
+        (Body::Deliver { .. }, _) => {
+            close_tenure(&mut unit, entry.event());
+            unit.life = Life::Delivered;
+            unit.holder = None;
+            unit.offer = None;
+        }
+        (Body::Reject, _) => unit.disputed = Some(entry.placed.index),
+        (Body::Return { .. }, _) => give_back(step, entry, met, &mut unit)?,
+        (Body::Hold(Scope::Units), _) => unit.hold = Some(entry.placed.index),
+        (Body::Recall(Scope::Units), _) => unit.recall = Some(entry.placed.index),
+        (Body::Release(Scope::Units), _) => (unit.hold, unit.recall) = (None, None),
+        _ => {}
+    }
+    advance(entry, &mut unit);
+    step.views.put::<Units>(met.id, unit);
+    Ok(())
+}
+
+/// What a record does beyond its subjects.
+pub(super) fn after<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    decided: &Decided,
+) -> Result<()> {
+    let any_joined = decided
+        .iter()
+        .any(|(_, outcome)| matches!(outcome, Outcome::Joined(_)));
+    match &entry.placed.record.body {
+        Body::Handover(Handover {
+            buyer: Some(buyer), ..
+        }) if any_joined => register_buyer(step, entry, buyer, decided),
+        Body::Commission {
+            attributes,
+            explains,
+        } => {
+            count_lot(step, entry, attributes, decided)?;
+            explain(step, decided, &|kind, index| {
+                kind == FindingKind::NeverCommissioned && explains.contains(&index)
+            })
+        }
+        Body::Transform { attributes, .. } => count_lot(step, entry, attributes, decided),
+        _ => Ok(()),
+    }
+}
+
+fn advance(entry: Entry<'_>, unit: &mut Unit) {
+    unit.head = Some(entry.placed.id);
+    unit.length += 1;
+    unit.last_time = unit.last_time.max(entry.event());
+    unit.last_index = entry.placed.index;
+    if let Some(position) = entry.placed.record.place.position {
+        unit.sighting = Some(Sighting {
+            time: entry.event(),
+            position,
+            index: entry.placed.index,
+        });
+    }
+}
+
+fn begin<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    unit: &mut Unit,
+    attributes: &Attributes,
+) {
+    step.ledger.units += 1;
+    // Findings from before stay: what was seen before its commission is not forgotten.
+    *unit = Unit {
+        findings: std::mem::take(&mut unit.findings),
+        ..Unit::default()
+    };
+    unit.life = Life::Active;
+    unit.maker = entry.actor.party();
+    unit.commissioned_at = Some(entry.placed.index);
+    unit.attributes = attributes.clone();
+    hold_by(unit, entry);
+}
+
+fn end(entry: Entry<'_>, unit: &mut Unit) {
+    close_tenure(unit, entry.event());
+    unit.life = Life::Ended;
+    unit.offer = None;
+}
+
+fn hold_by(unit: &mut Unit, entry: Entry<'_>) {
+    let Some(party) = entry.actor.party() else {
+        return;
+    };
+    close_tenure(unit, entry.event());
+    unit.holder = Some(party);
+    remember_tenure(
+        unit,
+        Tenure {
+            party,
+            from: entry.event(),
+            until: None,
+        },
+    );
+}
+
+fn close_tenure(unit: &mut Unit, at: Millis) {
+    if let Some(tenure) = unit.tenures.last_mut()
+        && tenure.until.is_none()
+    {
+        tenure.until = Some(at.max(tenure.from));
+    }
+}
+
+fn remember_tenure(unit: &mut Unit, tenure: Tenure) {
+    if unit.tenures.len() >= MAX_TENURES {
+        unit.tenures.remove(0);
+    }
+    unit.tenures.push(tenure);
+}
+
+fn units_joined(decided: &Decided) -> u64 {
+    let joined = |(met, outcome): &&(Met, Outcome)| {
+        met.target == Target::Unit && matches!(outcome, Outcome::Joined(_))
+    };
+    decided.iter().filter(joined).count() as u64
+}
+
+fn pack<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    id: UnitId,
+    unit: &mut Unit,
+    container: UnitId,
+    decided: &Decided,
+) {
+    let outer = decided
+        .iter()
+        .find(|(met, _)| met.target == Target::Container);
+    unit.container_scans = outer.map_or(0, |(met, _)| effective_scans(&met.unit, &met.around));
+    unit.container = Some(container);
+    unit.packed_at = entry.placed.index;
+    let stay = Stay {
+        packed_at: entry.placed.index,
+        unpacked_at: None,
+    };
+    step.views.put::<Contents>((container, id), stay);
+}
+
+/// The container of a Pack: it has more inside, and so have those around it.
+fn fill<R: Read>(
+    step: &mut Step<'_, R>,
+    container: &mut Unit,
+    met: &Met,
+    decided: &Decided,
+) -> Result<()> {
+    container.contents += units_joined(decided);
+    let inside = decided
+        .iter()
+        .filter(|(met, _)| met.target == Target::Unit)
+        .map(|(met, _)| met.unit.height)
+        .max();
+    let mut height = inside.unwrap_or(0).saturating_add(1);
+    container.height = container.height.max(height);
+    for (id, _) in &met.around {
+        height = height.saturating_add(1);
+        let mut outer = step.views.get::<Units>(id)?.unwrap_or_default();
+        outer.height = outer.height.max(height);
+        step.views.put::<Units>(*id, outer);
+    }
+    Ok(())
+}
+
+fn empty(container: &mut Unit, taken: u64) {
+    container.contents = container.contents.saturating_sub(taken);
+    if container.contents == 0 {
+        container.height = 0;
+    }
+}
+
+/// A unit leaves its container with what it went through inside.
+fn take_out<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    met: &Met,
+    unit: &mut Unit,
+    container: UnitId,
+) -> Result<()> {
+    inherit(unit, &met.around);
+    let stay = Stay {
+        packed_at: unit.packed_at,
+        unpacked_at: Some(entry.placed.index),
+    };
+    step.views.put::<Contents>((container, met.id), stay);
+    unit.container = None;
+    Ok(())
+}
+
+fn inherit(unit: &mut Unit, around: &Around) {
+    let Some((_, outermost)) = around.last() else {
+        return;
+    };
+    unit.scans = effective_scans(unit, around);
+    unit.sighting = effective_sighting(unit, around);
+    let began = unit.tenures.last().map_or(Millis(0), |tenure| tenure.from);
+    if unit.holder != outermost.holder {
+        if let Some(first) = outermost.tenures.iter().find(|tenure| tenure.from > began) {
+            close_tenure(unit, first.from);
+        }
+        for tenure in outermost
+            .tenures
+            .iter()
+            .filter(|tenure| tenure.from > began)
+        {
+            remember_tenure(unit, *tenure);
+        }
+        unit.holder = outermost.holder;
+    }
+    for (_, container) in around {
+        unit.last_time = unit.last_time.max(container.last_time);
+    }
+}
+
+fn offer(entry: Entry<'_>, unit: &mut Unit, handover: &Handover, around: &Around) {
+    unit.offer = Some(Offer {
+        to: handover.to,
+        index: entry.placed.index,
+    });
+    unit.voided = None;
+    if let Some(buyer) = &handover.buyer {
+        unit.buyer = Some(buyer.id());
+        unit.journey = Some(Journey {
+            index: entry.placed.index,
+            start: entry.event(),
+            weight_grams: handover.weight_grams,
+            means: handover.means,
+            scans: effective_scans(unit, around),
+        });
+    }
+}
+
+fn forget_journey(unit: &mut Unit, offer: Option<&Offer>) {
+    let began = unit.journey.as_ref().map(|journey| journey.index);
+    if began.is_some() && began == offer.map(|offer| offer.index) {
+        unit.journey = None;
+    }
+}
+
+fn accept(entry: Entry<'_>, unit: &mut Unit) {
+    let offer = unit.offer.take();
+    unit.voided = None;
+    // The first Accept after the seller's handover is where the way begins; a later one is on it.
+    let on_the_way = unit.journey.as_ref().is_some_and(|journey| {
+        offer
+            .as_ref()
+            .is_some_and(|offer| offer.index != journey.index)
+            && journey.means != Means::InPerson
+    });
+    if on_the_way {
+        unit.scans = unit.scans.saturating_add(1);
+    }
+    hold_by(unit, entry);
+}
+
+/// The buyer gives the unit back: it leaves what it was delivered in.
+fn give_back<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    met: &Met,
+    unit: &mut Unit,
+) -> Result<()> {
+    if let Some((id, _)) = met.around.first() {
+        take_out(step, entry, met, unit, *id)?;
+        let mut container = step.views.get::<Units>(id)?.unwrap_or_default();
+        empty(&mut container, 1);
+        step.views.put::<Units>(*id, container);
+    }
+    unit.life = Life::Active;
+    (unit.buyer, unit.disputed, unit.journey) = (None, None, None);
+    hold_by(unit, entry);
+    Ok(())
+}
+
+/// A buyer key serves one order: it is new, or the very units are for it already.
+fn register_buyer<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    buyer: &crate::core::signature::PublicKey,
+    decided: &Decided,
+) -> Result<()> {
+    let id: KeyId = buyer.id();
+    if step.views.get::<Keys>(&id)?.is_some() {
+        let same_order = decided
+            .iter()
+            .filter(|(met, _)| step.focus.covers(&met.id))
+            .all(|(met, _)| met.unit.buyer == Some(id));
+        if same_order {
+            return Ok(());
+        }
+        return Err(Refusal::new(
+            Reason::AlreadyExists,
+            format!("key {id} is known already; a buyer key serves one order"),
+        )
+        .at("handover.buyer")
+        .into());
+    }
+    step.views.put::<Keys>(
+        id,
+        Key {
+            public: *buyer,
+            owner: Actor::Buyer(id),
+            scope: KeyScope::Buyer,
+            valid_from: Millis(0),
+            valid_until: None,
+            status: KeyStatus::Active,
+            registered_at: entry.placed.index,
+            ended_at: None,
+        },
+    );
+    Ok(())
+}
+
+fn count_lot<R: Read>(
+    step: &mut Step<'_, R>,
+    entry: Entry<'_>,
+    attributes: &Attributes,
+    decided: &Decided,
+) -> Result<()> {
+    let Some(lot) = attributes.lot else {
+        return Ok(());
+    };
+    for (met, outcome) in decided {
+        let creates =
+            entry.placed.record.kind() == Kind::Commission || met.target == Target::Output;
+        let (true, Outcome::Joined(_), Some(product)) = (creates, outcome, product_of(&met.id))
+        else {
+            continue;
+        };
+        let goods = GoodsId::Lot(product, lot);
+        let mut row = step.views.get::<Goods>(&goods)?.unwrap_or_default();
+        row.commissioned += 1;
+        if row.lot_size.is_none() && attributes.lot_size.is_some() {
+            row.lot_size = attributes.lot_size;
+            row.declared_at = Some(entry.placed.index);
+        }
+        step.views.put::<Goods>(goods, row);
+    }
+    Ok(())
+}
+
+/// Closes the open findings at the record's units that this entry explains.
+pub(super) fn explain<R: Read>(
+    step: &mut Step<'_, R>,
+    decided: &Decided,
+    explains: &dyn Fn(FindingKind, LogIndex) -> bool,
+) -> Result<()> {
+    for (met, _) in decided {
+        let Some(unit) = step.views.get::<Units>(&met.id)? else {
+            continue;
+        };
+        for finding in &unit.findings {
+            if finding.status == FindingStatus::Open && explains(finding.kind, finding.index) {
+                close_finding(step, met.id, finding.number, FindingStatus::Explained)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says what became of a finding, in the list and at its unit.
+pub(super) fn close_finding<R: Read>(
+    step: &mut Step<'_, R>,
+    id: UnitId,
+    number: u64,
+    status: FindingStatus,
+) -> Result<()> {
+    if let Some(mut row) = step.views.get::<Findings>(&number)? {
+        row.status = status;
+        row.closed_by = Some(step.placed.index);
+        step.views.put::<Findings>(number, row);
+    }
+    if let Some(mut unit) = step.views.get::<Units>(&id)? {
+        for finding in unit
+            .findings
+            .iter_mut()
+            .filter(|finding| finding.number == number)
+        {
+            finding.status = status;
+        }
+        step.views.put::<Units>(id, unit);
+    }
+    Ok(())
+}

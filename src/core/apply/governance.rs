@@ -1,0 +1,618 @@
+//! Governance records: parties, keys, products, thresholds, and what becomes of findings.
+//!
+//! A governance record without the authority for it is refused, never logged.
+
+use super::authority::{Authority, authorise};
+use super::custody::add_finding;
+use super::effects::close_finding;
+use super::judge::{chain_row, row_entitles};
+use super::state::{
+    Actor, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
+    Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
+    Units,
+};
+use super::{Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
+use crate::core::envelope::{Envelope, key_possession_pae};
+use crate::core::id::{PartyId, UnitId};
+use crate::core::record::{
+    Body, Decision, Millis, NewKey, ProductScope, Record, RevocationReason, Role, UnitRef,
+};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::rules::{Break, FindingKind};
+use crate::core::signature::{KeyId, PublicKey, SIGNATURE_BYTES};
+use crate::core::tlog::LogIndex;
+use crate::core::wire;
+
+/// The first entry: the ledger begins.
+pub(super) fn genesis<R: Read>(
+    views: &mut Overlay<'_, R>,
+    placed: Placed<'_>,
+) -> Result<wire::Verdict> {
+    let record = placed.record;
+    let Body::Genesis {
+        regulator_keys,
+        regulator,
+        regulator_name,
+        thresholds,
+    } = &record.body
+    else {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            "the ledger has no genesis record yet",
+        )
+        .into());
+    };
+    if !regulator_keys.iter().any(|key| key.id() == record.key_id) {
+        return Err(Refusal::new(
+            Reason::Unauthorised,
+            "a genesis record is signed by one of the keys that it names",
+        )
+        .at("key_id")
+        .into());
+    }
+    for key in regulator_keys {
+        let row = party_key(*key, *regulator, KeyScope::Root, placed.index);
+        put_key(views, *regulator, row);
+    }
+    views.put::<Parties>(
+        *regulator,
+        Party {
+            name: regulator_name.clone(),
+            roles: vec![Role::Regulator],
+            region: String::new(),
+            city: String::new(),
+            status: PartyStatus::Active,
+            valid_until: None,
+            log: vec![placed.index],
+            approved_at: Some(placed.index),
+        },
+    );
+    views.put::<Ledgers>(
+        (),
+        Ledger {
+            origin: record.origin.clone(),
+            regulator: *regulator,
+            thresholds: *thresholds,
+            thresholds_log: vec![placed.index],
+            last_time: placed.time,
+            units: 0,
+            parties: 1,
+            findings: 0,
+            findings_by_kind: std::collections::BTreeMap::new(),
+        },
+    );
+    Ok(wire::Verdict::default())
+}
+
+/// Signed by the very key that it registers.
+pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
+    let Body::RegisterParty(body) = &step.placed.record.body else {
+        return wrong_arm();
+    };
+    if body.key.id() != step.placed.record.key_id {
+        return Err(Refusal::new(
+            Reason::KeyMismatch,
+            "a registration is signed by the key that it registers",
+        )
+        .at("key_id")
+        .into());
+    }
+    if step.views.get::<Parties>(&body.party)?.is_some() {
+        return Err(already(
+            format!("{} is registered", body.party),
+            "register_party.party",
+        ));
+    }
+    refuse_known_key(step, &body.key)?;
+    let row = party_key(body.key, body.party, KeyScope::Full, step.placed.index);
+    put_key(&mut step.views, body.party, row);
+    step.ledger.parties += 1;
+    step.views.put::<Parties>(
+        body.party,
+        Party {
+            name: body.name.clone(),
+            roles: body.roles.clone(),
+            region: body
+                .region
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            city: body.city.clone(),
+            status: PartyStatus::Pending,
+            valid_until: None,
+            log: vec![step.placed.index],
+            approved_at: None,
+        },
+    );
+    Ok(wire::Verdict::default())
+}
+
+/// Every other governance record.
+pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
+    let authority = authorise(step)?;
+    if !matches!(authority.scope, KeyScope::Root | KeyScope::Full) {
+        return Err(unauthorised(
+            "a delegated key or a buyer key signs custody records only",
+        ));
+    }
+    let Actor::Party(party) = authority.actor else {
+        return Err(unauthorised("a buyer signs no governance records"));
+    };
+    let record = step.placed.record;
+    match &record.body {
+        Body::Genesis { .. } => Err(already("the ledger has its genesis record".into(), "body")),
+        Body::ApproveParty {
+            party,
+            roles,
+            valid_until,
+        } => {
+            needs_regulator(&authority)?;
+            approve_party(step, *party, roles, *valid_until)
+        }
+        Body::SuspendParty { party } => {
+            needs_regulator(&authority)?;
+            suspend_party(step, *party)
+        }
+        Body::AddKey(key) => add_key(step, party, key, KeyScope::Full),
+        Body::Delegate(key) => add_key(step, party, key, KeyScope::Delegated),
+        Body::RotateKey { key, possession } => {
+            rotate_key(step, &authority, party, *key, possession)
+        }
+        Body::RevokeKey { key_id, reason } => revoke_key(step, &authority, party, *key_id, *reason),
+        Body::ClaimProduct { scope, name } => claim_product(step, party, *scope, name),
+        Body::ApproveProduct { scope, party } => {
+            needs_regulator(&authority)?;
+            approve_product(step, *scope, *party)
+        }
+        Body::SetThresholds(thresholds) => {
+            if authority.scope != KeyScope::Root {
+                return Err(unauthorised(
+                    "thresholds are set by a root key of the regulator",
+                ));
+            }
+            step.ledger.thresholds = *thresholds;
+            step.ledger.thresholds_log.push(step.placed.index);
+            Ok(wire::Verdict::default())
+        }
+        Body::DecideFinding {
+            index,
+            kind,
+            unit,
+            decision,
+        } => decide_finding(step, &authority, *index, *kind, *unit, *decision),
+        Body::ReportEquivocation { first, second } => {
+            report_equivocation(step, &authority, first, second)
+        }
+        _ => wrong_arm(),
+    }
+}
+
+fn approve_party<R: Read>(
+    step: &mut Step<'_, R>,
+    id: PartyId,
+    roles: &[Role],
+    valid_until: Option<Millis>,
+) -> Result<wire::Verdict> {
+    let mut party = known_party(step, id, "approve_party.party")?;
+    if roles.contains(&Role::Regulator) && id != step.ledger.regulator {
+        // Another agency may be a regulator; a root key says so.
+        let root = step.views.get::<Keys>(&step.placed.record.key_id)?;
+        if root.is_none_or(|key| key.scope != KeyScope::Root) {
+            return Err(unauthorised(
+                "the role of a regulator is given by a root key",
+            ));
+        }
+    }
+    party.status = PartyStatus::Active;
+    party.roles = roles.to_vec();
+    party.valid_until = valid_until;
+    party.approved_at = Some(step.placed.index);
+    party.log.push(step.placed.index);
+    step.views.put::<Parties>(id, party);
+    Ok(wire::Verdict::default())
+}
+
+fn suspend_party<R: Read>(step: &mut Step<'_, R>, id: PartyId) -> Result<wire::Verdict> {
+    let mut party = known_party(step, id, "suspend_party.party")?;
+    if id == step.ledger.regulator {
+        return Err(unauthorised(
+            "the regulator of the genesis record is not suspended",
+        ));
+    }
+    party.status = PartyStatus::Suspended;
+    party.log.push(step.placed.index);
+    step.views.put::<Parties>(id, party);
+    Ok(wire::Verdict::default())
+}
+
+fn add_key<R: Read>(
+    step: &mut Step<'_, R>,
+    party: PartyId,
+    new: &NewKey,
+    scope: KeyScope,
+) -> Result<wire::Verdict> {
+    refuse_known_key(step, &new.key)?;
+    needs_possession(step, party, &new.key, &new.possession)?;
+    let row = Key {
+        valid_from: new.valid_from,
+        valid_until: new.valid_until,
+        ..party_key(new.key, party, scope, step.placed.index)
+    };
+    put_key(&mut step.views, party, row);
+    Ok(wire::Verdict::default())
+}
+
+fn rotate_key<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    party: PartyId,
+    key: PublicKey,
+    possession: &[u8; SIGNATURE_BYTES],
+) -> Result<wire::Verdict> {
+    refuse_known_key(step, &key)?;
+    needs_possession(step, party, &key, possession)?;
+    let old_id = step.placed.record.key_id;
+    end_key(step, old_id, KeyStatus::Rotated(step.placed.time))?;
+    let row = party_key(key, party, authority.scope, step.placed.index);
+    put_key(&mut step.views, party, row);
+    Ok(wire::Verdict::default())
+}
+
+fn revoke_key<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    party: PartyId,
+    id: KeyId,
+    reason: RevocationReason,
+) -> Result<wire::Verdict> {
+    let key = step.views.get::<Keys>(&id)?.ok_or_else(|| {
+        Refusal::new(Reason::NotFound, format!("key {id} is not registered"))
+            .at("revoke_key.key_id")
+    })?;
+    if key.owner != Actor::Party(party) && !authority.is_regulator() {
+        return Err(unauthorised(
+            "a key is revoked by its own party or by a regulator",
+        ));
+    }
+    if key.scope == KeyScope::Root && authority.scope != KeyScope::Root {
+        return Err(unauthorised("a root key is revoked by a root key"));
+    }
+    if matches!(key.status, KeyStatus::Compromised(_)) {
+        return Err(already(
+            format!("key {id} is revoked as compromised"),
+            "revoke_key.key_id",
+        ));
+    }
+    let status = match reason {
+        RevocationReason::Compromised(since) => KeyStatus::Compromised(since),
+        RevocationReason::Superseded | RevocationReason::Cessation => {
+            KeyStatus::Revoked(step.placed.time)
+        }
+    };
+    end_key(step, id, status)?;
+    Ok(wire::Verdict::default())
+}
+
+fn end_key<R: Read>(step: &mut Step<'_, R>, id: KeyId, status: KeyStatus) -> Result<()> {
+    if let Some(mut key) = step.views.get::<Keys>(&id)? {
+        key.status = status;
+        key.ended_at = Some(step.placed.index);
+        step.views.put::<Keys>(id, key);
+    }
+    Ok(())
+}
+
+fn claim_product<R: Read>(
+    step: &mut Step<'_, R>,
+    party: PartyId,
+    scope: ProductScope,
+    name: &str,
+) -> Result<wire::Verdict> {
+    let mut product = step.views.get::<Products>(&scope)?.unwrap_or_default();
+    if product.claims.iter().any(|claim| claim.party == party) {
+        return Err(already(
+            format!("{party} has claimed {scope}"),
+            "claim_product.scope",
+        ));
+    }
+    if product.claims.len() >= MAX_CLAIMS {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            format!("{MAX_CLAIMS} parties claim {scope}; ask the regulator"),
+        )
+        .into());
+    }
+    let index = step.placed.index;
+    product.claims.push(Claim {
+        party,
+        name: name.to_owned(),
+        claimed_at: index,
+    });
+    product.log.push(index);
+    step.views.put::<Products>(scope, product);
+    Ok(wire::Verdict::default())
+}
+
+fn approve_product<R: Read>(
+    step: &mut Step<'_, R>,
+    scope: ProductScope,
+    party: PartyId,
+) -> Result<wire::Verdict> {
+    let product: Option<Product> = step.views.get::<Products>(&scope)?;
+    let Some(mut product) = product.filter(|p| p.claims.iter().any(|claim| claim.party == party))
+    else {
+        return Err(
+            Refusal::new(Reason::NotFound, format!("{party} has not claimed {scope}"))
+                .at("approve_product.scope")
+                .into(),
+        );
+    };
+    product.owner = Some(Owner {
+        party,
+        approved_at: step.placed.index,
+    });
+    product.log.push(step.placed.index);
+    step.views.put::<Products>(scope, product);
+    Ok(wire::Verdict::default())
+}
+
+/// A regulator confirms or dismisses; the holder and the maker may confirm.
+fn decide_finding<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    index: LogIndex,
+    kind: FindingKind,
+    id: UnitId,
+    decision: Decision,
+) -> Result<wire::Verdict> {
+    let unit = step.views.get::<Units>(&id)?.unwrap_or_default();
+    let found = unit
+        .findings
+        .iter()
+        .find(|f| f.index == index && f.kind == kind)
+        .copied();
+    let finding = found.ok_or_else(|| {
+        Refusal::new(
+            Reason::NotFound,
+            format!("{id} has no {} by entry {index}", kind.name()),
+        )
+        .at("decide_finding")
+    })?;
+    let party = authority.actor.party();
+    let concerned = party.is_some() && (party == unit.holder || party == unit.maker);
+    if !authority.is_regulator() && !(concerned && decision == Decision::Confirmed) {
+        return Err(unauthorised(
+            "a finding is decided by a regulator; the holder and the maker may confirm it",
+        ));
+    }
+    let status = match decision {
+        Decision::Confirmed => FindingStatus::Confirmed,
+        Decision::Dismissed => FindingStatus::Dismissed,
+    };
+    close_finding(step, id, finding.number, status)?;
+    note_in_history(step, authority, id)?;
+    Ok(wire::Verdict::default())
+}
+
+/// Two envelopes of one key that name one `prev` for one unit and say different things.
+fn report_equivocation<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    first: &[u8],
+    second: &[u8],
+) -> Result<wire::Verdict> {
+    let a = reported(step, first, "report_equivocation.first")?;
+    let b = reported(step, second, "report_equivocation.second")?;
+    let no_proof = |message: &str| -> super::ApplyError {
+        Refusal::field("report_equivocation", message).into()
+    };
+    if a.key_id != b.key_id {
+        return Err(no_proof("the envelopes are signed by two keys"));
+    }
+    if a.same_statement(&b) {
+        return Err(no_proof(
+            "both envelopes say the same: a rebased record is no double-dealing",
+        ));
+    }
+    let shared: Vec<UnitRef> = refs(&a)
+        .filter(|unit| refs(&b).any(|u| u == *unit))
+        .collect();
+    if shared.is_empty() {
+        return Err(no_proof("the envelopes name no prev of a unit in common"));
+    }
+    let key = step.views.get::<Keys>(&a.key_id)?;
+    let actor = key.map_or(authority.actor, |key| key.owner);
+    let evidence: Vec<LogIndex> = [first, second]
+        .iter()
+        .filter_map(|bytes| envelope(bytes).ok())
+        .filter_map(|envelope| {
+            step.views
+                .get::<super::state::Records>(&envelope.record_id())
+                .ok()
+                .flatten()
+        })
+        .collect();
+    let proof = Break {
+        evidence,
+        measured: 0,
+        limit: 0,
+    };
+    let numbered = a.subjects();
+    let mut entitled = Vec::new();
+    for unit_ref in shared {
+        let row = chain_row(&step.views, &unit_ref.id, unit_ref.prev)?;
+        if !row.is_some_and(|row| row_entitles(&row, actor)) {
+            continue;
+        }
+        let mut unit = step.views.get::<Units>(&unit_ref.id)?.unwrap_or_default();
+        let known = unit
+            .findings
+            .iter()
+            .any(|f| f.kind == FindingKind::Equivocation);
+        if known {
+            return Err(already(
+                format!("equivocation at {} is in the log", unit_ref.id),
+                "",
+            ));
+        }
+        let number = numbered.iter().position(|subject| *subject == unit_ref.id);
+        entitled.extend(number.and_then(|number| u32::try_from(number).ok()));
+        add_finding(
+            step,
+            actor,
+            Some((unit_ref.id, &mut unit)),
+            FindingKind::Equivocation,
+            &proof,
+        );
+        step.views.put::<Units>(unit_ref.id, unit);
+        note_in_history(step, authority, unit_ref.id)?;
+    }
+    if entitled.is_empty() {
+        // A stranger's equivocation counts against the stranger alone.
+        add_finding(step, actor, None, FindingKind::Equivocation, &proof);
+    }
+    let mut findings = Findings::new();
+    entitled.sort_unstable();
+    findings.insert((FindingKind::Equivocation, proof), entitled);
+    Ok(verdict(&findings, &[]))
+}
+
+/// What a record names, with the `prev` that it names.
+fn refs(record: &Record) -> impl Iterator<Item = UnitRef> + '_ {
+    let container = match &record.body {
+        Body::Pack { container } | Body::Unpack { container } => Some(container.clone()),
+        _ => None,
+    };
+    record
+        .units
+        .iter()
+        .cloned()
+        .chain(container)
+        .filter(|unit| unit.prev.is_some())
+}
+
+fn envelope(bytes: &[u8]) -> std::result::Result<Envelope, Refusal> {
+    use prost::Message as _;
+    let wire = wire::Envelope::decode(bytes)
+        .map_err(|error| Refusal::new(Reason::Malformed, error.to_string()))?;
+    Envelope::from_wire(&wire).map_err(|error| Refusal::new(Reason::Malformed, error.to_string()))
+}
+
+/// A reported envelope, whose signature must be right by a key that is known here.
+fn reported<R: Read>(step: &Step<'_, R>, bytes: &[u8], field: &str) -> Result<Record> {
+    let envelope = envelope(bytes).map_err(|refusal| refusal.at(field))?;
+    let record = Record::decode(&envelope.payload).map_err(|refusal| refusal.at(field))?;
+    let key = step
+        .views
+        .get::<Keys>(&envelope.key_id)?
+        .ok_or_else(|| super::authority::unknown_key(envelope.key_id).at(field))?;
+    let signed = envelope.signed_bytes();
+    if record.key_id != envelope.key_id
+        || record.origin != step.ledger.origin
+        || !key.public.verifies(&signed, &envelope.signature)
+    {
+        return Err(Refusal::new(
+            Reason::BadSignature,
+            "the reported envelope is not of that key",
+        )
+        .at(field)
+        .into());
+    }
+    Ok(record)
+}
+
+/// The unit's history names the entry, beside the chain.
+fn note_in_history<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    id: UnitId,
+) -> Result<()> {
+    let unit = step.views.get::<Units>(&id)?.unwrap_or_default();
+    step.views.put::<History>(
+        (id, step.placed.index),
+        HistoryRow {
+            kind: step.placed.record.kind(),
+            joined: false,
+            signer: authority.actor,
+            holder: unit.holder,
+            offered: unit.offer.as_ref().map(|offer| offer.to),
+            buyer: unit.buyer,
+        },
+    );
+    Ok(())
+}
+
+fn party_key(public: PublicKey, party: PartyId, scope: KeyScope, index: LogIndex) -> Key {
+    Key {
+        public,
+        owner: Actor::Party(party),
+        scope,
+        valid_from: Millis(0),
+        valid_until: None,
+        status: KeyStatus::Active,
+        registered_at: index,
+        ended_at: None,
+    }
+}
+
+fn put_key<R: Read>(views: &mut Overlay<'_, R>, party: PartyId, key: Key) {
+    let id = key.public.id();
+    views.put::<PartyKeys>((party, id), ());
+    views.put::<Keys>(id, key);
+}
+
+fn refuse_known_key<R: Read>(step: &Step<'_, R>, key: &PublicKey) -> Result<()> {
+    if step.views.get::<Keys>(&key.id())?.is_some() {
+        return Err(already(format!("key {} is registered", key.id()), "key"));
+    }
+    Ok(())
+}
+
+/// The private half of a new key must be there: else a party could register another's key.
+fn needs_possession<R: Read>(
+    step: &Step<'_, R>,
+    party: PartyId,
+    key: &PublicKey,
+    possession: &[u8; SIGNATURE_BYTES],
+) -> Result<()> {
+    let signed = key_possession_pae(&step.ledger.origin, &party.to_string());
+    if key.verifies(&signed, possession) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::BadSignature,
+        "the new key's proof of possession doesn't verify for this party and ledger",
+    )
+    .at("possession")
+    .into())
+}
+
+fn known_party<R: Read>(step: &Step<'_, R>, id: PartyId, field: &str) -> Result<Party> {
+    let party = step.views.get::<Parties>(&id)?;
+    Ok(party.ok_or_else(|| {
+        Refusal::new(Reason::NotFound, format!("{id} is not registered")).at(field)
+    })?)
+}
+
+fn needs_regulator(authority: &Authority) -> Result<()> {
+    if authority.is_regulator() {
+        return Ok(());
+    }
+    Err(unauthorised("this needs a full key of a regulator"))
+}
+
+fn unauthorised(message: &str) -> super::ApplyError {
+    Refusal::new(Reason::Unauthorised, message).into()
+}
+
+fn already(message: String, field: &str) -> super::ApplyError {
+    Refusal::new(Reason::AlreadyExists, message)
+        .at(field)
+        .into()
+}
+
+/// The caller chose the arm by the record's kind, so this is not reached; if it ever were, the
+/// record would be refused, and nobody's process would end.
+fn wrong_arm<T>() -> Result<T> {
+    Err(Refusal::new(Reason::Malformed, "unexpected kind of record").into())
+}

@@ -1,0 +1,609 @@
+//! The views: what the ledger knows, as tables that `apply` reads and changes.
+//!
+//! A view is a pure function of the entries (I1). Values are only ever put, never deleted, so a
+//! change is a map from key to new value, and an empty store replayed equals the original byte
+//! for byte.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::core::envelope::RecordId;
+use crate::core::id::{PartyId, UnitId};
+use crate::core::record::{
+    Attributes, GoodsId, Kind, Means, Millis, Position, ProductScope, Role, Thresholds,
+};
+use crate::core::rules::FindingKind;
+use crate::core::signature::{KeyId, PublicKey};
+use crate::core::tlog::LogIndex;
+
+/// A table of the views.
+pub trait Table {
+    /// Key.
+    type Key: Ord + Clone + std::fmt::Debug;
+    /// Value.
+    type Value: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned;
+    /// Name, stable across versions.
+    const NAME: &'static str;
+    /// The key as bytes, the same on every machine; no key's bytes begin with another's.
+    fn key_bytes(key: &Self::Key) -> Vec<u8>;
+    /// The table's part of a set of changes.
+    fn of(changes: &Changes) -> &BTreeMap<Self::Key, Self::Value>;
+    /// The same, to change.
+    fn of_mut(changes: &mut Changes) -> &mut BTreeMap<Self::Key, Self::Value>;
+}
+
+/// What `apply` may read. Nothing else can change its answer.
+pub trait Read {
+    /// The value in force, or none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the storage fails; nothing is then decided.
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError>;
+}
+
+/// The storage under the views failed.
+#[derive(Debug, thiserror::Error)]
+#[error("reading {table}: {message}")]
+pub struct ReadError {
+    /// Which table.
+    pub table: &'static str,
+    /// What the storage says.
+    pub message: String,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident, $field:ident: $key:ty => $value:ty, $bytes:expr;)*) => {
+        /// New values by table.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Changes {
+            $($(#[$doc])* pub $field: BTreeMap<$key, $value>,)*
+        }
+
+        impl Changes {
+            /// Lays later changes over these.
+            pub fn merge(&mut self, later: Changes) {
+                $(self.$field.extend(later.$field);)*
+            }
+
+            /// Calls the visitor with each table that exists.
+            pub fn visit(&self, visitor: &mut impl Visitor) {
+                $(visitor.table::<$name>(&self.$field);)*
+            }
+        }
+
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name;
+
+            impl Table for $name {
+                type Key = $key;
+                type Value = $value;
+                const NAME: &'static str = stringify!($field);
+                fn key_bytes(key: &Self::Key) -> Vec<u8> {
+                    let bytes: fn(&$key) -> Vec<u8> = $bytes;
+                    bytes(key)
+                }
+                fn of(changes: &Changes) -> &BTreeMap<Self::Key, Self::Value> {
+                    &changes.$field
+                }
+                fn of_mut(changes: &mut Changes) -> &mut BTreeMap<Self::Key, Self::Value> {
+                    &mut changes.$field
+                }
+            }
+        )*
+
+        /// Names of all tables, in the order in which [`Changes::visit`] goes through them.
+        pub const TABLES: &[&str] = &[$($name::NAME),*];
+    };
+}
+
+/// Something done with every table.
+pub trait Visitor {
+    /// One table's new values.
+    fn table<T: Table>(&mut self, values: &BTreeMap<T::Key, T::Value>);
+}
+
+tables! {
+    /// The ledger as a whole; one row.
+    Ledgers, ledger: () => Ledger, |()| Vec::new();
+    /// Parties by id.
+    Parties, parties: PartyId => Party, |id| id.to_compact();
+    /// Keys by id, those of buyers included.
+    Keys, keys: KeyId => Key, |id| id.0.to_vec();
+    /// Keys of each party, for lists.
+    PartyKeys, party_keys: (PartyId, KeyId) => (), |(party, key)| {
+        let mut bytes = party.to_compact();
+        bytes.extend_from_slice(&key.0);
+        bytes
+    };
+    /// Who gives out which identifiers.
+    Products, products: ProductScope => Product, |scope| {
+        let (tag, text) = match scope {
+            ProductScope::Gtin(gtin) => (b'g', gtin.to_string()),
+            ProductScope::CompanyPrefix(prefix) => (b'p', prefix.to_string()),
+            ProductScope::Carrier(carrier) => (b'c', carrier.to_string()),
+            ProductScope::Drug(drug) => (b'd', drug.to_string()),
+        };
+        [&[tag], text.as_bytes()].concat()
+    };
+    /// Units by id.
+    Units, units: UnitId => Unit, unit_bytes;
+    /// Lots and products: recalls, and how many units a lot has.
+    Goods, goods: GoodsId => GoodsState, |goods| goods.to_string().into_bytes();
+    /// What touched each unit, by log index.
+    History, history: (UnitId, LogIndex) => HistoryRow, |(unit, index)| {
+        let mut bytes = unit_bytes(unit);
+        bytes.extend_from_slice(&index.0.to_be_bytes());
+        bytes
+    };
+    /// What is or was in each container.
+    Contents, contents: (UnitId, UnitId) => Stay, |(container, unit)| {
+        let mut bytes = unit_bytes(container);
+        bytes.extend(unit_bytes(unit));
+        bytes
+    };
+    /// Where each record is in the log.
+    Records, records: RecordId => LogIndex, |id| id.0.to_vec();
+    /// Findings by number, from 1 on without gap.
+    Findings, findings: u64 => FindingRow, |number| number.to_be_bytes().to_vec();
+    /// Beside-records of a ledger day: day, who, unit, kind of finding.
+    Besides, besides: (u64, Actor, UnitId, FindingKind) => (), |(day, actor, unit, kind)| {
+        let mut bytes = day.to_be_bytes().to_vec();
+        bytes.extend(actor.bytes());
+        bytes.extend(unit_bytes(unit));
+        bytes.push(kind.number());
+        bytes
+    };
+}
+
+impl Products {
+    /// The scope that a row's key bytes name.
+    #[must_use]
+    pub fn scope_of(bytes: &[u8]) -> Option<ProductScope> {
+        let (tag, text) = bytes.split_first()?;
+        let text = std::str::from_utf8(text).ok()?;
+        match tag {
+            b'g' => text.parse().ok().map(ProductScope::Gtin),
+            b'p' => text.parse().ok().map(ProductScope::CompanyPrefix),
+            b'c' => text.parse().ok().map(ProductScope::Carrier),
+            b'd' => text.parse().ok().map(ProductScope::Drug),
+            _ => None,
+        }
+    }
+}
+
+/// A unit's id with its length in front, so that no key begins with another's.
+#[must_use]
+pub fn unit_bytes(unit: &UnitId) -> Vec<u8> {
+    let compact = unit.to_compact();
+    let mut bytes = Vec::with_capacity(compact.len() + 9);
+    bytes.push(u8::try_from(compact.len()).unwrap_or(u8::MAX)); // an id has at most 64 bytes
+    bytes.extend_from_slice(&compact);
+    bytes
+}
+
+/// The ledger as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Its name on checkpoints.
+    pub origin: String,
+    /// The regulator of the genesis record.
+    pub regulator: PartyId,
+    /// Numbers that the rules use.
+    pub thresholds: Thresholds,
+    /// Entries that set the thresholds.
+    pub thresholds_log: Vec<LogIndex>,
+    /// Time of the last entry.
+    pub last_time: Millis,
+    /// Units commissioned.
+    pub units: u64,
+    /// Parties registered.
+    pub parties: u64,
+    /// Findings so far: the number of the last one.
+    pub findings: u64,
+    /// Findings by kind.
+    pub findings_by_kind: BTreeMap<FindingKind, u64>,
+}
+
+/// Where a party's registration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the words of the proto
+pub enum PartyStatus {
+    Pending,
+    Active,
+    Suspended,
+}
+
+/// A party.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Party {
+    /// Empty for a sole trader.
+    pub name: String,
+    /// Approved roles; while pending, those asked for.
+    pub roles: Vec<Role>,
+    /// ISO 3166.
+    pub region: String,
+    /// For people.
+    pub city: String,
+    /// Pending, active or suspended.
+    pub status: PartyStatus,
+    /// End of the approval.
+    pub valid_until: Option<Millis>,
+    /// Entries that registered, approved and suspended it.
+    pub log: Vec<LogIndex>,
+    /// The approval in force.
+    pub approved_at: Option<LogIndex>,
+}
+
+/// Whose a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Actor {
+    /// A party's, its employee's or its device's.
+    Party(PartyId),
+    /// A buyer's.
+    Buyer(KeyId),
+}
+
+impl Actor {
+    /// The party, unless it is a buyer.
+    #[must_use]
+    pub const fn party(&self) -> Option<PartyId> {
+        match self {
+            Self::Party(party) => Some(*party),
+            Self::Buyer(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Party(party) => {
+                let mut bytes = vec![1];
+                bytes.extend(party.to_compact());
+                bytes
+            }
+            Self::Buyer(key) => {
+                let mut bytes = vec![2];
+                bytes.extend(key.0);
+                bytes
+            }
+        }
+    }
+}
+
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyStatus {
+    /// In use.
+    Active,
+    /// Another key took its place, or its use ended, at this time of the ledger.
+    Rotated(Millis),
+    /// The same by revocation.
+    Revoked(Millis),
+    /// Somebody else may have had it, since when.
+    Compromised(Millis),
+}
+
+/// What a key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyScope {
+    /// Named by the genesis record.
+    Root,
+    /// Everything that its party may.
+    Full,
+    /// Custody records only.
+    Delegated,
+    /// What a buyer may, for the units of one order.
+    Buyer,
+}
+
+/// A key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Key {
+    /// The key itself.
+    pub public: PublicKey,
+    /// Whose.
+    pub owner: Actor,
+    /// What for.
+    pub scope: KeyScope,
+    /// First moment of use.
+    pub valid_from: Millis,
+    /// Last moment of use.
+    pub valid_until: Option<Millis>,
+    /// In use or ended.
+    pub status: KeyStatus,
+    /// The entry that registered it.
+    pub registered_at: LogIndex,
+    /// The entry that ended it.
+    pub ended_at: Option<LogIndex>,
+}
+
+/// Who gives out the identifiers of one scope.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Product {
+    /// Claims, at most [`MAX_CLAIMS`](super::MAX_CLAIMS).
+    pub claims: Vec<Claim>,
+    /// The claim in force.
+    pub owner: Option<Owner>,
+    /// Entries that claimed and approved it.
+    pub log: Vec<LogIndex>,
+}
+
+/// A party says that it gives out these identifiers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Which party.
+    pub party: PartyId,
+    /// For people.
+    pub name: String,
+    /// The entry.
+    pub claimed_at: LogIndex,
+}
+
+/// An approved claim.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Which party.
+    pub party: PartyId,
+    /// The entry that approved it.
+    pub approved_at: LogIndex,
+}
+
+/// A lot or a product.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GoodsState {
+    /// Units that the maker declared the lot to have, first declaration.
+    pub lot_size: Option<u64>,
+    /// Units commissioned in the lot.
+    pub commissioned: u64,
+    /// The first entry that declared the size.
+    pub declared_at: Option<LogIndex>,
+    /// The recall in force.
+    pub recall: Option<LogIndex>,
+    /// The hold in force.
+    pub hold: Option<LogIndex>,
+    /// Entries that held, released and recalled it.
+    pub log: Vec<LogIndex>,
+}
+
+/// Where a unit is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Life {
+    /// Somebody spoke of it, but it was never commissioned.
+    #[default]
+    Uncommissioned,
+    /// Held by a party.
+    Active,
+    /// In the hands of a buyer.
+    Delivered,
+    /// Destroyed, or used up by a Transform.
+    Ended,
+}
+
+/// An open offer of custody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// To whom.
+    pub to: PartyId,
+    /// The Handover.
+    pub index: LogIndex,
+}
+
+/// The way from the seller to the buyer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Journey {
+    /// The Handover that named the buyer.
+    pub index: LogIndex,
+    /// Its event time.
+    pub start: Millis,
+    /// Its declared weight.
+    pub weight_grams: u64,
+    /// Its means.
+    pub means: Means,
+    /// [`Unit::scans`], effective, at that moment.
+    pub scans: u64,
+}
+
+/// Where and when a unit was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Event time.
+    pub time: Millis,
+    /// Where.
+    pub position: Position,
+    /// The entry.
+    pub index: LogIndex,
+}
+
+/// A time in which a party held a unit, in event time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// Who.
+    pub party: PartyId,
+    /// From.
+    pub from: Millis,
+    /// Until; open while it holds.
+    pub until: Option<Millis>,
+}
+
+/// Status of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the words of the proto
+pub enum FindingStatus {
+    Open,
+    Confirmed,
+    Dismissed,
+    Explained,
+}
+
+/// A finding as a unit remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnitFinding {
+    /// Number in [`Findings`].
+    pub number: u64,
+    /// The entry that broke the rule.
+    pub index: LogIndex,
+    /// Which rule.
+    pub kind: FindingKind,
+    /// What became of it.
+    pub status: FindingStatus,
+}
+
+/// A unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    /// Last record of the chain.
+    pub head: Option<RecordId>,
+    /// Records in the chain.
+    pub length: u64,
+    /// Where it is in its life.
+    pub life: Life,
+    /// Who commissioned it.
+    pub maker: Option<PartyId>,
+    /// The entry that did.
+    pub commissioned_at: Option<LogIndex>,
+    /// What is true of it.
+    pub attributes: Attributes,
+    /// Who holds it; for a packed unit, who held it when it was packed.
+    pub holder: Option<PartyId>,
+    /// To whom it is offered.
+    pub offer: Option<Offer>,
+    /// The last offer, if it was withdrawn.
+    pub voided: Option<Offer>,
+    /// The buyer key that it is for.
+    pub buyer: Option<KeyId>,
+    /// The buyer disputes receipt.
+    pub disputed: Option<LogIndex>,
+    /// The container around it.
+    pub container: Option<UnitId>,
+    /// The Pack that put it there.
+    pub packed_at: LogIndex,
+    /// Effective scans of the container at that moment.
+    pub container_scans: u64,
+    /// Units directly inside it.
+    pub contents: u64,
+    /// Levels of containment inside it, at most; 0 when it is empty.
+    pub height: u8,
+    /// Event time of the last record in the chain.
+    pub last_time: Millis,
+    /// The entry of the last record in the chain.
+    pub last_index: LogIndex,
+    /// Where it was last seen.
+    pub sighting: Option<Sighting>,
+    /// Scans so far, and Accepts on the way.
+    pub scans: u64,
+    /// The way to the buyer.
+    pub journey: Option<Journey>,
+    /// The recall of this very unit.
+    pub recall: Option<LogIndex>,
+    /// The hold of this very unit.
+    pub hold: Option<LogIndex>,
+    /// Who held it when, the last [`MAX_TENURES`](super::MAX_TENURES).
+    pub tenures: Vec<Tenure>,
+    /// Its findings, the first [`MAX_UNIT_FINDINGS`](super::MAX_UNIT_FINDINGS).
+    pub findings: Vec<UnitFinding>,
+}
+
+/// What one entry did to one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// Kind of record.
+    pub kind: Kind,
+    /// Whether it joined the chain; otherwise it stands beside.
+    pub joined: bool,
+    /// Who signed.
+    pub signer: Actor,
+    /// Who holds the unit after it.
+    pub holder: Option<PartyId>,
+    /// To whom it is offered after it.
+    pub offered: Option<PartyId>,
+    /// The buyer key it is for after it.
+    pub buyer: Option<KeyId>,
+}
+
+/// When a unit was in a container, the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stay {
+    /// The Pack.
+    pub packed_at: LogIndex,
+    /// The Unpack, or what else took it out.
+    pub unpacked_at: Option<LogIndex>,
+}
+
+/// A finding as the regulator lists it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FindingRow {
+    /// The entry that broke the rule.
+    pub index: LogIndex,
+    /// Which rule.
+    pub kind: FindingKind,
+    /// At which unit; none where the finding is about the signer alone.
+    pub unit: Option<UnitId>,
+    /// Who signed.
+    pub signer: Actor,
+    /// The ledger's time.
+    pub time: Millis,
+    /// Where it happened.
+    pub region: String,
+    /// Where it happened, for people.
+    pub city: String,
+    /// Entries that prove it.
+    pub evidence: Vec<LogIndex>,
+    /// What was measured.
+    pub measured: i64,
+    /// What the limit was.
+    pub limit: i64,
+    /// What became of it.
+    pub status: FindingStatus,
+    /// The entry that said so.
+    pub closed_by: Option<LogIndex>,
+}
+
+/// Views with changes over them: what the next record of a group sees.
+#[derive(Debug)]
+pub struct Overlay<'a, R> {
+    base: &'a R,
+    changes: Changes,
+}
+
+impl<'a, R: Read> Overlay<'a, R> {
+    /// No changes yet.
+    pub fn new(base: &'a R) -> Self {
+        Self {
+            base,
+            changes: Changes::default(),
+        }
+    }
+
+    /// Lays changes over.
+    pub fn merge(&mut self, changes: Changes) {
+        self.changes.merge(changes);
+    }
+
+    /// New value of a row.
+    pub fn put<T: Table>(&mut self, key: T::Key, value: T::Value) {
+        T::of_mut(&mut self.changes).insert(key, value);
+    }
+
+    /// The changes.
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
+
+impl<R: Read> Read for Overlay<'_, R> {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        match T::of(&self.changes).get(key) {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.base.get::<T>(key),
+        }
+    }
+}
+
+/// Views in memory: what a verifier uses.
+impl Read for Changes {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        Ok(T::of(self).get(key).cloned())
+    }
+}

@@ -1,0 +1,114 @@
+//! Who a party is: a legal entity, by its Unified Social Credit Code or its GLN.
+//!
+//! The code is the entity's name in the registers of China (GB 32100-2015), the GLN its
+//! name in GS1 systems elsewhere (GS1 General Specifications).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::codec::{debug_as_text, serde_as_text_or_compact};
+use super::error::{IdError, IdRule};
+use super::gln::{GLN_BYTES, Gln};
+use super::uscc::Uscc;
+
+const TAG_USCC: u8 = 1;
+const TAG_GLN: u8 = 2;
+
+/// A legal entity. Text: `uscc:91350100M000100Y43` or `gln:0614141000005`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartyId {
+    /// By its Unified Social Credit Code.
+    Uscc(Uscc),
+    /// By its Global Location Number.
+    Gln(Gln),
+}
+
+impl PartyId {
+    /// At most 19 bytes: a tag, then the 18 characters of the code or the GLN in six bytes.
+    #[must_use]
+    pub fn to_compact(&self) -> Vec<u8> {
+        match self {
+            Self::Uscc(code) => [&[TAG_USCC], code.as_str().as_bytes()].concat(),
+            Self::Gln(gln) => [&[TAG_GLN], gln.to_be_bytes().as_slice()].concat(),
+        }
+    }
+
+    /// Reads what [`PartyId::to_compact`] writes, and nothing else.
+    ///
+    /// # Errors
+    /// An unknown tag, a wrong length, or a code or number that does not check.
+    pub fn from_compact(bytes: &[u8]) -> Result<Self, IdError> {
+        let refuse = || IdError::new("compact party", IdRule::NotCanonical, "");
+        match bytes {
+            [TAG_USCC, code @ ..] => {
+                let code = std::str::from_utf8(code).map_err(|_| refuse())?;
+                code.parse().map(Self::Uscc)
+            }
+            [TAG_GLN, gln @ ..] => {
+                let gln: &[u8; GLN_BYTES] = gln.try_into().map_err(|_| refuse())?;
+                Gln::from_be_bytes(gln).map(Self::Gln)
+            }
+            _ => Err(refuse()),
+        }
+    }
+}
+
+impl FromStr for PartyId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text.split_once(':') {
+            Some(("uscc", code)) => code.parse().map(Self::Uscc),
+            Some(("gln", gln)) => gln.parse().map(Self::Gln),
+            _ => Err(IdError::new(
+                "party",
+                IdRule::StartsWith("uscc: or gln:"),
+                "",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for PartyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uscc(code) => write!(f, "uscc:{code}"),
+            Self::Gln(gln) => write!(f, "gln:{gln}"),
+        }
+    }
+}
+
+debug_as_text!(PartyId);
+serde_as_text_or_compact!(PartyId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_parties_when_written_then_they_read_back() {
+        for text in ["uscc:91350100M000100Y43", "gln:0614141000005"] {
+            let party: PartyId = text.parse().unwrap();
+            assert_eq!(party.to_string(), text);
+            assert_eq!(PartyId::from_compact(&party.to_compact()), Ok(party));
+            let json = serde_json::to_string(&party).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<PartyId>(&json).unwrap(), party);
+        }
+    }
+
+    #[test]
+    fn given_anything_else_when_parsed_then_it_is_refused() {
+        for text in [
+            "",
+            "0614141000005",
+            "gln:614141000005",
+            "USCC:91350100M000100Y43",
+        ] {
+            assert!(text.parse::<PartyId>().is_err(), "{text}");
+        }
+        for bytes in [&[][..], &[3], &[1], &[2, 0, 0, 0, 0, 0], &[1, 255]] {
+            assert!(PartyId::from_compact(bytes).is_err());
+        }
+    }
+}

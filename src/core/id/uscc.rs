@@ -1,0 +1,221 @@
+//! The Unified Social Credit Code: which legal entity a party is in China.
+//!
+//! GB 32100-2015: 18 characters; authority and type (places 1 and 2), administrative
+//! division (3 to 8, digits), organisation code of GB 11714 (9 to 17, with a check character
+//! of its own), check character (18). The letters I, O, S, V and Z are left out, because
+//! they look like digits or each other. A short code is refused, never filled up: filling
+//! up would make another entity's code out of a typing mistake.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::codec::{debug_as_text, serde_as_text};
+use super::error::{IdError, IdRule};
+use super::text::{Charset, DIGITS, TextRule};
+
+/// Characters of the code, by their value.
+const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+/// Characters of a code.
+pub(super) const USCC_LEN: usize = 18;
+
+const RULE: TextRule = TextRule {
+    field: "uscc",
+    min: USCC_LEN,
+    max: USCC_LEN,
+    charset: Charset {
+        allows: |byte| ALPHABET.contains(&byte),
+        words: "a digit or a capital letter other than I, O, S, V and Z",
+    },
+    standard: "GB 32100-2015",
+};
+
+/// A Unified Social Credit Code whose two check characters hold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uscc([u8; USCC_LEN]);
+
+impl Uscc {
+    /// Reads a code as a person types it: blanks around it are ignored, small letters count
+    /// as capitals.
+    ///
+    /// # Errors
+    /// As for [`Uscc::from_str`].
+    pub fn parse_any(text: &str) -> Result<Self, IdError> {
+        text.trim().to_ascii_uppercase().parse()
+    }
+
+    /// The 18 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Only characters of the alphabet get in, so this is text; the default is never taken.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The organisation code inside: nine characters, the last its check character.
+    #[must_use]
+    pub fn organisation_code(&self) -> &str {
+        // The alphabet is ASCII, so places are bytes.
+        &self.as_str()[8..17]
+    }
+}
+
+impl FromStr for Uscc {
+    type Err = IdError;
+
+    /// Exactly 18 characters, in capitals.
+    ///
+    /// # Errors
+    /// Another length, a character outside the alphabet, a letter in the administrative
+    /// division (places 3 to 8), or a wrong check character (place 17 or 18), in which case
+    /// the expected one is told.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        RULE.check(text)?;
+        let mut code = [0; USCC_LEN];
+        for (slot, byte) in code.iter_mut().zip(text.bytes()) {
+            *slot = byte;
+        }
+        check_division(&code)?;
+        // The outer check first: it covers every character, so a plain typing mistake is
+        // explained by the rule that everybody knows.
+        check_character(&code, USCC_LEN, expected_check(&code))?;
+        let inner = expected_organisation_check(&code);
+        check_character(&code, 17, inner).map_err(|error| IdError {
+            standard: "GB 11714-1997",
+            ..error
+        })?;
+        Ok(Self(code))
+    }
+}
+
+fn check_division(code: &[u8; USCC_LEN]) -> Result<(), IdError> {
+    let letter = (2..8).find(|i| !code[*i].is_ascii_digit());
+    match letter {
+        None => Ok(()),
+        Some(i) => Err(RULE.error(IdRule::Character {
+            place: i + 1,
+            found: char::from(code[i]),
+            allowed: DIGITS.words,
+        })),
+    }
+}
+
+fn check_character(code: &[u8; USCC_LEN], place: usize, expected: u8) -> Result<(), IdError> {
+    let found = code[place - 1];
+    if found == expected {
+        return Ok(());
+    }
+    Err(RULE.error(IdRule::CheckCharacter {
+        place,
+        found: char::from(found),
+        expected: char::from(expected),
+    }))
+}
+
+/// GB 32100: weight of place i is 3 to the power of i-1, modulo 31.
+fn expected_check(code: &[u8; USCC_LEN]) -> u8 {
+    let (mut sum, mut weight) = (0, 1);
+    for byte in &code[..17] {
+        // A character of the alphabet has a position in it; at most 30.
+        let value = ALPHABET.iter().position(|c| c == byte).unwrap_or(0);
+        sum += value * weight;
+        weight = weight * 3 % 31;
+    }
+    ALPHABET[(31 - sum % 31) % 31]
+}
+
+/// GB 11714: letters count from A = 10 to Z = 35, modulo 11; 10 is written X.
+fn expected_organisation_check(code: &[u8; USCC_LEN]) -> u8 {
+    const WEIGHTS: [u32; 8] = [3, 7, 9, 10, 5, 8, 4, 2];
+    let sum: u32 = code[8..16]
+        .iter()
+        .zip(WEIGHTS)
+        .map(|(byte, weight)| char::from(*byte).to_digit(36).unwrap_or(0) * weight)
+        .sum();
+    match 11 - sum % 11 {
+        10 => b'X',
+        11 => b'0',
+        // Between 1 and 9.
+        digit => b'0' + digit as u8,
+    }
+}
+
+impl fmt::Display for Uscc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+debug_as_text!(Uscc);
+serde_as_text!(Uscc);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_real_codes_when_parsed_then_both_check_characters_hold() {
+        for text in [
+            "91350100M000100Y43",
+            "91110000802100433B",
+            "91370200264574251E",
+            "91000000AA00001730",
+        ] {
+            assert_eq!(text.parse::<Uscc>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn given_wrong_codes_when_parsed_then_the_place_and_the_remedy_are_told() {
+        for (text, message) in [
+            (
+                "91350100M000100Y4Z",
+                "uscc: character 18 is 'Z', expected a digit or a capital letter other than I, O, S, V and Z (GB 32100-2015)",
+            ),
+            (
+                "91350100M000100Y44",
+                "uscc: check character at place 18 is 4, expected 3 (GB 32100-2015)",
+            ),
+            (
+                "9135010M000100Y43",
+                "uscc: has 17 characters, expected 18 (GB 32100-2015)",
+            ),
+            (
+                "91A50100M000100Y43",
+                "uscc: character 3 is 'A', expected a digit (GB 32100-2015)",
+            ),
+        ] {
+            assert_eq!(text.parse::<Uscc>().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn given_a_wrong_organisation_code_under_a_right_outer_check_when_parsed_then_place_17_is_named()
+     {
+        let mut code = *b"91350100M000100Y50";
+        code[17] = expected_check(&code);
+        let text = String::from_utf8(code.to_vec()).unwrap();
+        assert_eq!(
+            text.parse::<Uscc>().unwrap_err().to_string(),
+            "uscc: check character at place 17 is 5, expected 4 (GB 11714-1997)"
+        );
+    }
+
+    #[test]
+    fn given_small_letters_and_blanks_when_parsed_then_only_the_lenient_reader_takes_them() {
+        let code = Uscc::parse_any(" 91350100m000100y43 ").unwrap();
+        assert_eq!(code.organisation_code(), "M000100Y4");
+        assert!("91350100m000100y43".parse::<Uscc>().is_err());
+    }
+
+    #[test]
+    fn given_a_code_when_any_one_character_changes_then_it_is_refused() {
+        let code = *b"91350100M000100Y43";
+        for i in 0..USCC_LEN {
+            for other in ALPHABET.iter().filter(|c| **c != code[i]) {
+                let mut changed = code;
+                changed[i] = *other;
+                let text = String::from_utf8(changed.to_vec()).unwrap();
+                assert!(text.parse::<Uscc>().is_err(), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A running ledger: the steps of the flow wired to each other.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
+use crate::commit::{CommitError, Committer};
+use crate::core::apply::state::{Ledgers, Read};
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::tlog::TreeSize;
+use crate::core::tlog::checkpoint::Checkpoint;
+use crate::core::tlog::note::NoteSigner;
+use crate::sequence::{self, Answer, Submission, Submissions};
+use crate::store::{LogHead, Store, StoreError, StoreOptions};
+
+/// What a node is told.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeOptions {
+    /// Of the store.
+    pub store: StoreOptions,
+    /// How fast parties may fill the log.
+    pub quota: QuotaConfig,
+    /// Threads that check signatures.
+    pub admit_threads: usize,
+    /// Records that may wait for the order; more is backpressure.
+    pub queue: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            store: StoreOptions::default(),
+            quota: QuotaConfig::default(),
+            admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
+            queue: 4096,
+        }
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum NodeError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("the store has no genesis record; make the ledger anew with `custody init`")]
+    NoGenesis,
+    #[error("the log's key is {key}, but the ledger's origin is {origin}")]
+    WrongKey { key: String, origin: String },
+}
+
+/// A running ledger.
+pub struct Node {
+    store: Arc<Store>,
+    origin: String,
+    signer: NoteSigner,
+    admission: Admission,
+    submissions: std::sync::RwLock<Option<Submissions>>,
+    head: watch::Receiver<LogHead>,
+    closing: AtomicBool,
+    failed: watch::Receiver<bool>,
+    committer: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Node {
+    /// Opens the store and starts the threads of the flow.
+    ///
+    /// # Errors
+    /// [`NodeError`] says what is in the way.
+    pub fn start(
+        path: &Path,
+        signer: NoteSigner,
+        options: &NodeOptions,
+    ) -> Result<Arc<Self>, NodeError> {
+        let store = Arc::new(Store::open(path, &options.store)?);
+        let ledger = store.get::<Ledgers>(&()).map_err(StoreError::from)?;
+        let origin = ledger.ok_or(NodeError::NoGenesis)?.origin;
+        let name = signer.verifier().name().as_str().to_owned();
+        if name != origin {
+            return Err(NodeError::WrongKey { key: name, origin });
+        }
+        let admission = Admission::start(&store, Quota::new(options.quota), options.admit_threads)?;
+        let (submissions, sequencer) = sequence::local(options.queue);
+        let (committer, head) = Committer::new(Arc::clone(&store))?;
+        let (failing, failed) = watch::channel(false);
+        let thread = std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || {
+                if let Err(error) = committer.run(sequencer) {
+                    report_failure(&error);
+                    failing.send_replace(true);
+                }
+            })?;
+        Ok(Arc::new(Self {
+            store,
+            origin,
+            signer,
+            admission,
+            submissions: std::sync::RwLock::new(Some(submissions)),
+            head,
+            closing: AtomicBool::new(false),
+            failed,
+            committer: std::sync::Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// The ledger's name.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The store.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Size and root of the log after each commit.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<LogHead> {
+        self.head.clone()
+    }
+
+    /// Becomes true when the store failed and the process has to open it anew.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.clone()
+    }
+
+    /// The verifier key of the log's checkpoints.
+    #[must_use]
+    pub fn log_key(&self) -> String {
+        self.signer.verifier().to_string()
+    }
+
+    /// A signed checkpoint of a committed head.
+    ///
+    /// # Errors
+    /// Says in words what the note library refuses; not for heads of this log.
+    pub fn checkpoint(&self, head: LogHead) -> Result<Vec<u8>, String> {
+        let size = TreeSize::new(head.size);
+        let checkpoint = Checkpoint::new(self.origin.clone(), size, head.root, Vec::new());
+        let checkpoint = checkpoint.map_err(|error| error.to_string())?;
+        let note = checkpoint
+            .sign(&self.signer)
+            .map_err(|error| error.to_string())?;
+        Ok(note.to_string().into_bytes())
+    }
+
+    /// Checks form and signature of records, in order.
+    pub async fn admit(&self, records: Vec<Decoded>) -> crate::admit::Admissions {
+        self.admission.admit(records).await
+    }
+
+    /// Submits one record and waits for its answer; refused when too much is waiting.
+    pub async fn submit(&self, decoded: Decoded) -> Answer {
+        let admitted = self.admission.admit(vec![decoded]).await.pop();
+        let admitted = admitted.unwrap_or_else(|| Err(shutting_down()))?;
+        let (reply, answer) = oneshot::channel();
+        self.submissions()?
+            .try_submit(Submission { admitted, reply })?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Puts an admitted record into the order, waiting for room. Its answer comes later.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`] when the order has ended.
+    pub async fn enqueue(&self, admitted: Admitted) -> Result<oneshot::Receiver<Answer>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.submissions()?
+            .submit(Submission { admitted, reply })
+            .await?;
+        Ok(answer)
+    }
+
+    fn submissions(&self) -> Result<Submissions, Refusal> {
+        let submissions = self
+            .submissions
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        submissions.clone().ok_or_else(shutting_down)
+    }
+
+    /// Takes nothing new, commits what is in the order, and ends the threads. Safe to call twice.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        let submissions = self
+            .submissions
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        drop(submissions);
+        let thread = self
+            .committer
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic of the thread is no news to whoever waits here: its records were not answered.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The answer when the committing thread ended with the record in its hands.
+#[must_use]
+pub fn lost() -> Refusal {
+    Refusal::new(
+        Reason::Storage,
+        "the store failed; whether the record is in the log is not known: send the same envelope \
+         again",
+    )
+}
+
+fn report_failure(error: &CommitError) {
+    tracing::error!(%error, "the store failed; nothing more is accepted until a restart");
+}

@@ -1,0 +1,504 @@
+//! The store: entries, hash tiles and views in one RocksDB, changed by one atomic, synced write a
+//! group (I2, I3).
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | `meta` | `format`, `log` | format version; size and root of the log |
+//! | `entries` | log index, 8 bytes big endian | the entry, verbatim |
+//! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
+//! | one a table of the views | see `core::apply::state` | see [`codec`] |
+//!
+//! Only full tiles are written; the right edge of the tree is built on opening from the last
+//! entries and the full tiles below, and its root must be the one in `meta`.
+
+pub mod codec;
+mod options;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use prost::bytes::Bytes;
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use serde::{Deserialize, Serialize};
+
+pub use options::StoreOptions;
+use options::{ENTRIES, META, TILES};
+
+use crate::core::apply::state::{Changes, Read, ReadError, TABLES, Table, Visitor};
+use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
+use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
+
+/// Version of the store's layout.
+pub const FORMAT: u32 = 1;
+
+/// What can be wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No store there.
+    #[error("{0} holds no ledger; make one with `custody init`")]
+    Absent(PathBuf),
+    /// One is there already.
+    #[error("{0} holds a ledger already; choose another folder")]
+    Exists(PathBuf),
+    /// Written by a newer build.
+    #[error("the store has format {found}, this build reads up to {FORMAT}; use a newer build")]
+    NewerFormat {
+        /// What the store says.
+        found: u32,
+    },
+    /// Another process has it.
+    #[error("another process holds the ledger in {0}; stop it first")]
+    Locked(PathBuf),
+    /// The files are damaged. Nothing was repaired.
+    #[error("the store is corrupt: {0}; restore it from a backup, nothing was changed")]
+    Corrupt(String),
+    /// The disk or the system failed.
+    #[error("the store failed: {0}")]
+    Io(String),
+}
+
+/// The log's size and root, as of the last commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHead {
+    /// Entries.
+    pub size: u64,
+    /// Root of the tree over them.
+    pub root: Hash,
+}
+
+/// What one commit writes.
+#[derive(Debug)]
+pub struct Group {
+    /// Index of the first entry.
+    pub first: LogIndex,
+    /// The entries, as bytes.
+    pub entries: Vec<Bytes>,
+    /// Tiles that became full.
+    pub tiles: Vec<(TileId, Vec<Hash>)>,
+    /// New values of the views.
+    pub changes: Changes,
+    /// The log after it.
+    pub head: LogHead,
+}
+
+/// An open store.
+pub struct Store {
+    db: DB,
+    sync: bool,
+}
+
+impl Store {
+    /// Makes a new, empty store.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] where one is already.
+    pub fn create(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        if is_store(path) {
+            return Err(StoreError::Exists(path.to_owned()));
+        }
+        let mut db_options = options::database(options);
+        db_options.create_if_missing(true);
+        db_options.create_missing_column_families(true);
+        let store = Self::open_with(path, &db_options, options)?;
+        let mut batch = WriteBatch::default();
+        batch.put_cf(store.family(META)?, "format", FORMAT.to_be_bytes());
+        let head = LogHead {
+            size: 0,
+            root: crate::core::tlog::EMPTY_ROOT,
+        };
+        batch.put_cf(store.family(META)?, "log", encode(&head)?);
+        store.write(batch)?;
+        Ok(store)
+    }
+
+    /// Opens a store and checks its format. Nothing is repaired.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with it.
+    pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        if !is_store(path) {
+            return Err(StoreError::Absent(path.to_owned()));
+        }
+        let store = Self::open_with(path, &options::database(options), options)?;
+        let format = store.get_bytes(META, b"format")?;
+        let format = format.as_deref().and_then(|bytes| bytes.try_into().ok());
+        let format = u32::from_be_bytes(
+            format.ok_or_else(|| StoreError::Corrupt("no format version".into()))?,
+        );
+        if format > FORMAT {
+            return Err(StoreError::NewerFormat { found: format });
+        }
+        Ok(store)
+    }
+
+    fn open_with(
+        path: &Path,
+        db_options: &rocksdb::Options,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let opened = DB::open_cf_descriptors(db_options, path, options::families(options));
+        let db = opened.map_err(|error| classify(&error, path))?;
+        Ok(Self {
+            db,
+            sync: options.sync,
+        })
+    }
+
+    /// Size and root of the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn head(&self) -> Result<LogHead, StoreError> {
+        let bytes = self.get_bytes(META, b"log")?;
+        decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+    }
+
+    /// Writes a group: all of it or nothing, and on the disk when this returns (I2, I3).
+    ///
+    /// After an error nothing is known of the group: it may be written or not. The caller must
+    /// not go on, and open the store anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn commit(&self, group: &Group) -> Result<(), StoreError> {
+        debug_assert_eq!(group.first.0 + group.entries.len() as u64, group.head.size);
+        let mut batch = WriteBatch::default();
+        let entries = self.family(ENTRIES)?;
+        for (index, entry) in (group.first.0..).zip(&group.entries) {
+            batch.put_cf(entries, index.to_be_bytes(), entry);
+        }
+        let tiles = self.family(TILES)?;
+        for (tile, hashes) in &group.tiles {
+            batch.put_cf(
+                tiles,
+                tile_key(tile.level(), tile.index()),
+                encode_tile(hashes),
+            );
+        }
+        let mut writer = BatchWriter {
+            store: self,
+            batch: &mut batch,
+            failed: None,
+        };
+        group.changes.visit(&mut writer);
+        if let Some(error) = writer.failed {
+            return Err(error);
+        }
+        batch.put_cf(self.family(META)?, "log", encode(&group.head)?);
+        self.write(batch)
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(self.sync);
+        self.db
+            .write_opt(batch, &options)
+            .map_err(|error| io(&error))
+    }
+
+    /// The bytes of an entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn entry(&self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
+        Ok(self
+            .get_bytes(ENTRIES, &index.0.to_be_bytes())?
+            .map(Bytes::from))
+    }
+
+    /// Entries in order from an index on, until the visitor says stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read or is missing.
+    pub fn entries(
+        &self,
+        first: LogIndex,
+        mut visit: impl FnMut(LogIndex, Bytes) -> bool,
+    ) -> Result<(), StoreError> {
+        let start = first.0.to_be_bytes();
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        let mut expected = first.0;
+        for row in self.db.iterator_cf(self.family(ENTRIES)?, mode) {
+            let (key, value) = row.map_err(|error| io(&error))?;
+            if key.as_ref() != expected.to_be_bytes() {
+                return Err(StoreError::Corrupt(format!("entry {expected} is missing")));
+            }
+            if !visit(LogIndex(expected), Bytes::from(value)) {
+                return Ok(());
+            }
+            expected += 1;
+        }
+        Ok(())
+    }
+
+    /// A full tile.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read or is missing.
+    pub fn full_tile(&self, level: u8, index: u64) -> Result<Vec<Hash>, StoreError> {
+        let bytes = self
+            .get_bytes(TILES, &tile_key(level, index))?
+            .ok_or_else(|| StoreError::Corrupt(format!("tile {level}/{index} is missing")))?;
+        decode_tile(&bytes, 256).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// A tile of any width, full or partial, of the log as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when what it is made of can't be read.
+    pub fn tile(&self, tile: TileId) -> Result<Vec<Hash>, StoreError> {
+        let width = usize::from(tile.width());
+        if let Some(bytes) = self.get_bytes(TILES, &tile_key(tile.level(), tile.index()))? {
+            let mut hashes =
+                decode_tile(&bytes, 256).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            hashes.truncate(width);
+            return Ok(hashes);
+        }
+        let first = tile.index() * 256;
+        let mut hashes = Vec::with_capacity(width);
+        if tile.level() == 0 {
+            self.entries(LogIndex(first), |_, bytes| {
+                hashes.push(leaf_hash(&bytes));
+                hashes.len() < width
+            })?;
+        } else {
+            for below in first..first + width as u64 {
+                let full = self.full_tile(tile.level() - 1, below)?;
+                hashes.extend(full_tile_root(&full));
+            }
+        }
+        if hashes.len() == width {
+            Ok(hashes)
+        } else {
+            Err(StoreError::Corrupt(format!(
+                "tile {} is missing",
+                tile.path()
+            )))
+        }
+    }
+
+    /// Builds the right edge of the tree, and checks its root against the committed one.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when entries, tiles and root don't fit each other.
+    pub fn right_edge(&self) -> Result<RightEdge, StoreError> {
+        let head = self.head()?;
+        let partial = head.size - head.size % 256;
+        let mut leaves = Vec::new();
+        if partial < head.size {
+            self.entries(LogIndex(partial), |_, bytes| {
+                leaves.push(leaf_hash(&bytes));
+                true
+            })?;
+        }
+        let edge = RightEdge::rebuild(TreeSize::new(head.size), leaves, |level, index| {
+            self.full_tile(level, index)
+        })
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        if edge.root() != head.root {
+            return Err(StoreError::Corrupt(
+                "the tree does not lead to the committed root".into(),
+            ));
+        }
+        Ok(edge)
+    }
+
+    /// Rows of a table from a key's bytes on, until the visitor says stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn scan<T: Table>(
+        &self,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], T::Value) -> bool,
+    ) -> Result<(), StoreError> {
+        let mode = IteratorMode::From(from, Direction::Forward);
+        for row in self.db.iterator_cf(self.family(T::NAME)?, mode) {
+            let (key, value) = row.map_err(|error| io(&error))?;
+            if !visit(&key, decode(&value)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Every key and value of every family, for comparing two stores byte for byte.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn dump(&self) -> Result<BTreeMap<(String, Vec<u8>), Vec<u8>>, StoreError> {
+        let mut all = BTreeMap::new();
+        for name in [META, ENTRIES, TILES].iter().chain(TABLES) {
+            let rows = self.db.iterator_cf_opt(
+                self.family(name)?,
+                ReadOptions::default(),
+                IteratorMode::Start,
+            );
+            for row in rows {
+                let (key, value) = row.map_err(|error| io(&error))?;
+                all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
+            }
+        }
+        Ok(all)
+    }
+
+    /// The views and the log as of now, whatever is committed meanwhile.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View {
+            store: self,
+            snapshot: self.db.snapshot(),
+        }
+    }
+
+    fn family(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
+        self.db
+            .cf_handle(name)
+            .ok_or_else(|| StoreError::Corrupt(format!("no column family {name}")))
+    }
+
+    fn get_bytes(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .get_cf(self.family(family)?, key)
+            .map_err(|error| io(&error))
+    }
+}
+
+/// A store at one moment.
+pub struct View<'a> {
+    store: &'a Store,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl View<'_> {
+    /// Size and root of the log at that moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn head(&self) -> Result<LogHead, StoreError> {
+        let bytes = self.snapshot.get_cf(self.store.family(META)?, b"log");
+        let bytes = bytes.map_err(|error| io(&error))?;
+        decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+    }
+
+    /// The store, for what never changes once written: entries and full tiles.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// Rows of a table whose key's bytes begin with a prefix, from a key on, until the visitor
+    /// says stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn scan_prefix<T: Table>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], T::Value) -> bool,
+    ) -> Result<(), StoreError> {
+        let start = if from > prefix { from } else { prefix };
+        let mode = IteratorMode::From(start, Direction::Forward);
+        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
+            let (key, value) = row.map_err(|error| io(&error))?;
+            if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for View<'_> {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        let bytes = self.store.family(T::NAME).and_then(|family| {
+            self.snapshot
+                .get_cf(family, T::key_bytes(key))
+                .map_err(|error| io(&error))
+        });
+        row::<T>(bytes)
+    }
+}
+
+impl Read for Store {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        row::<T>(self.get_bytes(T::NAME, &T::key_bytes(key)))
+    }
+}
+
+fn row<T: Table>(
+    bytes: Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Option<T::Value>, ReadError> {
+    bytes
+        .and_then(|bytes| bytes.map(|bytes| decode(&bytes)).transpose())
+        .map_err(|error| ReadError {
+            table: T::NAME,
+            message: error.to_string(),
+        })
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+struct BatchWriter<'a> {
+    store: &'a Store,
+    batch: &'a mut WriteBatch,
+    failed: Option<StoreError>,
+}
+
+impl Visitor for BatchWriter<'_> {
+    fn table<T: Table>(&mut self, values: &BTreeMap<T::Key, T::Value>) {
+        if values.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let written = self.store.family(T::NAME).and_then(|family| {
+            for (key, value) in values {
+                self.batch.put_cf(family, T::key_bytes(key), encode(value)?);
+            }
+            Ok(())
+        });
+        self.failed = written.err();
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+    codec::encode(value).map_err(|error| StoreError::Io(error.to_string()))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn tile_key(level: u8, index: u64) -> [u8; 9] {
+    let mut key = [level; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn is_store(path: &Path) -> bool {
+    path.join("CURRENT").exists()
+}
+
+fn classify(error: &rocksdb::Error, path: &Path) -> StoreError {
+    let text = error.to_string();
+    if text.contains("lock") && text.contains("LOCK") {
+        return StoreError::Locked(path.to_owned());
+    }
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument => {
+            StoreError::Corrupt(text)
+        }
+        _ => StoreError::Io(text),
+    }
+}
+
+fn io(error: &rocksdb::Error) -> StoreError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Io(error.to_string()),
+    }
+}

@@ -1,0 +1,100 @@
+//! What RocksDB is told, per column family and on purpose.
+//!
+//! `open_cf` would give every family the library's defaults (no bloom filter, no shared cache)
+//! without a word; so all families are opened by descriptors made here, and a test reads the
+//! OPTIONS file that RocksDB writes.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+};
+
+use crate::core::apply::state::TABLES;
+
+/// Sizes of what the store keeps in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Bytes of the block cache, which all families share and which holds index and filter blocks
+    /// as well.
+    pub block_cache_bytes: usize,
+    /// Bytes of all memtables together.
+    pub memtable_bytes: usize,
+    /// Whether a commit waits for the disk. Off, an acknowledged record may be lost with the
+    /// machine's power: for measuring only.
+    pub sync: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 256 << 20,
+            memtable_bytes: 128 << 20,
+            sync: true,
+        }
+    }
+}
+
+/// Families beside one for each table of the views.
+pub(super) const META: &str = "meta";
+pub(super) const ENTRIES: &str = "entries";
+pub(super) const TILES: &str = "tiles";
+
+pub(super) fn database(options: &StoreOptions) -> Options {
+    let mut db = Options::default();
+    db.set_db_write_buffer_size(options.memtable_bytes);
+    db.set_max_background_jobs(2);
+    db.set_max_open_files(512);
+    db.set_bytes_per_sync(1 << 20);
+    db.set_keep_log_file_num(5);
+    db.set_max_log_file_size(4 << 20);
+    db.set_max_total_wal_size(256 << 20);
+    // A write that a crash tore is the tail of the log and was never acknowledged; anything else
+    // that doesn't read is corruption, and opening says so instead of dropping what follows.
+    db.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    db.set_paranoid_checks(true);
+    db
+}
+
+/// All families.
+pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    [META, ENTRIES, TILES]
+        .into_iter()
+        .chain(TABLES.iter().copied())
+        .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
+        .collect()
+}
+
+fn family(name: &str, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_format_version(5);
+    let mut options = Options::default();
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_write_buffer_size(32 << 20);
+    match name {
+        // Long values read in order; compressed well once they have settled.
+        ENTRIES => {
+            blocks.set_block_size(32 << 10);
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+        // Hashes don't compress.
+        TILES => {
+            blocks.set_block_size(16 << 10);
+            options.set_compression_type(DBCompressionType::None);
+        }
+        // Asked for single rows, most often such that exist not yet: a filter answers that.
+        _ => {
+            blocks.set_block_size(8 << 10);
+            blocks.set_bloom_filter(10.0, false);
+            blocks.set_whole_key_filtering(true);
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(0.05);
+        }
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}
