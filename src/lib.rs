@@ -25,5 +25,7 @@ pub mod epcis;
 pub mod node;
 #[cfg(feature = "net")]
 pub mod sequence;
+#[cfg(feature = "cli")]
+pub mod simulate;
 #[cfg(feature = "store")]
 pub mod store;

@@ -15,7 +15,7 @@ mod output;
 mod read;
 mod scan;
 mod serve;
-//SIM mod simulate;
+mod simulate;
 mod submit;
 
 use std::path::PathBuf;
@@ -63,6 +63,7 @@ pub(crate) struct TokenKey {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // made once, and moved once
 enum Command {
     /// Make a new ledger: data folder, log key, regulator key, genesis record.
     Init(init::Init),
@@ -100,7 +101,8 @@ enum Command {
     /// Import and export EPCIS documents.
     #[command(subcommand)]
     Epcis(epcis::EpcisCommand),
-    //SIM1
+    /// Drive a ledger with a believable trade and planted frauds, and compare what it finds.
+    Simulate(simulate::Simulate),
     /// Write completions for a shell.
     Completions {
         /// Which shell.
@@ -216,7 +218,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,
         Command::Epcis(command) => command.run().await,
-        //SIM2
+        Command::Simulate(command) => command.run().await,
         Command::Completions { shell } => {
             let mut bytes = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "custody", &mut bytes);

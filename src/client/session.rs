@@ -149,7 +149,7 @@ impl Session {
     pub async fn submit_observed(
         &mut self,
         mut drafts: Vec<Draft>,
-        signed: &mut dyn FnMut(usize, &Envelope) -> Result<(), ClientError>,
+        signed: &mut (dyn FnMut(usize, &Envelope) -> Result<(), ClientError> + Send),
     ) -> Result<Vec<Outcome>, ClientError> {
         if self.units.len() > MAX_REMEMBERED {
             self.units.clear();

@@ -193,3 +193,151 @@ fn weigh_custody(
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::apply::testing::*;
+    use crate::core::wire;
+
+    fn with_the_seller() -> World {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, SELLER);
+        w
+    }
+
+    #[test]
+    fn unknown_is_a_code_of_which_there_is_no_record() {
+        assert_eq!(World::new().word(item(1)), StandingWord::Unknown);
+    }
+
+    #[test]
+    fn consistent_is_a_unit_with_the_holder_whom_the_chain_names() {
+        let w = with_the_seller();
+        let standing = w.standing(item(1));
+        assert_eq!(standing.word, StandingWord::Consistent);
+        assert_eq!(standing.reasons[0].text, "With Company 7.");
+        assert_eq!(standing.reasons[0].entries, [w.unit(item(1)).last_index]);
+    }
+
+    #[test]
+    fn consistent_is_a_unit_that_was_used_up() {
+        let mut w = with_the_seller();
+        w.ok(SELLER, &[item(1)], say::destroy());
+        assert_eq!(w.word(item(1)), StandingWord::Consistent);
+    }
+
+    #[test]
+    fn in_transit_is_a_unit_that_is_offered_or_with_a_courier_or_inside_what_is() {
+        let mut w = with_the_seller();
+        w.ok(SELLER, &[item(1)], say::handover(COURIER));
+        assert_eq!(w.word(item(1)), StandingWord::InTransit);
+        w.ok(COURIER, &[item(1)], say::accept());
+        assert_eq!(w.word(item(1)), StandingWord::InTransit);
+        w.ok(COURIER, &[waybill(1)], say::commission());
+        w.ok(COURIER, &[item(1)], say::pack(waybill(1)));
+        w.pass(&[waybill(1)], COURIER, SELLER);
+        assert_eq!(w.word(item(1)), StandingWord::Consistent);
+        w.pass(&[waybill(1)], SELLER, COURIER);
+        let standing = w.standing(item(1));
+        assert_eq!(standing.word, StandingWord::InTransit);
+        assert_eq!(standing.reasons[0].text, "On its way with Company 5, inside a container.");
+    }
+
+    #[test]
+    fn delivered_is_a_unit_with_its_buyer() {
+        let mut w = with_the_seller();
+        w.ok(SELLER, &[item(1)], say::sell_over_the_counter());
+        assert_eq!(w.word(item(1)), StandingWord::Delivered);
+    }
+
+    #[test]
+    fn suspect_is_a_unit_with_an_open_finding_a_hold_or_a_dispute() {
+        let mut w = with_the_seller();
+        w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        assert_eq!(w.word(item(1)), StandingWord::Suspect);
+
+        let mut w = with_the_seller();
+        w.ok(MAKER, &[item(1)], say::hold());
+        assert_eq!(w.word(item(1)), StandingWord::Suspect);
+
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.sold(item(1), BUYER);
+        w.ok(BUYER, &[item(1)], say::reject());
+        assert_eq!(w.word(item(1)), StandingWord::Suspect);
+    }
+
+    #[test]
+    fn suspect_is_a_code_that_was_seen_but_never_registered() {
+        let mut w = World::new();
+        w.beside(&w.draft(COURIER, &[item(1)], say::scan()), FindingKind::NeverCommissioned);
+        assert_eq!(w.word(item(1)), StandingWord::Suspect);
+    }
+
+    #[test]
+    fn broken_is_a_unit_whose_code_its_owner_gave_out_twice() {
+        let mut w = with_the_seller();
+        let again = w.draft(MAKER, &[item(1)], say::commission());
+        w.beside(&again, FindingKind::DuplicateCommission);
+        assert_eq!(w.word(item(1)), StandingWord::Broken);
+    }
+
+    #[test]
+    fn broken_is_a_unit_with_a_confirmed_finding_and_a_dismissed_one_is_forgotten() {
+        for (decision, word) in [
+            (wire::Decision::Confirmed, StandingWord::Broken),
+            (wire::Decision::Dismissed, StandingWord::Consistent),
+        ] {
+            let mut w = with_the_seller();
+            let found = w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+            w.clean(&w.decide(REGULATOR, found.index, FindingKind::NotHolder, item(1), decision));
+            assert_eq!(w.word(item(1)), word);
+        }
+    }
+
+    #[test]
+    fn no_number_of_strangers_breaks_a_unit() {
+        let mut w = with_the_seller();
+        for who in [RIVAL, DISTRIBUTOR, COURIER, COURIER_2] {
+            w.beside(&w.draft(who, &[item(1)], say::scan()), FindingKind::NotHolder);
+            w.beside(&w.draft(who, &[item(1)], say::accept()), FindingKind::AcceptWithoutHandover);
+        }
+        w.beside(&w.draft(RIVAL, &[item(1)], say::commission()), FindingKind::NotGtinOwner);
+        assert_eq!(w.word(item(1)), StandingWord::Suspect);
+    }
+
+    #[test]
+    fn recalled_is_a_unit_that_was_called_back_itself_or_with_its_lot_or_container() {
+        let mut w = with_the_seller();
+        w.ok(MAKER, &[item(1)], say::recall());
+        assert_eq!(w.word(item(1)), StandingWord::Recalled);
+
+        let mut w = with_the_seller();
+        let recall = wire::Recall { scope: Some(say::product()), ..Default::default() };
+        w.clean(&w.govern(MAKER, Body::Recall(recall)));
+        assert_eq!(w.word(item(1)), StandingWord::Recalled);
+
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1), parcel(1)], say::commission());
+        w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        w.ok(MAKER, &[parcel(1)], say::recall());
+        assert_eq!(w.word(item(1)), StandingWord::Recalled);
+    }
+
+    #[test]
+    fn the_most_serious_reason_comes_first() {
+        let mut w = with_the_seller();
+        w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        let again = w.draft(MAKER, &[item(1)], say::commission());
+        w.beside(&again, FindingKind::DuplicateCommission);
+        let recalled = w.ok(REGULATOR, &[item(1)], say::recall());
+        let standing = w.standing(item(1));
+        assert_eq!(standing.word, StandingWord::Recalled);
+        assert_eq!(standing.reasons[0].entries, [recalled]);
+        let kinds: Vec<_> = standing.reasons.iter().map(|reason| reason.kind).collect();
+        let found = [FindingKind::DuplicateCommission, FindingKind::NotHolder].map(Some);
+        assert_eq!(kinds, [&[None], &found[..], &[None]].concat());
+    }
+}

@@ -81,6 +81,9 @@ pub struct Group {
     pub head: LogHead,
 }
 
+/// Family and key, to value.
+pub type Dump = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
 /// An open store.
 pub struct Store {
     db: DB,
@@ -217,8 +220,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let start = first.0.to_be_bytes();
         let mode = IteratorMode::From(&start, Direction::Forward);
-        let mut expected = first.0;
-        for row in self.db.iterator_cf(self.family(ENTRIES)?, mode) {
+        let rows = self.db.iterator_cf(self.family(ENTRIES)?, mode);
+        for (expected, row) in (first.0..).zip(rows) {
             let (key, value) = row.map_err(|error| io(&error))?;
             if key.as_ref() != expected.to_be_bytes() {
                 return Err(StoreError::Corrupt(format!("entry {expected} is missing")));
@@ -226,7 +229,6 @@ impl Store {
             if !visit(LogIndex(expected), Bytes::from(value)) {
                 return Ok(());
             }
-            expected += 1;
         }
         Ok(())
     }
@@ -326,7 +328,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when one can't be read.
-    pub fn dump(&self) -> Result<BTreeMap<(String, Vec<u8>), Vec<u8>>, StoreError> {
+    pub fn dump(&self) -> Result<Dump, StoreError> {
         let mut all = BTreeMap::new();
         for name in [META, ENTRIES, TILES].iter().chain(TABLES) {
             let rows = self.db.iterator_cf_opt(

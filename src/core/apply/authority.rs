@@ -119,3 +119,169 @@ fn key_is_valid(key: &Key, event: Millis, now: Millis, window_ms: u64) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::apply::testing::*;
+    use crate::core::record::Role;
+    use crate::core::refusal::Reason;
+    use crate::core::wire::{self, RevocationReason};
+
+    const DEVICE: Who = MAKER.key(60);
+    const NEW: Who = MAKER.key(61);
+    /// How long an ended key may upload what it signed before.
+    const WINDOW: u64 = 7 * DAY;
+
+    fn world() -> World {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w
+    }
+
+    /// A scan of the maker's item, said to have happened then.
+    fn scan(w: &World, key: Who, event: u64) -> Draft {
+        w.draft(key, &[item(1)], say::scan()).on(event)
+    }
+
+    #[test]
+    fn given_a_key_nobody_registered_when_it_signs_then_it_is_unknown() {
+        let mut w = world();
+        let now = w.now;
+        assert_eq!(w.refused(&scan(&w, DEVICE, now)), Reason::UnknownKey);
+    }
+
+    #[test]
+    fn given_a_delegation_from_later_on_when_it_signs_then_it_counts_from_the_first_moment() {
+        let mut w = world();
+        let from = w.now + HOUR;
+        w.clean(&w.delegate(MAKER, DEVICE, from, from + DAY));
+        w.now = from - 1;
+        assert_eq!(w.refused(&scan(&w, DEVICE, from)), Reason::KeyNotYetValid);
+        w.now = from;
+        assert_eq!(w.refused(&scan(&w, DEVICE, from - 1)), Reason::KeyNotYetValid);
+        w.clean(&scan(&w, DEVICE, from));
+    }
+
+    #[test]
+    fn given_an_expired_key_when_it_uploads_late_then_the_window_counts_to_its_last_moment() {
+        let mut w = world();
+        let end = w.now + HOUR;
+        w.clean(&w.delegate(MAKER, DEVICE, 0, end));
+        w.now = end + WINDOW;
+        assert_eq!(w.refused(&scan(&w, DEVICE, end + 1)), Reason::KeyExpired);
+        w.clean(&scan(&w, DEVICE, end));
+        w.now = end + WINDOW + 1;
+        assert_eq!(w.refused(&scan(&w, DEVICE, end)), Reason::KeyExpired);
+    }
+
+    #[test]
+    fn given_a_rotated_key_when_it_uploads_late_then_only_what_it_signed_before_counts() {
+        let mut w = world();
+        let end = w.now;
+        w.clean(&w.rotate(MAKER, NEW));
+        w.clean(&scan(&w, MAKER, end));
+        assert_eq!(w.refused(&scan(&w, MAKER, end + 1)), Reason::KeyExpired);
+        let now = w.now;
+        w.clean(&scan(&w, NEW, now));
+        w.now = end + WINDOW + 1;
+        assert_eq!(w.refused(&scan(&w, MAKER, end)), Reason::KeyExpired);
+    }
+
+    #[test]
+    fn given_a_revoked_key_when_it_uploads_late_then_a_compromised_one_may_not() {
+        for (reason, accepted) in [
+            (RevocationReason::Superseded, true),
+            (RevocationReason::Cessation, true),
+            (RevocationReason::Compromised, false),
+        ] {
+            let mut w = world();
+            w.clean(&w.delegate(MAKER, DEVICE, 0, w.now + DAY));
+            let end = w.now;
+            w.clean(&w.revoke(MAKER, DEVICE, reason, end));
+            assert_eq!(w.refused(&scan(&w, DEVICE, end + 1)), Reason::KeyRevoked);
+            let before = scan(&w, DEVICE, end);
+            if accepted {
+                w.clean(&before);
+            } else {
+                assert_eq!(w.refused(&before), Reason::KeyRevoked);
+            }
+        }
+    }
+
+    #[test]
+    fn given_a_party_that_is_pending_or_suspended_when_it_signs_then_it_is_refused_until_approved() {
+        let mut w = world();
+        w.pass(&[item(1)], MAKER, SELLER);
+        let suspension = wire::SuspendParty { party: SELLER.party().to_string(), reason: "x".into() };
+        w.clean(&w.govern(REGULATOR, Body::SuspendParty(suspension)));
+        w.clean(&w.register(NEWCOMER, &[Role::Courier]));
+        for who in [SELLER, NEWCOMER] {
+            let draft = w.draft(who, &[item(1)], say::scan());
+            assert_eq!(w.refused(&draft), Reason::PartyNotActive);
+        }
+        w.clean(&w.approve(REGULATOR, SELLER, &[Role::Seller]));
+        w.ok(SELLER, &[item(1)], say::scan());
+    }
+
+    #[test]
+    fn given_an_approval_with_an_end_when_that_is_over_then_the_party_is_refused() {
+        let mut w = world();
+        let end = w.now + HOUR;
+        let mut approval = w.approve(REGULATOR, MAKER, &[Role::Maker]);
+        if let Some(Body::ApproveParty(body)) = &mut approval.record.body {
+            body.valid_until_ms = end;
+        }
+        w.clean(&approval);
+        w.now = end;
+        w.clean(&scan(&w, MAKER, end));
+        w.now = end + 1;
+        assert_eq!(w.refused(&scan(&w, MAKER, end)), Reason::PartyNotActive);
+    }
+
+    #[test]
+    fn given_a_delegated_key_when_it_signs_governance_then_it_is_refused() {
+        let mut w = world();
+        w.clean(&w.delegate(MAKER, DEVICE, 0, w.now + DAY));
+        for draft in [
+            w.delegate(DEVICE, NEW, 0, w.now + DAY),
+            w.rotate(DEVICE, NEW),
+            w.revoke(DEVICE, MAKER, RevocationReason::Cessation, 0),
+        ] {
+            assert_eq!(w.refused(&draft), Reason::Unauthorised);
+        }
+    }
+
+    #[test]
+    fn given_another_suite_when_a_record_claims_it_then_it_is_refused() {
+        let mut w = world();
+        for suite in [0, 2, 3] {
+            let mut draft = w.draft(MAKER, &[item(1)], say::scan());
+            draft.record.suite = suite;
+            let refusal = w.submit(&draft).unwrap_err();
+            assert_eq!((refusal.reason, refusal.field.as_str()), (Reason::InvalidField, "suite"));
+        }
+    }
+
+    #[test]
+    fn given_a_key_that_ended_when_it_backdates_governance_then_it_is_refused() {
+        let mut w = world();
+        let end = w.now;
+        w.clean(&w.rotate(MAKER, NEW));
+        for draft in [
+            w.rotate(MAKER, DEVICE),
+            w.delegate(MAKER, DEVICE, 0, w.now + DAY),
+            w.revoke(MAKER, NEW, RevocationReason::Compromised, 0),
+        ] {
+            assert_eq!(w.refused(&draft.on(end)), Reason::KeyExpired);
+        }
+    }
+
+    #[test]
+    fn given_a_key_that_ended_when_it_is_revoked_again_then_its_end_does_not_move() {
+        let mut w = world();
+        w.clean(&w.rotate(MAKER, NEW));
+        let again = w.revoke(NEW, MAKER, RevocationReason::Superseded, 0);
+        assert_eq!(w.refused(&again), Reason::AlreadyExists);
+        w.clean(&w.revoke(NEW, MAKER, RevocationReason::Compromised, 0));
+    }
+}

@@ -104,7 +104,9 @@ pub(super) fn after<R: Read>(
             explains,
         } => {
             count_lot(step, entry, attributes, decided)?;
-            explain(step, decided, &|kind, index| {
+            // A stranger's Commission stands beside the chain, and explains nothing.
+            let begun = decided.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Joined(_)));
+            explain(step, begun.map(|(met, _)| met.id), &|kind, index| {
                 kind == FindingKind::NeverCommissioned && explains.contains(&index)
             })
         }
@@ -412,19 +414,19 @@ fn count_lot<R: Read>(
     Ok(())
 }
 
-/// Closes the open findings at the record's units that this entry explains.
+/// Closes the open findings at these units that this entry explains.
 pub(super) fn explain<R: Read>(
     step: &mut Step<'_, R>,
-    decided: &Decided,
+    units: impl Iterator<Item = UnitId>,
     explains: &dyn Fn(FindingKind, LogIndex) -> bool,
 ) -> Result<()> {
-    for (met, _) in decided {
-        let Some(unit) = step.views.get::<Units>(&met.id)? else {
+    for id in units {
+        let Some(unit) = step.views.get::<Units>(&id)? else {
             continue;
         };
         for finding in &unit.findings {
             if finding.status == FindingStatus::Open && explains(finding.kind, finding.index) {
-                close_finding(step, met.id, finding.number, FindingStatus::Explained)?;
+                close_finding(step, id, finding.number, FindingStatus::Explained)?;
             }
         }
     }
@@ -454,4 +456,118 @@ pub(super) fn close_finding<R: Read>(
         step.views.put::<Units>(id, unit);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::apply::testing::{Body as Says, *};
+    use crate::core::refusal::Reason;
+    use crate::core::wire;
+
+    fn with_the_seller() -> World {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1), item(2)], say::commission());
+        w.pass(&[item(1), item(2)], MAKER, SELLER);
+        w
+    }
+
+    fn ship(buyer: Who) -> Says {
+        say::ship(COURIER, buyer, 500, wire::Means::Road)
+    }
+
+    #[test]
+    fn given_a_buyer_key_of_one_order_when_another_order_names_it_then_it_is_refused() {
+        let mut w = with_the_seller();
+        w.ok(SELLER, &[item(1)], ship(BUYER));
+        let second = w.draft(SELLER, &[item(2)], ship(BUYER));
+        assert_eq!(w.refused(&second), Reason::AlreadyExists);
+        w.ok(SELLER, &[item(2)], ship(BUYER_2));
+    }
+
+    #[test]
+    fn given_a_buyer_key_when_the_same_order_ships_again_then_it_serves_on() {
+        let mut w = with_the_seller();
+        w.ok(SELLER, &[item(1), item(2)], ship(BUYER));
+        w.ok(COURIER, &[item(1)], say::refuse());
+        w.ok(SELLER, &[item(1)], ship(BUYER));
+        w.ok(COURIER, &[item(1), item(2)], say::accept());
+        w.ok(COURIER, &[item(1), item(2)], say::scan());
+        w.ok(COURIER, &[item(1), item(2)], say::deliver(BUYER));
+        w.ok(BUYER, &[item(1), item(2)], say::confirm(&[]));
+    }
+
+    #[test]
+    fn given_the_key_of_a_party_when_it_is_named_as_a_buyer_then_it_is_refused() {
+        let mut w = with_the_seller();
+        for party in [SELLER, REGULATOR] {
+            let draft = w.draft(SELLER, &[item(1)], ship(party));
+            assert_eq!(w.refused(&draft), Reason::AlreadyExists);
+        }
+    }
+
+    #[test]
+    fn given_a_handover_beside_the_chain_when_it_names_a_buyer_then_no_key_is_registered() {
+        let mut w = with_the_seller();
+        let draft = w.draft(DISTRIBUTOR, &[item(1)], ship(BUYER));
+        w.beside(&draft, FindingKind::NotHolder);
+        assert!(!w.state.keys.contains_key(&BUYER.key_id()));
+    }
+
+    #[test]
+    fn given_a_returned_order_when_the_goods_are_sold_again_then_another_key_is_needed() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.sold(item(1), BUYER);
+        let consent = Consent { origin: ORIGIN, to: SELLER, signed_by: BUYER };
+        w.clean(&w.return_with_consent(SELLER, &[item(1)], &consent));
+        let same_key = w.draft(SELLER, &[item(1)], ship(BUYER));
+        assert_eq!(w.refused(&same_key), Reason::AlreadyExists);
+        w.ok(SELLER, &[item(1)], ship(BUYER_2));
+    }
+
+    #[test]
+    fn given_a_container_that_moved_when_a_unit_leaves_it_then_it_takes_holder_and_scans_along() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.ok(MAKER, &[parcel(1), parcel(2)], say::commission());
+        w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        w.ok(MAKER, &[parcel(1)], say::pack(parcel(2)));
+        w.pass(&[parcel(2)], MAKER, COURIER);
+        let scan = w.draft(COURIER, &[parcel(2)], say::scan());
+        let seen = w.clean(&scan.position(at(26, 119)));
+        w.ok(COURIER, &[parcel(1)], say::unpack(parcel(2)));
+        w.pass(&[parcel(1)], COURIER, SELLER);
+        w.ok(SELLER, &[item(1)], say::unpack(parcel(1)));
+        let unit = w.unit(item(1));
+        assert_eq!(unit.holder, Some(SELLER.party()));
+        assert_eq!(unit.scans, 1);
+        assert_eq!(unit.sighting.map(|sighting| sighting.index), Some(seen));
+        let mut held: Vec<_> = unit.tenures.iter().map(|tenure| tenure.party).collect();
+        held.dedup();
+        assert_eq!(held, [MAKER.party(), COURIER.party(), SELLER.party()]);
+    }
+
+    #[test]
+    fn given_many_holders_when_tenures_are_remembered_then_they_are_bounded() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        for _ in 0..MAX_TENURES {
+            w.pass(&[item(1)], MAKER, COURIER);
+            w.pass(&[item(1)], COURIER, MAKER);
+        }
+        assert_eq!(w.unit(item(1)).tenures.len(), MAX_TENURES);
+    }
+
+    #[test]
+    fn given_a_dispute_when_the_goods_come_back_then_it_is_over() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.sold(item(1), BUYER);
+        let disputed = w.ok(BUYER, &[item(1)], say::reject());
+        assert_eq!(w.unit(item(1)).disputed, Some(disputed));
+        let consent = Consent { origin: ORIGIN, to: COURIER, signed_by: BUYER };
+        w.clean(&w.return_with_consent(COURIER, &[item(1)], &consent));
+        assert_eq!(w.unit(item(1)).disputed, None);
+    }
 }

@@ -275,7 +275,10 @@ pub fn encode_entry(envelope: &Envelope, time: Millis, verdict: &wire::Verdict) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::core::apply::testing::*;
 
     #[test]
     fn ranges_hold_exactly_the_numbers() {
@@ -286,5 +289,191 @@ mod tests {
                 [0, 1, 2, 5, 7, 8].contains(&number)
             );
         }
+    }
+
+    #[test]
+    fn given_512_units_with_distinct_evidence_when_judged_then_the_entry_still_fits() {
+        let mut w = World::new();
+        w.next = 1 << 48;
+        let units: Vec<UnitId> = (1..=512).map(item).collect();
+        for (n, unit) in (0i32..).zip(&units) {
+            let expiry = 20_250_101;
+            let attributes = wire::Attributes { expiry, ..Default::default() };
+            let there = crate::core::record::Position {
+                latitude_e7: 0,
+                longitude_e7: n * 100_000,
+            };
+            w.clean(&w.draft(MAKER, &[*unit], say::commission_as(attributes)).position(there));
+        }
+        // Long ago, on the other side of the Earth, past its last day of use.
+        let handover = w.draft(MAKER, &units, say::handover(COURIER));
+        let handover = handover.position(at(-60, -170)).on(BEGIN - 30 * DAY);
+        let verdict = w.submit(&handover).unwrap().verdict;
+        assert!(prost::Message::encoded_len(&verdict) <= MAX_VERDICT_BYTES);
+        let kinds = [FindingKind::ImpossibleTravel, FindingKind::TimeReversed, FindingKind::Expired];
+        let found: Vec<_> = verdict.findings.iter().map(|row| (row.kind, &row.subjects[..])).collect();
+        let mut expected = kinds.map(|kind| (i32::from(kind.number()), &[0, 512][..]));
+        expected.sort_unstable();
+        let mut sorted = found;
+        sorted.sort_unstable();
+        assert_eq!(sorted, expected, "equal kinds share a row with the evidence of the first");
+        for unit in &units {
+            let of_unit: Vec<_> = w.findings(*unit).iter().map(|(kind, _)| *kind).collect();
+            assert_eq!(of_unit, kinds);
+        }
+    }
+
+    /// What somebody tries.
+    #[derive(Clone, Debug)]
+    struct Try {
+        who: usize,
+        kind: usize,
+        units: Vec<usize>,
+        other: usize,
+        minutes: i64,
+        /// Signed now, sent so many tries later.
+        delay: usize,
+        /// The prev is invented.
+        lies: bool,
+    }
+
+    fn tries() -> impl Strategy<Value = Vec<Try>> {
+        let one = (
+            0usize..15,
+            0usize..32,
+            prop_oneof![3 => proptest::collection::vec(0usize..8, 1), 1 => proptest::collection::vec(0usize..8, 2..4)],
+            0usize..8,
+            prop_oneof![8 => Just(0i64), 1 => -3000i64..3000],
+            prop_oneof![6 => Just(0usize), 1 => 1usize..5],
+            prop_oneof![15 => Just(false), 1 => Just(true)],
+        );
+        let one = one.prop_map(|(who, kind, units, other, minutes, delay, lies)| Try {
+            who, kind, units, other, minutes, delay, lies,
+        });
+        proptest::collection::vec(one, 1..60)
+    }
+
+    fn units() -> [UnitId; 8] {
+        let items = [item(1), item(2), item(3), item(4)];
+        [items.as_slice(), &[parcel(1), parcel(2), parcel(3), waybill(1)]].concat().try_into().unwrap()
+    }
+
+    fn write(w: &World, try_: &Try) -> Draft {
+        let all = units();
+        let mut named: Vec<UnitId> = try_.units.iter().map(|n| all[*n]).collect();
+        named.sort_unstable();
+        named.dedup();
+        let other = all[try_.other];
+        // Most tries are by who holds the first unit, or has it offered, so that chains grow.
+        let people = [MAKER, COURIER, SELLER, RIVAL, BUYER];
+        let first = w.unit(named[0]);
+        let holder = people.into_iter().find(|who| w.holder(named[0]) == Some(who.party()));
+        let offered = people.into_iter().find(|who| {
+            first.offer.as_ref().is_some_and(|offer| offer.to == who.party())
+        });
+        let by = match try_.who {
+            n @ 0..5 => people[n],
+            _ if matches!(try_.kind, 6 | 7 | 25..) && offered.is_some() => offered.unwrap_or(MAKER),
+            _ if try_.kind == 1 => INSPECTOR,
+            _ if matches!(try_.kind, 14 | 15) => BUYER,
+            _ if matches!(try_.kind, 18..=20) => REGULATOR,
+            _ => holder.unwrap_or(MAKER),
+        };
+        let to = people[try_.other % 4];
+        let none = wire::Attributes::default;
+        let body = match try_.kind {
+            0 => say::commission(),
+            1 => say::inspect(),
+            2 | 3 => say::pack(other),
+            4 => say::unpack(first.container.unwrap_or(other)),
+            5 => say::handover(to),
+            6 => say::accept(),
+            7 => say::refuse(),
+            8 => say::void(),
+            9 | 10 => say::scan(),
+            11 => say::ship(to, BUYER, 5, wire::Means::Road),
+            12 => say::deliver(BUYER),
+            13 => say::sell_over_the_counter(),
+            14 if try_.other % 2 == 0 => say::confirm(&[]),
+            14 => say::confirm(&[other]),
+            15 => say::reject(),
+            16 => say::take_back(),
+            17 => say::transform(&[other], none()),
+            18 => say::hold(),
+            19 => say::release(),
+            20 => say::recall(),
+            21 => say::destroy(),
+            22 => say::correct(w.head(named[0]).unwrap_or(RecordId([1; 32]))),
+            25.. if first.offer.is_some() => say::accept(),
+            25.. if first.buyer.is_some() => say::deliver(BUYER),
+            25.. => say::ship(to, BUYER, 5, wire::Means::Road),
+            _ => {
+                let consent = Consent { origin: ORIGIN, to: by, signed_by: BUYER };
+                return w.return_with_consent(by, &named, &consent);
+            }
+        };
+        let mut draft = w.draft(by, &named, body);
+        if try_.lies {
+            draft = draft.prev(named[0], Some(RecordId([2; 32])));
+        }
+        let time = w.now.saturating_add_signed(try_.minutes * 60_000);
+        draft.on(time).position(at(i32::try_from(try_.other).unwrap_or(0), 0))
+    }
+
+    /// A world in which everything is commissioned and half of it is packed.
+    fn begun() -> World {
+        let mut w = World::new();
+        w.owns(COURIER, wire::product_scope::Scope::CompanyPrefix("95211411".into()));
+        w.ok(MAKER, &[item(1), item(2), parcel(1), parcel(2), parcel(3)], say::commission());
+        w.ok(COURIER, &[waybill(1)], say::commission());
+        w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        w
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+        /// Every submission checks the invariants of the views (see `testing`).
+        #[test]
+        fn whatever_is_tried_the_views_stay_sound_and_a_replay_gives_the_same(tries in tries()) {
+            let mut w = begun();
+            let mut waiting: Vec<(usize, Draft)> = Vec::new();
+            for (now, one) in tries.iter().enumerate() {
+                waiting.push((now + one.delay, write(&w, one)));
+                let due = waiting.extract_if(.., |(when, _)| *when <= now).collect::<Vec<_>>();
+                for (_, draft) in due {
+                    let _ = w.submit(&draft);
+                }
+            }
+            let mut state = Changes::default();
+            for (index, (envelope, time, verdict)) in (0u64..).zip(&w.log) {
+                let record = Record::decode(&envelope.payload).unwrap();
+                let id = envelope.record_id();
+                let placed = Placed { index: LogIndex(index), time: Millis(*time), id, record: &record };
+                let once = apply(&state, placed, Focus::All).unwrap();
+                let twice = apply(&state, placed, Focus::All).unwrap();
+                prop_assert_eq!(&once, &twice);
+                prop_assert_eq!(&once.verdict, verdict);
+                state.merge(once.changes);
+            }
+            prop_assert_eq!(state, w.state);
+        }
+    }
+
+    #[test]
+    fn the_tries_reach_most_kinds_of_records_and_findings() {
+        use proptest::strategy::ValueTree as _;
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let (mut kinds, mut found) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..60 {
+            let mut w = begun();
+            for one in tries().new_tree(&mut runner).unwrap().current() {
+                let _ = w.submit(&write(&w, &one));
+            }
+            kinds.extend(w.state.history.values().filter(|row| row.joined).map(|row| row.kind));
+            found.extend(w.state.findings.values().map(|row| row.kind));
+        }
+        assert!(kinds.len() >= 17, "joined: {kinds:?}");
+        assert!(found.len() >= 16, "found: {found:?}");
     }
 }

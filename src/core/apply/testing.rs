@@ -385,8 +385,8 @@ pub struct World {
     pub next: u64,
     /// The ledger's time. It goes on by a minute after every entry.
     pub now: u64,
-    /// Every entry: envelope and time.
-    pub log: Vec<(Envelope, u64)>,
+    /// Every entry: envelope, time, verdict.
+    pub log: Vec<(Envelope, u64, wire::Verdict)>,
     nonce: u64,
 }
 
@@ -677,7 +677,7 @@ impl World {
         self.state.merge(applied.changes.clone());
         assert_chains_advance(&before, &self.state, &record, id, &applied.verdict);
         assert_invariants(&self.state);
-        self.log.push((envelope, self.now));
+        self.log.push((envelope, self.now, applied.verdict.clone()));
         self.next += 1;
         self.now += MINUTE;
         Ok(applied)
@@ -775,6 +775,16 @@ impl World {
             self.ok(from, units, say::handover(to)),
             self.ok(to, units, say::accept()),
         )
+    }
+
+    /// Brings what the maker holds to a buyer, through seller and courier; gives the Deliver.
+    #[track_caller]
+    pub fn sold(&mut self, unit: UnitId, buyer: Who) -> LogIndex {
+        self.pass(&[unit], MAKER, SELLER);
+        self.ok(SELLER, &[unit], say::ship(COURIER, buyer, 500, wire::Means::Road));
+        self.ok(COURIER, &[unit], say::accept());
+        self.ok(COURIER, &[unit], say::scan());
+        self.ok(COURIER, &[unit], say::deliver(buyer))
     }
 
     pub fn unit(&self, id: UnitId) -> Unit {

@@ -20,3 +20,90 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     let speed = u128::from(metres) * 3600 / u128::from(ms.max(1));
     Break::measured([last.index], speed, kmh)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::apply::testing::*;
+    use crate::core::record::Position;
+    use crate::core::rules::FindingKind::ImpossibleTravel;
+    use crate::core::tlog::LogIndex;
+
+    use crate::core::rules::travel::distance_m;
+
+    const BEIJING: (i32, i32) = (40, 116);
+    const SHANGHAI: (i32, i32) = (31, 121);
+
+    /// Seen in Beijing, then an event that much later.
+    fn seen_in_beijing(later: u64) -> (World, LogIndex) {
+        let mut w = World::new();
+        let draft = w.draft(MAKER, &[item(1)], say::commission());
+        let seen = w.clean(&draft.position(at(BEIJING.0, BEIJING.1)));
+        w.now += later - MINUTE;
+        (w, seen)
+    }
+
+    fn scan_in_shanghai(w: &World) -> Draft {
+        w.draft(MAKER, &[item(1)], say::scan()).position(at(SHANGHAI.0, SHANGHAI.1))
+    }
+
+    /// The least time at 1,000 km/h, in milliseconds.
+    fn fastest() -> u64 {
+        let metres = distance_m(at(BEIJING.0, BEIJING.1), at(SHANGHAI.0, SHANGHAI.1));
+        (metres * 3600).div_ceil(1000)
+    }
+
+    #[test]
+    fn given_exactly_the_greatest_speed_when_seen_elsewhere_then_it_is_no_break() {
+        let (mut w, _) = seen_in_beijing(fastest());
+        w.clean(&scan_in_shanghai(&w));
+    }
+
+    #[test]
+    fn given_a_millisecond_less_when_seen_elsewhere_then_it_is_a_break() {
+        let (mut w, seen) = seen_in_beijing(fastest() - 1);
+        let found = w.flagged(&scan_in_shanghai(&w), ImpossibleTravel);
+        assert_eq!((found.evidence, found.limit), (vec![seen], 1000));
+    }
+
+    #[test]
+    fn given_half_the_time_when_seen_elsewhere_then_twice_the_speed_is_measured() {
+        let (mut w, _) = seen_in_beijing(fastest() / 2);
+        let found = w.flagged(&scan_in_shanghai(&w), ImpossibleTravel);
+        assert!((1999..=2001).contains(&found.measured), "{} km/h", found.measured);
+    }
+
+    #[test]
+    fn given_less_than_the_least_distance_when_seen_at_the_same_moment_then_it_is_no_break() {
+        // A degree is 111.19 km on the equator; the least distance that is judged is 20 km.
+        for (e7, broken) in [(1_797_000, false), (1_800_000, true)] {
+            let mut w = World::new();
+            let origin = Position { latitude_e7: 0, longitude_e7: 0 };
+            w.clean(&w.draft(MAKER, &[item(1)], say::commission()).position(origin));
+            let there = Position { latitude_e7: 0, longitude_e7: e7 };
+            let same_moment = w.now - MINUTE;
+            let scan = w.draft(MAKER, &[item(1)], say::scan()).position(there).on(same_moment);
+            if broken {
+                w.flagged(&scan, ImpossibleTravel);
+            } else {
+                w.clean(&scan);
+            }
+        }
+    }
+
+    #[test]
+    fn given_no_position_when_it_moves_then_it_is_no_break() {
+        let (mut w, _) = seen_in_beijing(MINUTE);
+        w.ok(MAKER, &[item(1)], say::scan());
+    }
+
+    #[test]
+    fn given_its_container_was_seen_elsewhere_when_a_packed_unit_is_seen_then_it_is_a_break() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.ok(MAKER, &[parcel(1)], say::commission());
+        w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        let scan = w.draft(MAKER, &[parcel(1)], say::scan());
+        let seen = w.clean(&scan.position(at(BEIJING.0, BEIJING.1)));
+        assert_eq!(w.flagged(&scan_in_shanghai(&w), ImpossibleTravel).evidence, [seen]);
+    }
+}

@@ -31,3 +31,69 @@ fn allows(role: Role, case: &Case<'_>) -> bool {
         _ => trade,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::apply::testing::*;
+    use crate::core::rules::FindingKind::OutOfRole;
+    use crate::core::wire;
+
+    #[test]
+    fn given_the_wrong_role_when_a_party_signs_then_it_is_a_break_without_evidence() {
+        for (who, unit, body) in [
+            (COURIER, item(2), say::commission()),
+            (SELLER, item(2), say::commission()),
+            (MAKER, waybill(1), say::commission()),
+            (INSPECTOR, parcel(1), say::commission()),
+            (MAKER, item(1), say::inspect()),
+            (INSPECTOR, item(1), say::scan()),
+            (BANK, item(1), say::scan()),
+            (REGULATOR, item(1), say::accept()),
+            (COURIER, item(1), say::transform(&[item(2)], wire::Attributes::default())),
+            (MAKER, item(1), say::sell_over_the_counter()),
+            (DISTRIBUTOR, item(1), say::sell_over_the_counter()),
+            (COURIER, item(1), say::hold()),
+            (SELLER, item(1), say::recall()),
+            (MAKER, item(1), say::confirm(&[])),
+            (MAKER, item(1), say::reject()),
+        ] {
+            let mut w = World::new();
+            w.ok(MAKER, &[item(1)], say::commission());
+            let found = w.beside(&w.draft(who, &[unit], body), OutOfRole);
+            assert_eq!(found.evidence, []);
+        }
+    }
+
+    #[test]
+    fn given_a_buyer_key_when_it_does_more_than_confirm_or_reject_then_it_is_a_break() {
+        for (body, allowed) in [
+            (say::scan(), false),
+            (say::sell_over_the_counter(), false),
+            (say::take_back(), false),
+            (say::confirm(&[]), true),
+            (say::reject(), true),
+        ] {
+            let mut w = World::new();
+            w.ok(MAKER, &[item(1)], say::commission());
+            w.sold(item(1), BUYER);
+            let draft = w.draft(BUYER, &[item(1)], body);
+            if allowed {
+                w.clean(&draft);
+            } else {
+                w.beside(&draft, OutOfRole);
+            }
+        }
+    }
+
+    #[test]
+    fn given_the_right_role_when_a_party_signs_then_it_is_no_break() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.ok(MAKER, &[parcel(1)], say::commission());
+        w.ok(COURIER, &[waybill(1)], say::commission());
+        w.ok(INSPECTOR, &[item(1)], say::inspect());
+        w.ok(REGULATOR, &[item(1)], say::inspect());
+        w.pass(&[item(1)], MAKER, COURIER);
+        w.ok(COURIER, &[item(1)], say::sell_over_the_counter());
+    }
+}

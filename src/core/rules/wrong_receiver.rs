@@ -21,3 +21,71 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::apply::testing::*;
+    use crate::core::rules::FindingKind::WrongReceiver;
+    use crate::core::tlog::LogIndex;
+    use crate::core::wire;
+
+    fn offered() -> (World, LogIndex) {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        let offered = w.ok(MAKER, &[item(1)], say::handover(COURIER));
+        (w, offered)
+    }
+
+    #[test]
+    fn given_an_offer_when_somebody_else_accepts_or_refuses_then_it_is_a_break() {
+        for body in [say::accept(), say::refuse()] {
+            let (mut w, offered) = offered();
+            let found = w.beside(&w.draft(COURIER_2, &[item(1)], body), WrongReceiver);
+            assert_eq!(found.evidence, [offered]);
+            w.ok(COURIER, &[item(1)], say::accept());
+        }
+    }
+
+    /// For one buyer, in the hands of the courier.
+    fn on_its_way() -> (World, LogIndex) {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, SELLER);
+        let shipped = w.ok(SELLER, &[item(1)], say::ship(COURIER, BUYER, 9, wire::Means::Road));
+        w.ok(COURIER, &[item(1)], say::accept());
+        w.ok(COURIER, &[item(1)], say::scan());
+        (w, shipped)
+    }
+
+    #[test]
+    fn given_a_named_buyer_when_delivered_to_another_or_to_nobody_named_then_it_is_a_break() {
+        for body in [say::deliver(BUYER_2), say::sell_over_the_counter()] {
+            let (mut w, shipped) = on_its_way();
+            let found = w.beside(&w.draft(COURIER, &[item(1)], body), WrongReceiver);
+            assert_eq!(found.evidence, [shipped]);
+            w.ok(COURIER, &[item(1)], say::deliver(BUYER));
+        }
+    }
+
+    #[test]
+    fn given_no_named_buyer_when_delivered_to_a_key_then_it_is_a_break() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, SELLER);
+        let found = w.beside(&w.draft(SELLER, &[item(1)], say::deliver(BUYER)), WrongReceiver);
+        assert_eq!(found.evidence, []);
+    }
+
+    #[test]
+    fn given_a_delivery_when_the_buyer_of_another_order_confirms_or_rejects_then_it_is_a_break() {
+        for body in [say::confirm(&[]), say::reject()] {
+            let mut w = World::new();
+            w.ok(MAKER, &[item(1), item(2)], say::commission());
+            let delivered = w.sold(item(1), BUYER);
+            w.sold(item(2), BUYER_2);
+            let found = w.beside(&w.draft(BUYER_2, &[item(1)], body.clone()), WrongReceiver);
+            assert_eq!(found.evidence, [delivered]);
+            w.ok(BUYER, &[item(1)], body);
+        }
+    }
+}

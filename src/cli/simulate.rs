@@ -1,0 +1,157 @@
+//! `custody simulate`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Done, Failure, Remote, could, keys, output};
+use crate::api::token;
+use crate::client::{Ledger, Session, Token};
+use crate::core::signature::Signer;
+use crate::core::wire;
+use crate::simulate::{Comparison, FoundBreak, Options, Run, Truth, compare, run};
+
+/// Drives a ledger with a believable trade: makers commission and pack, couriers carry, buyers
+/// confirm; some units come back, one lot is recalled. Frauds of every kind are planted, and at the
+/// end the ledger's findings are compared with the truth: ends with 1 if one was missed, or
+/// something else was flagged. The same seed tells the same story.
+#[derive(Args, Debug)]
+pub(crate) struct Simulate {
+    #[command(flatten)]
+    remote: Remote,
+    /// Key file of the ledger's regulator.
+    #[arg(long, env = "CUSTODY_KEY")]
+    key: PathBuf,
+    /// Everything follows from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Units, about.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    units: u32,
+    /// Parties.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    parties: u32,
+    /// Breaks of each kind; one in 2,000 units when left out.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=500))]
+    plants: Option<u32>,
+    /// File to write the truth to.
+    #[arg(long)]
+    truth: Option<PathBuf>,
+    /// File to write a few units to look at, one a line: what it is, and its id.
+    #[arg(long)]
+    samples: Option<PathBuf>,
+}
+
+impl Simulate {
+    pub(super) async fn run(self) -> Done {
+        let regulator = keys::read(&self.key)?;
+        let ledger = self.remote.connect().await?;
+        let party = keys::party_of(&ledger, &regulator).await?;
+        let mut options = Options::new(self.seed, self.units as usize, self.parties as usize);
+        if let Some(plants) = self.plants {
+            options = options.planting(plants as usize);
+        }
+        let mut session = Session::start(ledger.clone()).await?;
+        let bar = output::progress(0, "lots");
+        let told = run(&mut session, &regulator, &options, &|progress| {
+            bar.set_length(progress.of_lots as u64);
+            bar.set_position(progress.lots as u64);
+        })
+        .await
+        .map_err(|error| Failure::No(error.to_string()))?;
+        bar.finish_and_clear();
+        if let Some(path) = &self.truth {
+            write_json(path, &told.truth)?;
+        }
+        let found = findings(&ledger, &regulator, party, session.origin(), &told).await?;
+        let comparison = compare(&told.truth, &found);
+        if let Some(path) = &self.samples {
+            std::fs::write(path, samples(&ledger, &told.truth).await?).map_err(could(path.display()))?;
+        }
+        self.report(&told, &comparison)
+    }
+
+    fn report(&self, told: &Run, comparison: &Comparison) -> Done {
+        if self.remote.json {
+            let value = serde_json::json!({
+                "passed": comparison.passed(),
+                "seed": self.seed,
+                "records": told.truth.records,
+                "recordsByKind": told.truth.records_by_kind,
+                "comparison": serde_json::to_value(comparison).map_err(could("the report"))?,
+            });
+            output::json(&value)?;
+        } else {
+            output::line(format!("{} records by {} parties", told.truth.records, told.truth.parties))?;
+            for (kind, count) in &told.truth.records_by_kind {
+                output::line(format!("  {count:>8} {kind}"))?;
+            }
+            output::line(format!("\n{}\n{}", comparison.table(), comparison.words()))?;
+        }
+        if comparison.passed() {
+            Ok(())
+        } else {
+            Err(Failure::No("the ledger's findings are not the truth".into()))
+        }
+    }
+}
+
+fn write_json(path: &std::path::Path, truth: &Truth) -> Done {
+    let text = serde_json::to_string_pretty(truth).map_err(could(path.display()))?;
+    std::fs::write(path, text + "\n").map_err(could(path.display()))
+}
+
+/// The findings of the entries that the run wrote.
+async fn findings(
+    ledger: &Ledger,
+    regulator: &Arc<Signer>,
+    party: crate::core::id::PartyId,
+    origin: &str,
+    told: &Run,
+) -> Result<Vec<FoundBreak>, Failure> {
+    let token = token::make(regulator, party, origin, Duration::from_secs(900));
+    let ledger = ledger.with_token(Token::bearer(&token.map_err(Failure::Could)?)?);
+    let (first, last) = told.entries;
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = wire::ListFindingsRequest { filter: None, page_size: 1000, page_token };
+        let page = ledger.regulator().list_findings(request).await?.into_inner();
+        found.extend(
+            page.findings
+                .into_iter()
+                .filter(|finding| (first..=last).contains(&finding.log_index))
+                .map(|finding| FoundBreak {
+                    kind: output::kind(finding.kind).to_owned(),
+                    unit: finding.unit,
+                    log_index: finding.log_index,
+                }),
+        );
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(found);
+        }
+    }
+}
+
+/// A few units to look at: the first of each kind of break, with the words of its standing.
+async fn samples(ledger: &Ledger, truth: &Truth) -> Result<String, Failure> {
+    let wanted = ["NOT_HOLDER", "DUPLICATE_COMMISSION", "MOVED_UNDER_RECALL", "PHANTOM_DELIVERY"];
+    let units: Vec<String> = wanted
+        .iter()
+        .filter_map(|kind| truth.planted.iter().find(|planted| planted.kind == *kind))
+        .map(|planted| planted.unit.clone())
+        .collect();
+    if units.is_empty() {
+        return Ok(String::new());
+    }
+    let request = wire::BatchGetStandingsRequest { units };
+    let answer = ledger.provenance().batch_get_standings(request).await?.into_inner();
+    Ok(answer
+        .standings
+        .iter()
+        .map(|standing| format!("{} {}\n", standing.word().as_str_name(), standing.unit))
+        .collect())
+}

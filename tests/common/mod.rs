@@ -1,0 +1,321 @@
+//! A real server process on a real store in a temporary folder, and parties that trade on it.
+#![allow(dead_code)] // each test binary uses its part
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+use custody::client::{Draft, Ledger, Outcome, Session, Token};
+use custody::core::envelope::key_possession_pae;
+use custody::core::id::{PartyId, UnitId};
+use custody::core::signature::Signer;
+use custody::core::wire;
+use custody::core::wire::record::Body;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+pub const ORIGIN: &str = "test.example/ledger";
+pub const REGULATOR: &str = "uscc:91350100M000100Y43";
+pub const MAKER: &str = "gln:0614141000005";
+pub const COURIER: &str = "uscc:91110000802100433B";
+pub const STRANGER: &str = "uscc:91370200264574251E";
+/// GS1 company prefix of the maker.
+pub const PREFIX: &str = "0614141";
+
+/// A running server. Killed when dropped.
+pub struct Server {
+    pub data: PathBuf,
+    folder: Option<TempDir>,
+    child: Child,
+    pub address: String,
+    pub http: String,
+}
+
+/// The program under test.
+pub fn custody() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_custody"));
+    for name in ["CUSTODY_LEDGER", "CUSTODY_KEY", "CUSTODY_CA"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Makes a ledger in a folder.
+pub fn init(data: &Path) {
+    let output = custody()
+        .args(["init", "--data"])
+        .arg(data)
+        .args(["--origin", ORIGIN, "--regulator", REGULATOR])
+        .args(["--regulator-name", "Test Regulator"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Server {
+    /// A new ledger in a new folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("ledger");
+        init(&data);
+        let mut server = Self::open(&data, arguments);
+        server.folder = Some(folder);
+        server
+    }
+
+    /// An existing ledger.
+    pub fn open(data: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(custody(), data, arguments)
+    }
+
+    /// By a command that ends in the program, such as one that traces it.
+    pub fn spawn(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut after = |what: &str| loop {
+            let line = lines.next().expect("the server ended before it said where it listens").unwrap();
+            if let Some((_, address)) = line.split_once(what) {
+                return address.to_owned();
+            }
+        };
+        let address = after("gRPC on ");
+        let http = after("metrics on ");
+        Self { data: data.to_owned(), folder: None, child, address, http }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder, kept after the server is gone.
+    pub fn take_folder(&mut self) -> Option<TempDir> {
+        self.folder.take()
+    }
+
+    /// Ends it as a power button does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        signal(self.pid(), "TERM");
+        self.child.wait().unwrap()
+    }
+
+    /// Waits for it to end.
+    pub fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+
+    pub async fn ledger(&self) -> Ledger {
+        Ledger::connect(&self.address, None).await.unwrap()
+    }
+
+    pub async fn session(&self) -> Session {
+        Session::start(self.ledger().await).await.unwrap()
+    }
+
+    /// A connection with a regulator's token.
+    pub async fn regulator(&self) -> Ledger {
+        let life = std::time::Duration::from_secs(600);
+        let party = REGULATOR.parse().unwrap();
+        let token = custody::api::token::make(&self.regulator_key(), party, ORIGIN, life).unwrap();
+        self.ledger().await.with_token(Token::bearer(&token).unwrap())
+    }
+
+    pub fn regulator_key(&self) -> Arc<Signer> {
+        read_key(&self.data.join("regulator.key"))
+    }
+
+    pub fn log_key(&self) -> String {
+        std::fs::read_to_string(self.data.join("log.vkey")).unwrap().trim().to_owned()
+    }
+
+    /// Runs the program as its user would.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        custody().env("CUSTODY_LEDGER", &self.address).args(arguments).output().unwrap()
+    }
+
+    /// The same; it has to succeed. What it printed.
+    pub fn run_ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(
+            output.status.success(),
+            "custody {}: {}\n{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+pub fn read_key(path: &Path) -> Arc<Signer> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let seed = text.lines().find_map(|line| line.strip_prefix("seed: ")).unwrap();
+    let mut bytes = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(seed, &mut *bytes).unwrap();
+    Arc::new(Signer::from_seed(&bytes))
+}
+
+/// A key that a test knows.
+pub fn key(number: u8) -> Arc<Signer> {
+    Arc::new(Signer::from_seed(&Zeroizing::new([number; 32])))
+}
+
+/// An ordinary time in the past.
+pub const TIME: u64 = 1_780_000_000_000;
+
+/// A unit of the maker.
+pub fn unit(serial: u64) -> UnitId {
+    format!("01/10614141123459/21/{serial}").parse().unwrap()
+}
+
+/// A case of the maker.
+pub fn case(number: u64) -> UnitId {
+    let body = 10_614_141_000_000_000 + number;
+    let check = custody::core::id::gs1_check_digit(body);
+    format!("00/{body}{check}").parse().unwrap()
+}
+
+/// A record with ids only, as drafters write it.
+pub fn record(units: &[UnitId], body: Body) -> wire::Record {
+    wire::Record {
+        claimed_time_ms: TIME,
+        units: units
+            .iter()
+            .map(|unit| wire::UnitRef { id: unit.to_string(), prev: Vec::new() })
+            .collect(),
+        body: Some(body),
+        ..wire::Record::default()
+    }
+}
+
+pub fn draft(signer: &Arc<Signer>, units: &[UnitId], body: Body) -> Draft {
+    Draft { record: record(units, body), signer: Arc::clone(signer), advances: true }
+}
+
+pub fn commission() -> Body {
+    Body::Commission(wire::Commission::default())
+}
+
+pub fn scan() -> Body {
+    Body::Scan(wire::Scan::default())
+}
+
+pub fn handover(to: &str) -> Body {
+    Body::Handover(wire::Handover { to: to.into(), weight_grams: 100, means: 1, ..Default::default() })
+}
+
+pub fn accept() -> Body {
+    Body::Accept(wire::Accept { condition: 1, weight_grams: 0 })
+}
+
+pub fn pack(container: UnitId) -> Body {
+    let container = wire::UnitRef { id: container.to_string(), prev: Vec::new() };
+    Body::Pack(wire::Pack { container: Some(container) })
+}
+
+/// Registered and approved: a maker with a company prefix, a courier with a scanner, a stranger.
+pub struct Trade {
+    pub maker: Arc<Signer>,
+    pub courier: Arc<Signer>,
+    pub scanner: Arc<Signer>,
+    pub stranger: Arc<Signer>,
+}
+
+pub fn register(signer: &Signer, party: &str, roles: &[wire::Role]) -> Body {
+    Body::RegisterParty(wire::RegisterParty {
+        party: party.into(),
+        name: format!("Firm {party}"),
+        roles: roles.iter().map(|role| (*role).into()).collect(),
+        key: Some(public(signer)),
+        ..Default::default()
+    })
+}
+
+pub fn public(signer: &Signer) -> wire::PublicKey {
+    wire::PublicKey { suite: 1, public_key: signer.public_key().as_bytes().to_vec() }
+}
+
+pub fn approve(party: &str, roles: &[wire::Role]) -> Body {
+    Body::ApproveParty(wire::ApproveParty {
+        party: party.into(),
+        roles: roles.iter().map(|role| (*role).into()).collect(),
+        valid_until_ms: 0,
+    })
+}
+
+pub fn delegate(signer: &Signer, party: &str) -> Body {
+    let possession = signer.sign(&key_possession_pae(ORIGIN, party));
+    Body::Delegate(wire::Delegate {
+        key: Some(public(signer)),
+        valid_from_ms: 1_700_000_000_000,
+        valid_until_ms: 2_000_000_000_000,
+        possession: possession.to_vec(),
+    })
+}
+
+impl Trade {
+    /// Sets the parties up through gRPC.
+    pub async fn set_up(server: &Server, session: &mut Session) -> Self {
+        let trade = Self { maker: key(1), courier: key(2), scanner: key(3), stranger: key(4) };
+        let regulator = server.regulator_key();
+        let (maker, courier) = ([wire::Role::Maker], [wire::Role::Courier]);
+        let scope = Some(wire::ProductScope {
+            scope: Some(wire::product_scope::Scope::CompanyPrefix(PREFIX.into())),
+        });
+        let claim = wire::ClaimProduct { scope: scope.clone(), name: "Tea".into() };
+        let approval = wire::ApproveProduct { scope, party: MAKER.into() };
+        let drafts = vec![
+            draft(&trade.maker, &[], register(&trade.maker, MAKER, &maker)),
+            draft(&trade.courier, &[], register(&trade.courier, COURIER, &courier)),
+            draft(&trade.stranger, &[], register(&trade.stranger, STRANGER, &courier)),
+            draft(&regulator, &[], approve(MAKER, &maker)),
+            draft(&regulator, &[], approve(COURIER, &courier)),
+            draft(&regulator, &[], approve(STRANGER, &courier)),
+            draft(&trade.maker, &[], Body::ClaimProduct(claim)),
+            draft(&regulator, &[], Body::ApproveProduct(approval)),
+            draft(&trade.courier, &[], delegate(&trade.scanner, COURIER)),
+        ];
+        all_accepted(session.submit(drafts).await.unwrap());
+        trade
+    }
+
+    pub fn party(text: &str) -> PartyId {
+        text.parse().unwrap()
+    }
+}
+
+pub fn all_accepted(outcomes: Vec<Outcome>) -> Vec<wire::Receipt> {
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(|r| panic!("{}: {}", r.reason, r.message)))
+        .collect()
+}

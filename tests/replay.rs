@@ -1,0 +1,85 @@
+//! I1: replaying the log from empty gives the same views, the same verdicts and the same root.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Server, Trade, accept, all_accepted, case, commission, draft, handover, pack, scan, unit};
+use custody::admit::Admitted;
+use custody::commit::Committer;
+use custody::core::bundle::decode_entry;
+use custody::core::record::Millis;
+use custody::core::tlog::LogIndex;
+use custody::sequence::{Group, Submission};
+use custody::store::{Store, StoreOptions};
+use tokio::sync::oneshot;
+
+/// Replays a store's entries into an empty one, in groups of the size given.
+fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store> {
+    let store = Arc::new(Store::create(into, &StoreOptions::default()).unwrap());
+    let (mut committer, _) = Committer::new(Arc::clone(&store)).unwrap();
+    let mut group: Option<(Millis, Vec<Submission>)> = None;
+    let mut flush = |group: Option<(Millis, Vec<Submission>)>| {
+        if let Some((time, records)) = group {
+            committer.commit(Group { time, records }).unwrap();
+        }
+    };
+    from.entries(LogIndex(0), |_, bytes| {
+        let (envelope, record, time, _) = decode_entry(&bytes).unwrap();
+        let id = envelope.record_id();
+        let (reply, _) = oneshot::channel();
+        let submission = Submission { admitted: Admitted { envelope, record, id }, reply };
+        match &mut group {
+            Some((at, records)) if *at == time && records.len() < group_size => {
+                records.push(submission);
+            }
+            _ => {
+                flush(group.take());
+                group = Some((time, vec![submission]));
+            }
+        }
+        true
+    })
+    .unwrap();
+    flush(group.take());
+    store
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_same() {
+    let mut server = Server::start();
+    let mut session = server.session().await;
+    let trade = Trade::set_up(&server, &mut session).await;
+    let units: Vec<_> = (1..=100).map(unit).collect();
+    let mut drafts = vec![
+        draft(&trade.maker, &units, commission()),
+        draft(&trade.maker, &[case(1)], commission()),
+        draft(&trade.maker, &units[..50], pack(case(1))),
+        draft(&trade.maker, &[case(1)], handover(common::COURIER)),
+        draft(&trade.scanner, &[case(1)], accept()),
+    ];
+    drafts.extend((0..300).map(|_| draft(&trade.scanner, &[case(1)], scan())));
+    all_accepted(session.submit(drafts).await.unwrap());
+    let thefts = units[60..70]
+        .iter()
+        .map(|unit| custody::client::Draft {
+            advances: false,
+            ..draft(&trade.stranger, &[*unit], scan())
+        })
+        .collect();
+    all_accepted(session.submit(thefts).await.unwrap());
+    assert!(server.stop().success());
+
+    let original = Store::open(&server.data.join("store"), &StoreOptions::default()).unwrap();
+    let expected = original.dump().unwrap();
+    assert!(original.head().unwrap().size > 256, "full tiles are part of the comparison");
+    for group_size in [1, 7, 1024] {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = replay(&original, &folder.path().join("copy"), group_size);
+        let found = copy.dump().unwrap();
+        for (key, value) in &expected {
+            assert_eq!(Some(value), found.get(key), "{}: {}", key.0, hex::encode(&key.1));
+        }
+        assert_eq!(expected.len(), found.len(), "groups of {group_size}");
+    }
+}

@@ -1,0 +1,134 @@
+//! The store as an operator meets it: what is absent, held, newer, damaged is said, and nothing is
+//! repaired. And the options are those that were meant.
+
+mod common;
+
+use std::path::Path;
+
+use custody::store::{Store, StoreError, StoreOptions};
+
+fn stored(folder: &Path) -> std::path::PathBuf {
+    let data = folder.join("ledger");
+    common::init(&data);
+    data.join("store")
+}
+
+fn open(path: &Path) -> Result<Store, StoreError> {
+    Store::open(path, &StoreOptions::default())
+}
+
+#[test]
+fn given_no_store_when_opened_then_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(open(folder.path()), Err(StoreError::Absent(_))));
+}
+
+#[test]
+fn given_a_store_when_made_again_then_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    assert!(matches!(Store::create(&path, &StoreOptions::default()), Err(StoreError::Exists(_))));
+}
+
+#[test]
+fn given_a_store_that_is_held_when_opened_then_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("ledger");
+    common::init(&data);
+    let server = common::Server::open(&data, &[]);
+    assert!(matches!(open(&data.join("store")), Err(StoreError::Locked(_))));
+    let output = common::custody().args(["serve", "--data"]).arg(&data).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("another process holds the ledger"), "{message}");
+    drop(server);
+}
+
+#[test]
+fn given_a_newer_format_when_opened_then_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(false);
+    let names = rocksdb::DB::list_cf(&options, &path).unwrap();
+    {
+        let db = rocksdb::DB::open_cf(&options, &path, &names).unwrap();
+        let meta = db.cf_handle("meta").unwrap();
+        db.put_cf(meta, "format", 99u32.to_be_bytes()).unwrap();
+    }
+    assert!(matches!(open(&path), Err(StoreError::NewerFormat { found: 99 })));
+}
+
+/// The sizes of the files of a store, to see that opening changed nothing of what was damaged.
+fn sst_files(path: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "sst" || e == "log"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn given_damaged_files_when_read_then_corrupt_and_never_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    // Opening moves the log's content into table files, which have checksums of their own.
+    drop(open(&path).unwrap());
+    let files = sst_files(&path);
+    assert!(files.iter().any(|file| file.extension().unwrap() == "sst"), "{files:?}");
+    let mut noticed = 0;
+    for file in files.iter().filter(|file| file.extension().unwrap() == "sst") {
+        let good = std::fs::read(file).unwrap();
+        let mut bad = good.clone();
+        // The first block holds the rows.
+        bad[10] ^= 0x40;
+        std::fs::write(file, &bad).unwrap();
+        let outcome = open(&path).and_then(|store| store.dump().map(|_| ()));
+        match outcome {
+            Err(StoreError::Corrupt(_)) => noticed += 1,
+            Err(other) => panic!("{}: {other}", file.display()),
+            Ok(()) => panic!("{}: a flipped bit was not noticed", file.display()),
+        }
+        assert_eq!(std::fs::read(file).unwrap(), bad, "the damaged file was changed");
+        std::fs::write(file, &good).unwrap();
+    }
+    assert!(noticed > 0);
+    let store = open(&path).unwrap();
+    assert_eq!(store.head().unwrap().size, 1);
+}
+
+#[test]
+fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    let options = std::fs::read_dir(&path)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("OPTIONS-"))
+        .max()
+        .unwrap();
+    let text = std::fs::read_to_string(options).unwrap();
+    let section = |kind: &str, family: &str| -> String {
+        let start = format!("[{kind} \"{family}\"]");
+        let at = text.find(&start).unwrap_or_else(|| panic!("no {start}"));
+        let rest = &text[at + start.len()..];
+        rest[..rest.find("\n[").unwrap_or(rest.len())].to_owned()
+    };
+    let tables = custody::core::apply::state::TABLES;
+    for family in tables {
+        let table = section("TableOptions/BlockBasedTable", family);
+        assert!(table.contains("filter_policy=bloomfilter"), "{family}: {table}");
+        assert!(table.contains("cache_index_and_filter_blocks=true"), "{family}");
+        let family_options = section("CFOptions", family);
+        assert!(family_options.contains("compression=kLZ4Compression"), "{family}");
+    }
+    let entries = section("CFOptions", "entries");
+    assert!(entries.contains("bottommost_compression=kZSTD"), "{entries}");
+    let tiles = section("CFOptions", "tiles");
+    assert!(tiles.contains("compression=kNoCompression"), "{tiles}");
+    let database = &text[text.find("[DBOptions]").unwrap()..];
+    assert!(database.contains("wal_recovery_mode=kTolerateCorruptedTailRecords"));
+    assert!(database.contains("paranoid_checks=true"));
+}
