@@ -17,7 +17,11 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 fn src(folder: &str) -> Vec<(PathBuf, String)> {
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder))
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src")
+            .join(folder),
+    )
 }
 
 /// Modules of this crate that a source names by `crate::`.
@@ -26,7 +30,12 @@ fn named(source: &str) -> Vec<String> {
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned())
+        .map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -40,7 +49,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("client", &["core", "client"]),
     ("epcis", &["core", "epcis"]),
     ("simulate", &["core", "client", "simulate"]),
-    ("api", &["core", "store", "admit", "sequence", "commit", "node", "api"]),
+    (
+        "api",
+        &[
+            "core", "store", "admit", "sequence", "commit", "node", "api",
+        ],
+    ),
 ];
 
 #[test]
@@ -61,8 +75,17 @@ fn given_the_sources_when_read_then_every_module_knows_only_what_it_may() {
 #[test]
 fn given_the_simulator_when_read_then_its_truth_knows_neither_rules_nor_apply() {
     for (path, source) in src("simulate") {
-        for forbidden in ["core::rules", "core::apply", "core::standing", "core::bundle"] {
-            assert!(!source.contains(forbidden), "{} must not know {forbidden}", path.display());
+        for forbidden in [
+            "core::rules",
+            "core::apply",
+            "core::standing",
+            "core::bundle",
+        ] {
+            assert!(
+                !source.contains(forbidden),
+                "{} must not know {forbidden}",
+                path.display()
+            );
         }
     }
 }
@@ -71,7 +94,12 @@ fn given_the_simulator_when_read_then_its_truth_knows_neither_rules_nor_apply() 
 fn given_bincode_when_searched_then_only_the_codec_names_it() {
     for (path, source) in src("") {
         let names = source.contains("bincode::");
-        assert_eq!(names, path.ends_with("store/codec.rs"), "{}", path.display());
+        assert_eq!(
+            names,
+            path.ends_with("store/codec.rs"),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -83,22 +111,49 @@ fn given_the_rules_when_counted_then_each_has_a_file_of_its_own() {
         if ["mod", "case", "travel"].contains(&name.as_str()) {
             continue;
         }
-        assert!(table.contains(&format!("    {name} = ")), "{name} is not in the table");
-        assert!(source.contains("fn check(case: &Case<'_>)") || source.contains("fn check(_: &Case<'_>)"));
+        assert!(
+            table.contains(&format!("    {name} = ")),
+            "{name} is not in the table"
+        );
+        assert!(
+            source.contains("fn check(case: &Case<'_>)")
+                || source.contains("fn check(_: &Case<'_>)")
+        );
     }
 }
 
 #[test]
 fn given_the_core_alone_when_its_tree_is_listed_then_no_shell_is_in_it() {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--no-default-features", "--edges", "normal,build", "--prefix", "none"])
+        .args([
+            "tree",
+            "--no-default-features",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let tree = String::from_utf8(output.stdout).unwrap();
-    for forbidden in ["tokio", "rocksdb", "librocksdb-sys", "tonic", "hyper", "axum", "bincode"] {
-        let found = tree.lines().find(|line| line.split(' ').next() == Some(forbidden));
+    for forbidden in [
+        "tokio",
+        "rocksdb",
+        "librocksdb-sys",
+        "tonic",
+        "hyper",
+        "axum",
+        "bincode",
+    ] {
+        let found = tree
+            .lines()
+            .find(|line| line.split(' ').next() == Some(forbidden));
         assert!(found.is_none(), "the core is built from {found:?}");
     }
     assert!(tree.contains("ed25519-dalek"), "{tree}");
@@ -107,10 +162,18 @@ fn given_the_core_alone_when_its_tree_is_listed_then_no_shell_is_in_it() {
 /// The core alone is built, without the shell, in a target folder of its own.
 #[test]
 fn given_no_default_features_when_built_then_the_core_builds() {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"),
+        PathBuf::from,
+    );
     let status = Command::new(env!("CARGO"))
-        .args(["check", "--lib", "--no-default-features", "--quiet", "--target-dir"])
+        .args([
+            "check",
+            "--lib",
+            "--no-default-features",
+            "--quiet",
+            "--target-dir",
+        ])
         .arg(target.join("core-alone"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()

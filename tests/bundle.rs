@@ -2,14 +2,22 @@
 
 mod common;
 
-use common::{Server, Trade, accept, all_accepted, case, commission, draft, handover, pack, scan, unit};
+use common::{
+    Server, Trade, accept, all_accepted, case, commission, draft, handover, pack, scan, unit,
+};
 use custody::core::bundle::{Report, verify};
 use custody::core::wire;
 use prost::Message as _;
 
 async fn bundle(server: &Server, unit: &str) -> Vec<u8> {
     let request = wire::GetBundleRequest { unit: unit.into() };
-    let answer = server.ledger().await.provenance().get_bundle(request).await.unwrap();
+    let answer = server
+        .ledger()
+        .await
+        .provenance()
+        .get_bundle(request)
+        .await
+        .unwrap();
     answer.into_inner().bundle.unwrap().encode_to_vec()
 }
 
@@ -51,10 +59,16 @@ async fn given_a_clean_and_a_broken_unit_when_any_byte_changes_then_verification
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << (at % 8);
-            assert!(!check(&server, &changed).passed(), "byte {at} changed, and nobody noticed");
+            assert!(
+                !check(&server, &changed).passed(),
+                "byte {at} changed, and nobody noticed"
+            );
         }
         for length in (0..bytes.len()).step_by(97) {
-            assert!(!check(&server, &bytes[..length]).passed(), "cut at {length}");
+            assert!(
+                !check(&server, &bytes[..length]).passed(),
+                "cut at {length}"
+            );
         }
     }
 }
@@ -75,24 +89,44 @@ async fn given_a_lie_with_a_fitting_digest_when_verified_then_the_proof_fails() 
     let honest = honest.unwrap();
     let lies: Vec<(&str, Box<dyn Fn(&mut wire::UnitBundle)>)> = vec![
         ("inclusion", Box::new(|b| b.entries[3].proof[0][0] ^= 1)),
-        ("inclusion", Box::new(|b| {
-            let mut entry = wire::Entry::decode(b.entries[3].entry.clone()).unwrap();
+        (
+            "inclusion",
+            Box::new(|b| {
+                let mut entry = wire::Entry::decode(b.entries[3].entry.clone()).unwrap();
                 entry.time_ms += 1;
                 b.entries[3].entry = entry.encode_to_vec().into();
-        })),
-        ("inclusion", Box::new(|b| b.entries.last_mut().unwrap().index += 1)),
+            }),
+        ),
+        (
+            "inclusion",
+            Box::new(|b| b.entries.last_mut().unwrap().index += 1),
+        ),
         ("format", Box::new(|b| b.entries.swap(3, 4))),
-        ("chain", Box::new(|b| { b.entries.remove(0); })),
-        ("checkpoint", Box::new(|b| {
-            let text = String::from_utf8(b.checkpoint.clone()).unwrap();
-            b.checkpoint = text.replacen("\n1", "\n2", 1).into_bytes();
-        })),
-        ("checkpoint", Box::new(|b| b.origin = "other.example/ledger".into())),
-        ("chain", Box::new(|b| {
-            // The handover in the middle is left out.
-            let at = b.entries.len() - 2;
-            b.entries.remove(at);
-        })),
+        (
+            "chain",
+            Box::new(|b| {
+                b.entries.remove(0);
+            }),
+        ),
+        (
+            "checkpoint",
+            Box::new(|b| {
+                let text = String::from_utf8(b.checkpoint.clone()).unwrap();
+                b.checkpoint = text.replacen("\n1", "\n2", 1).into_bytes();
+            }),
+        ),
+        (
+            "checkpoint",
+            Box::new(|b| b.origin = "other.example/ledger".into()),
+        ),
+        (
+            "chain",
+            Box::new(|b| {
+                // The handover in the middle is left out.
+                let at = b.entries.len() - 2;
+                b.entries.remove(at);
+            }),
+        ),
         ("chain", Box::new(|b| b.unit = unit(9).to_string())),
     ];
     for (expected, lie) in lies {

@@ -20,7 +20,10 @@ use tokio::sync::Mutex;
 type Acknowledged = Arc<Mutex<HashMap<Vec<u8>, u64>>>;
 
 fn rounds() -> u32 {
-    std::env::var("CUSTODY_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
+    std::env::var("CUSTODY_CRASH_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(50)
 }
 
 /// Small numbers that differ from round to round, the same in every run.
@@ -37,15 +40,24 @@ async fn load(
     serials: Arc<AtomicU64>,
     acknowledged: Acknowledged,
 ) {
-    let Ok(ledger) = custody::client::Ledger::connect(&server.0, None).await else { return };
-    let Ok(mut session) = custody::client::Session::start(ledger).await else { return };
+    let Ok(ledger) = custody::client::Ledger::connect(&server.0, None).await else {
+        return;
+    };
+    let Ok(mut session) = custody::client::Session::start(ledger).await else {
+        return;
+    };
     loop {
-        let units: Vec<_> =
-            (0..8).map(|_| unit(serials.fetch_add(1, Ordering::Relaxed))).collect();
-        let mut drafts: Vec<_> =
-            units.iter().map(|u| draft(&server.1, &[*u], commission())).collect();
+        let units: Vec<_> = (0..8)
+            .map(|_| unit(serials.fetch_add(1, Ordering::Relaxed)))
+            .collect();
+        let mut drafts: Vec<_> = units
+            .iter()
+            .map(|u| draft(&server.1, &[*u], commission()))
+            .collect();
         drafts.extend(units.iter().map(|u| draft(&server.1, &[*u], scan())));
-        let Ok(outcomes) = session.submit(drafts).await else { return };
+        let Ok(outcomes) = session.submit(drafts).await else {
+            return;
+        };
         let mut acknowledged = acknowledged.lock().await;
         for receipt in outcomes.into_iter().flatten() {
             acknowledged.insert(receipt.record_id, receipt.log_index);
@@ -91,14 +103,21 @@ async fn given_load_when_killed_at_any_moment_then_every_acknowledged_record_is_
     }
     let known = acknowledged.lock().await.len() as u64;
     assert!(audited >= known, "{audited} entries, {known} acknowledged");
-    println!("{} rounds, {known} acknowledged records, {audited} entries audited", rounds());
+    println!(
+        "{} rounds, {known} acknowledged records, {audited} entries audited",
+        rounds()
+    );
 }
 
 fn check_store(store: &Store, acknowledged: &HashMap<Vec<u8>, u64>) {
     let head = store.head().unwrap();
     for (id, index) in acknowledged {
         let id = RecordId::from_slice(id).unwrap();
-        assert_eq!(store.get::<Records>(&id).unwrap(), Some(LogIndex(*index)), "record {id} is lost");
+        assert_eq!(
+            store.get::<Records>(&id).unwrap(),
+            Some(LogIndex(*index)),
+            "record {id} is lost"
+        );
         assert!(*index < head.size);
     }
     let mut count = 0;
@@ -109,7 +128,9 @@ fn check_store(store: &Store, acknowledged: &HashMap<Vec<u8>, u64>) {
         })
         .unwrap();
     assert_eq!(count, head.size, "entries and the log's size differ");
-    store.right_edge().expect("the tree leads to the committed root");
+    store
+        .right_edge()
+        .expect("the tree leads to the committed root");
 }
 
 fn audit(store: &Store) -> u64 {
@@ -135,7 +156,9 @@ async fn given_an_unanswered_record_when_sent_again_after_a_crash_then_it_has_on
     let mut session = server.session().await;
     let trade = Trade::set_up(&server, &mut session).await;
     let mut envelopes = Vec::new();
-    let drafts = (1..=64).map(|n| draft(&trade.maker, &[unit(n)], commission())).collect();
+    let drafts = (1..=64)
+        .map(|n| draft(&trade.maker, &[unit(n)], commission()))
+        .collect();
     let first = session
         .submit_observed(drafts, &mut |_, envelope| {
             envelopes.push(envelope.clone());
@@ -148,7 +171,10 @@ async fn given_an_unanswered_record_when_sent_again_after_a_crash_then_it_has_on
     let session = server.session().await;
     let again = session.send(&envelopes).await.unwrap();
     let receipts = |outcomes: &[custody::client::Outcome]| -> Vec<wire::Receipt> {
-        outcomes.iter().map(|outcome| outcome.clone().unwrap()).collect()
+        outcomes
+            .iter()
+            .map(|outcome| outcome.clone().unwrap())
+            .collect()
     };
     assert_eq!(receipts(&first), receipts(&again));
 }

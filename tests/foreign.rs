@@ -24,7 +24,10 @@ fn python() -> Option<Command> {
 /// The regulator's seed in a file of its own, as the foreign programs take it.
 fn seed_file(server: &Server) -> PathBuf {
     let text = std::fs::read_to_string(server.data.join("regulator.key")).unwrap();
-    let seed = text.lines().find_map(|line| line.strip_prefix("seed: ")).unwrap();
+    let seed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("seed: "))
+        .unwrap();
     let path = server.data.join("seed.hex");
     std::fs::write(&path, seed).unwrap();
     path
@@ -44,7 +47,13 @@ fn passed(what: &str, output: &Output) -> String {
 fn judge(server: &Server) -> Output {
     python()
         .unwrap()
-        .args(["judge.py", "--target", &target(server), "--origin", common::ORIGIN])
+        .args([
+            "judge.py",
+            "--target",
+            &target(server),
+            "--origin",
+            common::ORIGIN,
+        ])
         .arg("--regulator-seed-file")
         .arg(seed_file(server))
         .output()
@@ -60,7 +69,10 @@ fn given_the_python_sources_when_tested_alone_then_they_pass() {
     } else {
         eprintln!("SKIPPED: the Merkle vectors are absent");
     }
-    passed("unittest", &python.args(["-m", "unittest"]).output().unwrap());
+    passed(
+        "unittest",
+        &python.args(["-m", "unittest"]).output().unwrap(),
+    );
 }
 
 #[test]
@@ -68,13 +80,22 @@ fn given_a_foreign_client_when_it_trades_and_verifies_by_itself_then_all_holds()
     let Some(mut python) = python() else { return };
     let server = Server::start();
     let output = python
-        .args(["foreign_client.py", "--target", &target(&server), "--origin", common::ORIGIN])
+        .args([
+            "foreign_client.py",
+            "--target",
+            &target(&server),
+            "--origin",
+            common::ORIGIN,
+        ])
         .args(["--log-key", &server.log_key(), "--regulator-seed-file"])
         .arg(seed_file(&server))
         .output()
         .unwrap();
     let text = passed("foreign_client.py", &output);
-    assert!(text.lines().filter(|line| line.starts_with("ok: ")).count() > 30, "{text}");
+    assert!(
+        text.lines().filter(|line| line.starts_with("ok: ")).count() > 30,
+        "{text}"
+    );
     passed("judge.py", &judge(&server));
 }
 

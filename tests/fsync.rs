@@ -30,7 +30,13 @@ async fn trace(arguments: &[&str]) -> Option<Vec<Call>> {
     let log = folder.path().join("trace");
     let mut strace = Command::new("strace");
     strace
-        .args(["-f", "-y", "-ttt", "-e", "trace=write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync"])
+        .args([
+            "-f",
+            "-y",
+            "-ttt",
+            "-e",
+            "trace=write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync",
+        ])
         .args(["-e", "signal=none", "-s", "16", "-o"])
         .arg(&log)
         .arg(custody().get_program());
@@ -38,7 +44,9 @@ async fn trace(arguments: &[&str]) -> Option<Vec<Call>> {
     let mut session = server.session().await;
     let trade = Trade::set_up(&server, &mut session).await;
     for n in 1..=20 {
-        let outcome = session.submit(vec![draft(&trade.maker, &[unit(n)], commission())]).await;
+        let outcome = session
+            .submit(vec![draft(&trade.maker, &[unit(n)], commission())])
+            .await;
         assert!(outcome.unwrap()[0].is_ok());
     }
     // strace forwards nothing when it is killed, so the program itself is asked to end.
@@ -56,7 +64,9 @@ fn read_trace(log: &Path) -> Vec<Call> {
     let mut unfinished: std::collections::HashMap<&str, &str> = std::collections::HashMap::new();
     let mut calls = Vec::new();
     for line in text.lines() {
-        let Some((pid, rest)) = line.split_once(char::is_whitespace) else { continue };
+        let Some((pid, rest)) = line.split_once(char::is_whitespace) else {
+            continue;
+        };
         if rest.contains("<unfinished ...>") {
             // Bytes that begin to leave count from then on.
             if is_answer(rest) {
@@ -66,12 +76,19 @@ fn read_trace(log: &Path) -> Vec<Call> {
             }
             continue;
         }
-        let begun = if rest.contains("resumed>") { unfinished.remove(pid).unwrap_or("") } else { rest };
+        let begun = if rest.contains("resumed>") {
+            unfinished.remove(pid).unwrap_or("")
+        } else {
+            rest
+        };
         let succeeded = !rest.contains("= -1");
         if begun.contains(".log>") && succeeded {
             if begun.contains("fdatasync(") || begun.contains("fsync(") {
                 calls.push(Call::WalSync);
-            } else if begun.contains("write") && begun.contains("/store/") && !begun.contains("LOG>") {
+            } else if begun.contains("write")
+                && begun.contains("/store/")
+                && !begun.contains("LOG>")
+            {
                 calls.push(Call::WalWrite);
             }
         } else if is_answer(rest) {
@@ -83,7 +100,8 @@ fn read_trace(log: &Path) -> Vec<Call> {
 
 fn is_answer(call: &str) -> bool {
     call.contains("TCP:[") && !call.contains("resumed>")
-        || call.contains("<socket:[") && (call.contains("writev(") || call.contains("write("))
+        || call.contains("<socket:[")
+            && (call.contains("writev(") || call.contains("write("))
             && !call.contains("resumed>")
 }
 
@@ -108,17 +126,33 @@ fn unsynced_answers(calls: &[Call]) -> (usize, usize, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_groups_when_acknowledged_then_each_was_synced_before() {
-    let Some(calls) = trace(&[]).await else { return };
+    let Some(calls) = trace(&[]).await else {
+        return;
+    };
     let (unsynced, writes, syncs) = unsynced_answers(&calls);
-    println!("{writes} writes to the log, {syncs} syncs, {} answers", calls.len() - writes - syncs);
-    assert!(writes >= 20 && syncs >= 20, "{writes} writes, {syncs} syncs");
-    assert_eq!(unsynced, 0, "answers left between a write to the log and its sync");
+    println!(
+        "{writes} writes to the log, {syncs} syncs, {} answers",
+        calls.len() - writes - syncs
+    );
+    assert!(
+        writes >= 20 && syncs >= 20,
+        "{writes} writes, {syncs} syncs"
+    );
+    assert_eq!(
+        unsynced, 0,
+        "answers left between a write to the log and its sync"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_no_sync_when_acknowledged_then_the_check_sees_it() {
-    let Some(calls) = trace(&["--unsafe-no-sync"]).await else { return };
+    let Some(calls) = trace(&["--unsafe-no-sync"]).await else {
+        return;
+    };
     let (unsynced, writes, _) = unsynced_answers(&calls);
     assert!(writes >= 20);
-    assert!(unsynced >= 20, "only {unsynced} unsynced answers: the check is blind");
+    assert!(
+        unsynced >= 20,
+        "only {unsynced} unsynced answers: the check is blind"
+    );
 }

@@ -4,7 +4,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Server, Trade, accept, all_accepted, case, commission, draft, handover, pack, scan, unit};
+use common::{
+    Server, Trade, accept, all_accepted, case, commission, draft, handover, pack, scan, unit,
+};
 use custody::admit::Admitted;
 use custody::commit::Committer;
 use custody::core::bundle::decode_entry;
@@ -28,7 +30,14 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
         let (envelope, record, time, _) = decode_entry(&bytes).unwrap();
         let id = envelope.record_id();
         let (reply, _) = oneshot::channel();
-        let submission = Submission { admitted: Admitted { envelope, record, id }, reply };
+        let submission = Submission {
+            admitted: Admitted {
+                envelope,
+                record,
+                id,
+            },
+            reply,
+        };
         match &mut group {
             Some((at, records)) if *at == time && records.len() < group_size => {
                 records.push(submission);
@@ -72,13 +81,22 @@ async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_sa
 
     let original = Store::open(&server.data.join("store"), &StoreOptions::default()).unwrap();
     let expected = original.dump().unwrap();
-    assert!(original.head().unwrap().size > 256, "full tiles are part of the comparison");
+    assert!(
+        original.head().unwrap().size > 256,
+        "full tiles are part of the comparison"
+    );
     for group_size in [1, 7, 1024] {
         let folder = tempfile::tempdir().unwrap();
         let copy = replay(&original, &folder.path().join("copy"), group_size);
         let found = copy.dump().unwrap();
         for (key, value) in &expected {
-            assert_eq!(Some(value), found.get(key), "{}: {}", key.0, hex::encode(&key.1));
+            assert_eq!(
+                Some(value),
+                found.get(key),
+                "{}: {}",
+                key.0,
+                hex::encode(&key.1)
+            );
         }
         assert_eq!(expected.len(), found.len(), "groups of {group_size}");
     }

@@ -27,7 +27,10 @@ fn given_no_store_when_opened_then_absent() {
 fn given_a_store_when_made_again_then_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = stored(folder.path());
-    assert!(matches!(Store::create(&path, &StoreOptions::default()), Err(StoreError::Exists(_))));
+    assert!(matches!(
+        Store::create(&path, &StoreOptions::default()),
+        Err(StoreError::Exists(_))
+    ));
 }
 
 #[test]
@@ -36,11 +39,21 @@ fn given_a_store_that_is_held_when_opened_then_locked() {
     let data = folder.path().join("ledger");
     common::init(&data);
     let server = common::Server::open(&data, &[]);
-    assert!(matches!(open(&data.join("store")), Err(StoreError::Locked(_))));
-    let output = common::custody().args(["serve", "--data"]).arg(&data).output().unwrap();
+    assert!(matches!(
+        open(&data.join("store")),
+        Err(StoreError::Locked(_))
+    ));
+    let output = common::custody()
+        .args(["serve", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(3));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("another process holds the ledger"), "{message}");
+    assert!(
+        message.contains("another process holds the ledger"),
+        "{message}"
+    );
     drop(server);
 }
 
@@ -56,7 +69,10 @@ fn given_a_newer_format_when_opened_then_said_so() {
         let meta = db.cf_handle("meta").unwrap();
         db.put_cf(meta, "format", 99u32.to_be_bytes()).unwrap();
     }
-    assert!(matches!(open(&path), Err(StoreError::NewerFormat { found: 99 })));
+    assert!(matches!(
+        open(&path),
+        Err(StoreError::NewerFormat { found: 99 })
+    ));
 }
 
 /// The sizes of the files of a store, to see that opening changed nothing of what was damaged.
@@ -77,9 +93,15 @@ fn given_damaged_files_when_read_then_corrupt_and_never_repaired() {
     // Opening moves the log's content into table files, which have checksums of their own.
     drop(open(&path).unwrap());
     let files = sst_files(&path);
-    assert!(files.iter().any(|file| file.extension().unwrap() == "sst"), "{files:?}");
+    assert!(
+        files.iter().any(|file| file.extension().unwrap() == "sst"),
+        "{files:?}"
+    );
     let mut noticed = 0;
-    for file in files.iter().filter(|file| file.extension().unwrap() == "sst") {
+    for file in files
+        .iter()
+        .filter(|file| file.extension().unwrap() == "sst")
+    {
         let good = std::fs::read(file).unwrap();
         let mut bad = good.clone();
         // The first block holds the rows.
@@ -91,7 +113,11 @@ fn given_damaged_files_when_read_then_corrupt_and_never_repaired() {
             Err(other) => panic!("{}: {other}", file.display()),
             Ok(()) => panic!("{}: a flipped bit was not noticed", file.display()),
         }
-        assert_eq!(std::fs::read(file).unwrap(), bad, "the damaged file was changed");
+        assert_eq!(
+            std::fs::read(file).unwrap(),
+            bad,
+            "the damaged file was changed"
+        );
         std::fs::write(file, &good).unwrap();
     }
     assert!(noticed > 0);
@@ -106,7 +132,12 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
     let options = std::fs::read_dir(&path)
         .unwrap()
         .map(|file| file.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("OPTIONS-"))
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("OPTIONS-")
+        })
         .max()
         .unwrap();
     let text = std::fs::read_to_string(options).unwrap();
@@ -119,13 +150,25 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
     let tables = custody::core::apply::state::TABLES;
     for family in tables {
         let table = section("TableOptions/BlockBasedTable", family);
-        assert!(table.contains("filter_policy=bloomfilter"), "{family}: {table}");
-        assert!(table.contains("cache_index_and_filter_blocks=true"), "{family}");
+        assert!(
+            table.contains("filter_policy=bloomfilter"),
+            "{family}: {table}"
+        );
+        assert!(
+            table.contains("cache_index_and_filter_blocks=true"),
+            "{family}"
+        );
         let family_options = section("CFOptions", family);
-        assert!(family_options.contains("compression=kLZ4Compression"), "{family}");
+        assert!(
+            family_options.contains("compression=kLZ4Compression"),
+            "{family}"
+        );
     }
     let entries = section("CFOptions", "entries");
-    assert!(entries.contains("bottommost_compression=kZSTD"), "{entries}");
+    assert!(
+        entries.contains("bottommost_compression=kZSTD"),
+        "{entries}"
+    );
     let tiles = section("CFOptions", "tiles");
     assert!(tiles.contains("compression=kNoCompression"), "{tiles}");
     let database = &text[text.find("[DBOptions]").unwrap()..];

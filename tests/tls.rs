@@ -54,14 +54,27 @@ async fn given_a_server_with_a_certificate_when_a_client_trusts_its_authority_th
     assert!(server.address.starts_with("https://"), "{}", server.address);
 
     let ca = authority.pem();
-    let ledger = Ledger::connect(&server.address, Some(ca.as_bytes())).await.unwrap();
+    let ledger = Ledger::connect(&server.address, Some(ca.as_bytes()))
+        .await
+        .unwrap();
     let mut session = Session::start(ledger.clone()).await.unwrap();
     let trade = Trade::set_up(&server, &mut session).await;
     let made = draft(&trade.maker, &[unit(1)], commission());
     all_accepted(session.submit(vec![made]).await.unwrap());
-    let request = wire::GetProvenanceRequest { unit: unit(1).to_string(), ..Default::default() };
-    let answer = ledger.provenance().get_provenance(request).await.unwrap().into_inner();
-    assert_eq!(answer.standing.unwrap().word(), wire::StandingWord::Consistent);
+    let request = wire::GetProvenanceRequest {
+        unit: unit(1).to_string(),
+        ..Default::default()
+    };
+    let answer = ledger
+        .provenance()
+        .get_provenance(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        answer.standing.unwrap().word(),
+        wire::StandingWord::Consistent
+    );
 
     // The same by the command line.
     let ca_file = folder.path().join("ca.pem");
@@ -70,7 +83,11 @@ async fn given_a_server_with_a_certificate_when_a_client_trusts_its_authority_th
     let trace = server.run_ok(&["trace", "--ca", ca_file, &unit(1).to_string()]);
     assert!(trace.contains("CONSISTENT"), "{trace}");
     let output = server.run(&["trace", &unit(1).to_string()]);
-    assert_eq!(output.status.code(), Some(3), "without --ca there is no connection");
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "without --ca there is no connection"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +107,10 @@ async fn given_a_server_with_a_certificate_when_a_client_does_not_trust_it_then_
         assert!(!error.to_string().is_empty(), "{case}");
     }
     // After all of them it still answers whoever does trust it.
-    assert_eq!(ask(&server.address, Some(&own)).await.unwrap(), common::ORIGIN);
+    assert_eq!(
+        ask(&server.address, Some(&own)).await.unwrap(),
+        common::ORIGIN
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,13 +118,17 @@ async fn given_a_certificate_for_another_name_when_a_client_connects_then_it_is_
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let server = start(&authority, "192.0.2.1", folder.path());
-    ask(&server.address, Some(&authority.pem())).await.expect_err("the name is not that");
+    ask(&server.address, Some(&authority.pem()))
+        .await
+        .expect_err("the name is not that");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_plaintext_server_when_a_client_speaks_tls_then_it_is_refused() {
     let server = Server::start();
     let address = server.address.replacen("http", "https", 1);
-    ask(&address, Some(&Authority::new().pem())).await.expect_err("it speaks no TLS");
+    ask(&address, Some(&Authority::new().pem()))
+        .await
+        .expect_err("it speaks no TLS");
     assert_eq!(ask(&server.address, None).await.unwrap(), common::ORIGIN);
 }

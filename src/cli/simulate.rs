@@ -68,7 +68,8 @@ impl Simulate {
         let found = findings(&ledger, &regulator, party, session.origin(), &told).await?;
         let comparison = compare(&told.truth, &found);
         if let Some(path) = &self.samples {
-            std::fs::write(path, samples(&ledger, &told.truth).await?).map_err(could(path.display()))?;
+            std::fs::write(path, samples(&ledger, &told.truth).await?)
+                .map_err(could(path.display()))?;
         }
         self.report(&told, &comparison)
     }
@@ -84,7 +85,10 @@ impl Simulate {
             });
             output::json(&value)?;
         } else {
-            output::line(format!("{} records by {} parties", told.truth.records, told.truth.parties))?;
+            output::line(format!(
+                "{} records by {} parties",
+                told.truth.records, told.truth.parties
+            ))?;
             for (kind, count) in &told.truth.records_by_kind {
                 output::line(format!("  {count:>8} {kind}"))?;
             }
@@ -93,7 +97,9 @@ impl Simulate {
         if comparison.passed() {
             Ok(())
         } else {
-            Err(Failure::No("the ledger's findings are not the truth".into()))
+            Err(Failure::No(
+                "the ledger's findings are not the truth".into(),
+            ))
         }
     }
 }
@@ -117,8 +123,16 @@ async fn findings(
     let mut found = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = wire::ListFindingsRequest { filter: None, page_size: 1000, page_token };
-        let page = ledger.regulator().list_findings(request).await?.into_inner();
+        let request = wire::ListFindingsRequest {
+            filter: None,
+            page_size: 1000,
+            page_token,
+        };
+        let page = ledger
+            .regulator()
+            .list_findings(request)
+            .await?
+            .into_inner();
         found.extend(
             page.findings
                 .into_iter()
@@ -138,7 +152,12 @@ async fn findings(
 
 /// A few units to look at: the first of each kind of break, with the words of its standing.
 async fn samples(ledger: &Ledger, truth: &Truth) -> Result<String, Failure> {
-    let wanted = ["NOT_HOLDER", "DUPLICATE_COMMISSION", "MOVED_UNDER_RECALL", "PHANTOM_DELIVERY"];
+    let wanted = [
+        "NOT_HOLDER",
+        "DUPLICATE_COMMISSION",
+        "MOVED_UNDER_RECALL",
+        "PHANTOM_DELIVERY",
+    ];
     let units: Vec<String> = wanted
         .iter()
         .filter_map(|kind| truth.planted.iter().find(|planted| planted.kind == *kind))
@@ -148,7 +167,11 @@ async fn samples(ledger: &Ledger, truth: &Truth) -> Result<String, Failure> {
         return Ok(String::new());
     }
     let request = wire::BatchGetStandingsRequest { units };
-    let answer = ledger.provenance().batch_get_standings(request).await?.into_inner();
+    let answer = ledger
+        .provenance()
+        .batch_get_standings(request)
+        .await?
+        .into_inner();
     Ok(answer
         .standings
         .iter()

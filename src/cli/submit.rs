@@ -50,38 +50,36 @@ impl Submit {
         let mut tally = Tally::default();
         for batch in lines.chunks(BATCH) {
             let mut fresh = Vec::new();
+            let mut drafts = Vec::new();
             for (number, text) in batch {
-                if outbox.is_done(*number, text) {
-                    tally.before += 1;
-                } else if let Some(envelope) = outbox.waiting(*number, text).cloned() {
-                    // It may be in the log already: the very same envelope says so.
-                    let outcome = session.send(std::slice::from_ref(&envelope)).await?.pop();
-                    match outcome {
-                        Some(Err(refusal)) if wants_new_heads(&refusal) => {
-                            fresh.push((*number, text))
+                let record = match outbox.waiting(*number, text).cloned() {
+                    _ if outbox.is_done(*number, text) => {
+                        tally.before += 1;
+                        continue;
+                    }
+                    None => drafted(*number, text)?,
+                    Some(envelope) => {
+                        // It may be in the log already: the very same envelope says so.
+                        let outcome = session.send(std::slice::from_ref(&envelope)).await?.pop();
+                        match outcome {
+                            Some(Err(refusal)) if wants_new_heads(&refusal) => {
+                                statement(&envelope)?
+                            }
+                            Some(outcome) => {
+                                self.report(*number, &outcome, &mut outbox, &mut tally)?;
+                                continue;
+                            }
+                            None => return Err(Failure::Could("the ledger did not answer".into())),
                         }
-                        Some(outcome) => self.report(*number, &outcome, &mut outbox, &mut tally)?,
-                        None => return Err(Failure::Could("the ledger did not answer".into())),
                     }
-                } else {
-                    fresh.push((*number, text));
-                }
+                };
+                fresh.push((*number, text));
+                drafts.push(Draft {
+                    record,
+                    signer: signer.clone(),
+                    advances: true,
+                });
             }
-            let drafts = fresh
-                .iter()
-                .map(|(number, text)| {
-                    let mut record = draft::parse(text)
-                        .map_err(|error| Failure::No(format!("line {number}: {error}")))?;
-                    if record.claimed_time_ms == 0 {
-                        record.claimed_time_ms = now().0;
-                    }
-                    Ok(Draft {
-                        record,
-                        signer: signer.clone(),
-                        advances: true,
-                    })
-                })
-                .collect::<Result<Vec<_>, Failure>>()?;
             let mut signed = |i: usize, envelope: &Envelope| {
                 let Some((number, text)) = fresh.get(i).copied() else {
                     return Ok(());
@@ -129,12 +127,8 @@ impl Submit {
                     output::message_line("Refusal", refusal)?;
                 }
                 eprintln!("line {number}: {}: {}", refusal.reason, refusal.message);
-                if is_transient(refusal) {
-                    return Ok(());
-                }
-                outbox
-                    .done(number)
-                    .map_err(|error| Failure::Could(error.to_string()))
+                // It stays in the outbox: the next run sends the same statement again.
+                Ok(())
             }
         }
     }
@@ -172,15 +166,21 @@ fn wants_new_heads(refusal: &wire::Refusal) -> bool {
     .any(|reason| reason.name() == refusal.reason)
 }
 
-fn is_transient(refusal: &wire::Refusal) -> bool {
-    [
-        Reason::QuotaExceeded,
-        Reason::Overloaded,
-        Reason::ShuttingDown,
-        Reason::Storage,
-    ]
-    .iter()
-    .any(|reason| reason.name() == refusal.reason)
+/// A line's draft, with the time of now where it names none.
+fn drafted(number: usize, text: &str) -> Result<wire::Record, Failure> {
+    let mut record =
+        draft::parse(text).map_err(|error| Failure::No(format!("line {number}: {error}")))?;
+    if record.claimed_time_ms == 0 {
+        record.claimed_time_ms = now().0;
+    }
+    Ok(record)
+}
+
+/// What was signed, to be signed again with new heads: nonce and time stay, so that it is the same
+/// statement, and nobody can take it for double-dealing.
+fn statement(envelope: &Envelope) -> Result<wire::Record, Failure> {
+    prost::Message::decode(envelope.payload.clone())
+        .map_err(|error: prost::DecodeError| Failure::Could(format!("the outbox: {error}")))
 }
 
 /// The lines that say something, with their numbers from 1 on.

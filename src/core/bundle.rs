@@ -170,7 +170,7 @@ fn verify_into(report: &mut Report, bytes: &[u8], trusted: &[NoteVerifier]) -> C
     pass(
         "verdicts",
         format!(
-            "{} findings at this unit, as the public rules give",
+            "findings at this unit: {}, as the public rules give",
             replayed.findings
         ),
     );

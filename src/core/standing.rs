@@ -7,7 +7,7 @@
 use crate::core::apply::state::{FindingStatus, Life, Parties, Read, ReadError, Unit, UnitFinding};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::Role;
-use crate::core::rules::{Around, FindingKind, GoodsStop};
+use crate::core::rules::{FindingKind, GoodsStop};
 use crate::core::tlog::LogIndex;
 use crate::core::wire::StandingWord;
 
@@ -56,15 +56,17 @@ pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
     let around = around_of(state, &unit)?;
     let stops = stops_around(state, &id, &unit, &around)?;
     let outermost = around.last().map_or(&unit, |(_, outer)| outer);
-    let holder = match outermost.holder {
-        Some(party) => state
-            .get::<Parties>(&party)?
-            .map(|row| (party, row.name, row.roles)),
-        None => None,
-    };
+    let holder = firm(state, outermost.holder)?;
+    let offered_to = firm(state, outermost.offer.as_ref().map(|offer| offer.to))?;
     let mut weighed = weigh_stops(&stops);
     weighed.extend(unit.findings.iter().filter_map(weigh_finding));
-    weighed.push(weigh_custody(&unit, outermost, &around, holder));
+    weighed.push(weigh_custody(
+        &unit,
+        outermost,
+        !around.is_empty(),
+        &holder,
+        &offered_to,
+    ));
     weighed.sort_by_key(|(word, _)| *word as i32);
     Ok(Standing {
         unit: id,
@@ -121,33 +123,38 @@ fn weigh_finding(finding: &UnitFinding) -> Option<(StandingWord, Reason)> {
     Some((word, reason))
 }
 
+/// A firm for people.
+#[derive(Default)]
+struct Firm {
+    name: String,
+    courier: bool,
+}
+
+/// The firm's public name, or its id where it has none or is not registered.
+fn firm<R: Read>(state: &R, party: Option<PartyId>) -> Result<Firm, ReadError> {
+    let Some(id) = party else {
+        return Ok(Firm::default());
+    };
+    let row = state.get::<Parties>(&id)?;
+    let courier = row
+        .as_ref()
+        .is_some_and(|row| row.roles.contains(&Role::Courier));
+    let name = row.map(|row| row.name).filter(|name| !name.is_empty());
+    Ok(Firm {
+        name: name.unwrap_or_else(|| id.to_string()),
+        courier,
+    })
+}
+
 fn weigh_custody(
     unit: &Unit,
     outermost: &Unit,
-    around: &Around,
-    holder: Option<(PartyId, String, Vec<Role>)>,
+    packed: bool,
+    holder: &Firm,
+    offered_to: &Firm,
 ) -> (StandingWord, Reason) {
-    let name = holder.as_ref().map_or_else(
-        || {
-            outermost
-                .holder
-                .map(|id| id.to_string())
-                .unwrap_or_default()
-        },
-        |(id, name, _)| {
-            if name.is_empty() {
-                id.to_string()
-            } else {
-                name.clone()
-            }
-        },
-    );
-    let courier = holder.is_some_and(|(_, _, roles)| roles.contains(&Role::Courier));
-    let inside = if around.is_empty() {
-        ""
-    } else {
-        ", inside a container"
-    };
+    let (name, offered_to) = (&holder.name, &offered_to.name);
+    let inside = if packed { ", inside a container" } else { "" };
     let life = if unit.life == Life::Active {
         outermost.life
     } else {
@@ -167,18 +174,11 @@ fn weigh_custody(
             StandingWord::Consistent,
             "Used up or destroyed, as the chain says.".to_owned(),
         ),
-        Life::Active if outermost.offer.is_some() => {
-            let to = outermost
-                .offer
-                .as_ref()
-                .map(|offer| offer.to.to_string())
-                .unwrap_or_default();
-            (
-                StandingWord::InTransit,
-                format!("Offered by {name} to {to}{inside}."),
-            )
-        }
-        Life::Active if courier => (
+        Life::Active if outermost.offer.is_some() => (
+            StandingWord::InTransit,
+            format!("Offered by {name} to {offered_to}{inside}."),
+        ),
+        Life::Active if holder.courier => (
             StandingWord::InTransit,
             format!("On its way with {name}{inside}."),
         ),
@@ -242,7 +242,10 @@ mod tests {
         w.pass(&[waybill(1)], SELLER, COURIER);
         let standing = w.standing(item(1));
         assert_eq!(standing.word, StandingWord::InTransit);
-        assert_eq!(standing.reasons[0].text, "On its way with Company 5, inside a container.");
+        assert_eq!(
+            standing.reasons[0].text,
+            "On its way with Company 5, inside a container."
+        );
     }
 
     #[test]
@@ -255,7 +258,10 @@ mod tests {
     #[test]
     fn suspect_is_a_unit_with_an_open_finding_a_hold_or_a_dispute() {
         let mut w = with_the_seller();
-        w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        w.beside(
+            &w.draft(RIVAL, &[item(1)], say::scan()),
+            FindingKind::NotHolder,
+        );
         assert_eq!(w.word(item(1)), StandingWord::Suspect);
 
         let mut w = with_the_seller();
@@ -272,7 +278,10 @@ mod tests {
     #[test]
     fn suspect_is_a_code_that_was_seen_but_never_registered() {
         let mut w = World::new();
-        w.beside(&w.draft(COURIER, &[item(1)], say::scan()), FindingKind::NeverCommissioned);
+        w.beside(
+            &w.draft(COURIER, &[item(1)], say::scan()),
+            FindingKind::NeverCommissioned,
+        );
         assert_eq!(w.word(item(1)), StandingWord::Suspect);
     }
 
@@ -291,8 +300,17 @@ mod tests {
             (wire::Decision::Dismissed, StandingWord::Consistent),
         ] {
             let mut w = with_the_seller();
-            let found = w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
-            w.clean(&w.decide(REGULATOR, found.index, FindingKind::NotHolder, item(1), decision));
+            let found = w.beside(
+                &w.draft(RIVAL, &[item(1)], say::scan()),
+                FindingKind::NotHolder,
+            );
+            w.clean(&w.decide(
+                REGULATOR,
+                found.index,
+                FindingKind::NotHolder,
+                item(1),
+                decision,
+            ));
             assert_eq!(w.word(item(1)), word);
         }
     }
@@ -301,10 +319,19 @@ mod tests {
     fn no_number_of_strangers_breaks_a_unit() {
         let mut w = with_the_seller();
         for who in [RIVAL, DISTRIBUTOR, COURIER, COURIER_2] {
-            w.beside(&w.draft(who, &[item(1)], say::scan()), FindingKind::NotHolder);
-            w.beside(&w.draft(who, &[item(1)], say::accept()), FindingKind::AcceptWithoutHandover);
+            w.beside(
+                &w.draft(who, &[item(1)], say::scan()),
+                FindingKind::NotHolder,
+            );
+            w.beside(
+                &w.draft(who, &[item(1)], say::accept()),
+                FindingKind::AcceptWithoutHandover,
+            );
         }
-        w.beside(&w.draft(RIVAL, &[item(1)], say::commission()), FindingKind::NotGtinOwner);
+        w.beside(
+            &w.draft(RIVAL, &[item(1)], say::commission()),
+            FindingKind::NotGtinOwner,
+        );
         assert_eq!(w.word(item(1)), StandingWord::Suspect);
     }
 
@@ -315,7 +342,10 @@ mod tests {
         assert_eq!(w.word(item(1)), StandingWord::Recalled);
 
         let mut w = with_the_seller();
-        let recall = wire::Recall { scope: Some(say::product()), ..Default::default() };
+        let recall = wire::Recall {
+            scope: Some(say::product()),
+            ..Default::default()
+        };
         w.clean(&w.govern(MAKER, Body::Recall(recall)));
         assert_eq!(w.word(item(1)), StandingWord::Recalled);
 
@@ -329,7 +359,10 @@ mod tests {
     #[test]
     fn the_most_serious_reason_comes_first() {
         let mut w = with_the_seller();
-        w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        w.beside(
+            &w.draft(RIVAL, &[item(1)], say::scan()),
+            FindingKind::NotHolder,
+        );
         let again = w.draft(MAKER, &[item(1)], say::commission());
         w.beside(&again, FindingKind::DuplicateCommission);
         let recalled = w.ok(REGULATOR, &[item(1)], say::recall());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::places::MINUTE;
 use super::random::SplitMix64;
 use super::story::{BASE, Step};
-use super::world::{Party, World};
+use super::world::{Party, Product, World};
 use crate::core::envelope::key_possession_pae;
 use crate::core::signature::Signer;
 use crate::core::wire::record::Body;
@@ -30,13 +30,25 @@ pub(super) fn batches(
         Step::govern(&mut random, clock, signer, body)
     };
     let parties = &world.parties;
-    let register = parties.iter().map(|party| step(&party.key, register(party))).collect();
-    let approve = parties.iter().map(|party| step(regulator, approve(party))).collect();
-    let scopes: Vec<_> = parties.iter().flat_map(|party| scopes(party).map(move |s| (party, s))).collect();
+    let register = parties
+        .iter()
+        .map(|party| step(&party.key, register(party)))
+        .collect();
+    let approve = parties
+        .iter()
+        .map(|party| step(regulator, approve(party)))
+        .collect();
+    let scopes: Vec<_> = parties
+        .iter()
+        .flat_map(|party| scopes(party).map(move |s| (party, s)))
+        .collect();
     let mut claim: Vec<Step> = scopes
         .iter()
-        .map(|(party, scope)| {
-            let body = wire::ClaimProduct { scope: Some(scope.clone()), name: party.name.clone() };
+        .map(|(party, (scope, name))| {
+            let body = wire::ClaimProduct {
+                scope: Some(scope.clone()),
+                name: name.clone(),
+            };
             step(&party.key, Body::ClaimProduct(body))
         })
         .collect();
@@ -47,22 +59,38 @@ pub(super) fn batches(
     }
     let grant = scopes
         .iter()
-        .map(|(party, scope)| {
+        .map(|(party, (scope, _))| {
             let party = party.id.to_string();
-            let body = wire::ApproveProduct { scope: Some(scope.clone()), party };
+            let body = wire::ApproveProduct {
+                scope: Some(scope.clone()),
+                party,
+            };
             step(regulator, Body::ApproveProduct(body))
         })
         .collect();
     vec![register, approve, claim, grant]
 }
 
-/// What a party gives out: everyone but inspectors their GS1 prefix, couriers their waybills too.
-fn scopes(party: &Party) -> impl Iterator<Item = wire::ProductScope> {
+/// What a party gives out, with its name: everyone but inspectors their GS1 prefix, makers their
+/// products, couriers their waybills.
+fn scopes(party: &Party) -> impl Iterator<Item = (wire::ProductScope, String)> {
     use product_scope::Scope;
     let trades = party.role != Role::Inspector;
     let prefix = trades.then(|| Scope::CompanyPrefix(party.prefix.to_string()));
     let carrier = party.carrier.clone().map(Scope::Carrier);
-    prefix.into_iter().chain(carrier).map(|scope| wire::ProductScope { scope: Some(scope) })
+    let company = prefix
+        .into_iter()
+        .chain(carrier)
+        .map(|scope| (scope, party.name.clone()));
+    let product = |product: &Product| {
+        (
+            Scope::Gtin(product.gtin.to_string()),
+            product.name.to_owned(),
+        )
+    };
+    company
+        .chain(party.products.iter().map(product))
+        .map(|(scope, name)| (wire::ProductScope { scope: Some(scope) }, name))
 }
 
 fn register(party: &Party) -> Body {
@@ -90,11 +118,16 @@ fn delegate(party: &Party, device: &Signer, origin: &str) -> Body {
         key: Some(public_key(device)),
         valid_from_ms: DELEGATED_FROM,
         valid_until_ms: DELEGATED_UNTIL,
-        possession: device.sign(&key_possession_pae(origin, &party.id.to_string())).to_vec(),
+        possession: device
+            .sign(&key_possession_pae(origin, &party.id.to_string()))
+            .to_vec(),
     })
 }
 
 fn public_key(signer: &Signer) -> wire::PublicKey {
     let key = signer.public_key();
-    wire::PublicKey { suite: key.suite().number(), public_key: key.as_bytes().to_vec() }
+    wire::PublicKey {
+        suite: key.suite().number(),
+        public_key: key.as_bytes().to_vec(),
+    }
 }

@@ -51,7 +51,11 @@ pub(super) const AT_LOTS: [FindingKind; 2] = [FindingKind::Expired, FindingKind:
 /// All that can be planted, in the order of the proto.
 #[must_use]
 pub fn plantable() -> Vec<FindingKind> {
-    let mut kinds: Vec<FindingKind> = AT_UNITS.into_iter().chain(AT_CLONES).chain(AT_LOTS).collect();
+    let mut kinds: Vec<FindingKind> = AT_UNITS
+        .into_iter()
+        .chain(AT_CLONES)
+        .chain(AT_LOTS)
+        .collect();
     kinds.push(FindingKind::MovedUnderRecall);
     kinds.sort_unstable();
     kinds
@@ -72,10 +76,21 @@ impl Teller<'_> {
             let unit = [self.item()];
             let (signer, site, body, story) = if kind == FindingKind::NotGtinOwner {
                 let counterfeiter = self.another_maker();
-                let attributes = wire::Attributes { lot_size: 0, ..self.attributes() };
-                let body = wire::Commission { attributes: Some(attributes), explains: Vec::new() };
+                let attributes = wire::Attributes {
+                    lot_size: 0,
+                    ..self.attributes()
+                };
+                let body = wire::Commission {
+                    attributes: Some(attributes),
+                    explains: Vec::new(),
+                };
                 let story = "a maker gives out a serial of another maker's product";
-                (self.key(counterfeiter), self.site(counterfeiter), Body::Commission(body), story)
+                (
+                    self.key(counterfeiter),
+                    self.site(counterfeiter),
+                    Body::Commission(body),
+                    story,
+                )
             } else {
                 let courier = self.courier();
                 let city = self.site(self.plot.maker).city;
@@ -102,7 +117,13 @@ impl Teller<'_> {
         for (unit, _) in units.iter().filter(|(_, fate)| *fate == planted) {
             let spare = self.world.parties[maker].next_sscc();
             let alone = std::slice::from_ref(&spare);
-            self.say(at, &key, site, alone, Body::Commission(wire::Commission::default()));
+            self.say(
+                at,
+                &key,
+                site,
+                alone,
+                Body::Commission(wire::Commission::default()),
+            );
             at += 5 * MINUTE;
             let body = pack_into(&spare);
             let story = "a unit that is in one case is said to be put into another";
@@ -121,25 +142,50 @@ impl Teller<'_> {
     ) -> u64 {
         let planted = Fate::Planted(FindingKind::MovedWhilePacked);
         let (key, site) = (self.key(holder), self.site(holder));
-        for (unit, _) in cases.iter().flat_map(|(_, inside)| inside).filter(|u| u.1 == planted) {
+        for (unit, _) in cases
+            .iter()
+            .flat_map(|(_, inside)| inside)
+            .filter(|u| u.1 == planted)
+        {
             at += 10 * MINUTE;
             let courier = self.courier();
             let offer = self.offer(courier, 1, site, Means::Road);
             let story = "a unit is handed over on its own while it is in a case on a pallet";
-            self.beside(at, &key, site, unit, offer, FindingKind::MovedWhilePacked, story);
+            self.beside(
+                at,
+                &key,
+                site,
+                unit,
+                offer,
+                FindingKind::MovedWhilePacked,
+                story,
+            );
         }
         at
     }
 
     /// The seller takes a unit out of a case that it is not in.
-    pub fn unpack_what_is_not_inside(&mut self, shelves: &mut [Shelf], case: &str, mut at: u64) -> u64 {
+    pub fn unpack_what_is_not_inside(
+        &mut self,
+        shelves: &mut [Shelf],
+        case: &str,
+        mut at: u64,
+    ) -> u64 {
         let planted = Fate::Planted(FindingKind::ContentMismatch);
         for shelf in shelves.iter().filter(|shelf| shelf.fate == planted) {
             at += 10 * MINUTE;
             let (key, site) = (self.key(shelf.seller), self.site(shelf.seller));
             let body = unpack_from(case);
             let story = "a unit is said to come out of a case that it is not in";
-            self.beside(at, &key, site, &shelf.unit, body, FindingKind::ContentMismatch, story);
+            self.beside(
+                at,
+                &key,
+                site,
+                &shelf.unit,
+                body,
+                FindingKind::ContentMismatch,
+                story,
+            );
         }
         at
     }
@@ -213,9 +259,15 @@ impl Teller<'_> {
         let site = self.strangers_depot();
         let scanner = self.hand(self.stranger);
         let (body, story) = if kind == FindingKind::NotHolder {
-            (scan(), "a courier that never had it scans a copy of a unit that is in a shop")
+            (
+                scan(),
+                "a courier that never had it scans a copy of a unit that is in a shop",
+            )
         } else {
-            (accept(), "a courier takes a copy of a unit that nobody offered")
+            (
+                accept(),
+                "a courier takes a copy of a unit that nobody offered",
+            )
         };
         self.beside(at, &scanner, site, &shelf.unit, body, kind, story);
         at
@@ -243,9 +295,20 @@ impl Teller<'_> {
         let at = shelf.since + self.minutes(30, 300);
         let (key, site) = (self.key(shelf.seller), self.site(shelf.seller));
         let result = wire::InspectionResult::Pass.into();
-        let body = Body::Inspect(wire::Inspect { result, report: None });
+        let body = Body::Inspect(wire::Inspect {
+            result,
+            report: None,
+        });
         let story = "a seller certifies its own goods";
-        self.beside(at, &key, site, &shelf.unit, body, FindingKind::OutOfRole, story);
+        self.beside(
+            at,
+            &key,
+            site,
+            &shelf.unit,
+            body,
+            FindingKind::OutOfRole,
+            story,
+        );
         at
     }
 
@@ -256,11 +319,25 @@ impl Teller<'_> {
         let courier = self.courier();
         let offer = self.offer(courier, 1, site, Means::Road);
         self.say(at, &key, site, units, offer);
-        self.say(at + 30 * MINUTE, &key, site, units, Body::Void(wire::Void {}));
+        self.say(
+            at + 30 * MINUTE,
+            &key,
+            site,
+            units,
+            Body::Void(wire::Void {}),
+        );
         let scanner = self.hand(courier);
         let story = "a courier takes a unit although the offer was withdrawn";
         let kind = FindingKind::MovedAfterVoid;
-        self.beside(at + HOUR, &scanner, site, &shelf.unit, accept(), kind, story);
+        self.beside(
+            at + HOUR,
+            &scanner,
+            site,
+            &shelf.unit,
+            accept(),
+            kind,
+            story,
+        );
     }
 
     fn stranger_scans_later(&mut self, kind: FindingKind, unit: &String, at: u64, story: &str) {
@@ -269,14 +346,19 @@ impl Teller<'_> {
         let scanner = self.hand(self.stranger);
         let units = std::slice::from_ref(unit);
         let step = Step::new(&mut self.random, at, &scanner, Some(site), units, scan());
-        self.chapter.aftermath.push(step.plant(kind, story).beside());
+        self.chapter
+            .aftermath
+            .push(step.plant(kind, story).beside());
     }
 
     fn commission_again(&mut self, unit: &String, at: u64) {
         let at = at + self.random.between(DAY, 5 * DAY);
         let (key, site) = (self.key(self.plot.maker), self.site(self.plot.maker));
         let attributes = Some(self.attributes());
-        let body = Body::Commission(wire::Commission { attributes, explains: Vec::new() });
+        let body = Body::Commission(wire::Commission {
+            attributes,
+            explains: Vec::new(),
+        });
         let units = std::slice::from_ref(unit);
         let step = Step::new(&mut self.random, at, &key, Some(site), units, body);
         let story = "the maker gives out a serial a second time";
@@ -306,14 +388,19 @@ impl Teller<'_> {
         scans: std::ops::Range<usize>,
     ) -> bool {
         let Some(kind) = twist else { return false };
-        let Some(first) = self.chapter.trade.get(scans.start) else { return false };
+        let Some(first) = self.chapter.trade.get(scans.start) else {
+            return false;
+        };
         let at = first.at;
         let depot = self.world.parties[parcel.courier].depot(self.site(parcel.seller).city);
         if kind == FindingKind::Equivocation {
             let reporter = self.key(parcel.seller);
             let elsewhere = places::farthest(depot);
             if let Some(step) = self.chapter.trade.get_mut(scans.start) {
-                step.mark = Some(super::story::Mark::Equivocation { reporter, elsewhere });
+                step.mark = Some(super::story::Mark::Equivocation {
+                    reporter,
+                    elsewhere,
+                });
             }
             return false;
         }
@@ -323,10 +410,14 @@ impl Teller<'_> {
                 at + 10 * MINUTE,
                 "ten minutes after one depot the parcel is scanned at the other end of the country",
             ),
-            FindingKind::TimeReversed => {
-                (depot, at - DAY, "a scan claims to be a day older than the one before")
+            FindingKind::TimeReversed => (
+                depot,
+                at - DAY,
+                "a scan claims to be a day older than the one before",
+            ),
+            FindingKind::TimeInFuture => {
+                (depot, FAR_FUTURE, "a scan claims to be of the year 2099")
             }
-            FindingKind::TimeInFuture => (depot, FAR_FUTURE, "a scan claims to be of the year 2099"),
             _ => return false,
         };
         // The way that would have followed doesn't happen.
@@ -346,7 +437,9 @@ impl Teller<'_> {
         }
         if let Some(step) = self.chapter.trade.pop() {
             let story = "goods made for some regions are delivered in another";
-            self.chapter.trade.push(step.plant(FindingKind::DivertedMarket, story));
+            self.chapter
+                .trade
+                .push(step.plant(FindingKind::DivertedMarket, story));
         }
     }
 
@@ -360,7 +453,9 @@ impl Teller<'_> {
         let units = std::slice::from_ref(&parcel.goods);
         let step = Step::new(&mut self.random, at, &scanner, Some(shop), units, body);
         let story = "an order is delivered although nothing ever moved";
-        self.chapter.trade.push(step.plant(FindingKind::PhantomDelivery, story));
+        self.chapter
+            .trade
+            .push(step.plant(FindingKind::PhantomDelivery, story));
         at
     }
 
@@ -373,7 +468,9 @@ impl Teller<'_> {
         let units = std::slice::from_ref(&shelf.unit);
         let step = Step::new(&mut self.random, at, &key, Some(site), units, offer);
         let story = "a shop hands on a unit of a lot that was called back";
-        self.chapter.aftermath.push(step.plant(FindingKind::MovedUnderRecall, story));
+        self.chapter
+            .aftermath
+            .push(step.plant(FindingKind::MovedUnderRecall, story));
     }
 }
 
@@ -381,7 +478,9 @@ impl Teller<'_> {
 pub(super) fn expired_lot(world: &World, random: &SplitMix64, units: usize) -> Vec<Step> {
     let mut random = random.fork("expired", 0);
     let (maker, courier) = (world.makers[0], world.couriers[0]);
-    let Some(product) = world.parties[maker].products.first() else { return Vec::new() };
+    let Some(product) = world.parties[maker].products.first() else {
+        return Vec::new();
+    };
     let (maker, courier) = (&world.parties[maker], &world.parties[courier]);
     let site = Some(maker.site);
     let attributes = wire::Attributes {
@@ -389,12 +488,16 @@ pub(super) fn expired_lot(world: &World, random: &SplitMix64, units: usize) -> V
         expiry: 20_260_308,
         ..wire::Attributes::default()
     };
-    let ids: Vec<String> =
-        (0..units).map(|_| serialised(&mut random, &product.gtin.to_string())).collect();
+    let ids: Vec<String> = (0..units)
+        .map(|_| serialised(&mut random, &product.gtin.to_string()))
+        .collect();
     let mut steps = Vec::new();
     for (number, part) in (0u64..).zip(ids.chunks(RECORD_UNITS)) {
         let attributes = Some(attributes.clone());
-        let body = Body::Commission(wire::Commission { attributes, explains: Vec::new() });
+        let body = Body::Commission(wire::Commission {
+            attributes,
+            explains: Vec::new(),
+        });
         let at = BASE + DAY + number * MINUTE;
         steps.push(Step::new(&mut random, at, &maker.key, site, part, body));
         let offer = Body::Handover(wire::Handover {
@@ -405,9 +508,19 @@ pub(super) fn expired_lot(world: &World, random: &SplitMix64, units: usize) -> V
         });
         let at = at + 19 * DAY;
         let step = Step::new(&mut random, at, &maker.key, site, part, offer);
-        steps.push(step.plant(FindingKind::Expired, "goods leave the maker after their last day"));
+        steps.push(step.plant(
+            FindingKind::Expired,
+            "goods leave the maker after their last day",
+        ));
         let signer = courier.devices.first().unwrap_or(&courier.key);
-        steps.push(Step::new(&mut random, at + HOUR, signer, site, part, accept()));
+        steps.push(Step::new(
+            &mut random,
+            at + HOUR,
+            signer,
+            site,
+            part,
+            accept(),
+        ));
     }
     steps
 }
@@ -416,22 +529,36 @@ pub(super) fn expired_lot(world: &World, random: &SplitMix64, units: usize) -> V
 pub(super) fn inflated_lot(world: &World, random: &SplitMix64, number: usize) -> Vec<Step> {
     let mut random = random.fork("inflated", number);
     let maker = &world.parties[world.makers[number % world.makers.len()]];
-    let Some(product) = maker.products.first() else { return Vec::new() };
-    let ids: Vec<String> =
-        (0..=DECLARED).map(|_| serialised(&mut random, &product.gtin.to_string())).collect();
+    let Some(product) = maker.products.first() else {
+        return Vec::new();
+    };
+    let ids: Vec<String> = (0..=DECLARED)
+        .map(|_| serialised(&mut random, &product.gtin.to_string()))
+        .collect();
     let attributes = wire::Attributes {
         lot: format!("L26INF{number:03}"),
         expiry: 20_270_630,
         lot_size: DECLARED as u64,
         ..wire::Attributes::default()
     };
-    let commission =
-        || Body::Commission(wire::Commission { attributes: Some(attributes.clone()), explains: Vec::new() });
+    let commission = || {
+        Body::Commission(wire::Commission {
+            attributes: Some(attributes.clone()),
+            explains: Vec::new(),
+        })
+    };
     let at = BASE + 2 * DAY + random.between(0, 30 * DAY);
     let (declared, surplus) = ids.split_at(DECLARED);
     let site = Some(maker.site);
     let first = Step::new(&mut random, at, &maker.key, site, declared, commission());
-    let second = Step::new(&mut random, at + 8 * HOUR, &maker.key, site, surplus, commission());
+    let second = Step::new(
+        &mut random,
+        at + 8 * HOUR,
+        &maker.key,
+        site,
+        surplus,
+        commission(),
+    );
     let story = "an eleventh unit of a lot of ten";
     vec![first, second.plant(FindingKind::QuantityInflation, story)]
 }
@@ -445,7 +572,8 @@ pub(super) fn report_equivocation(
     reporter: &Arc<Signer>,
     elsewhere: Site,
 ) -> Result<Step, SimulateError> {
-    let mut record = wire::Record::decode(first.payload.as_ref()).map_err(|_| SimulateError::Numbers)?;
+    let mut record =
+        wire::Record::decode(first.payload.as_ref()).map_err(|_| SimulateError::Numbers)?;
     record.nonce = random.bytes::<16>().to_vec();
     record.place = Some(elsewhere.place());
     let units: Vec<String> = record.units.iter().map(|unit| unit.id.clone()).collect();

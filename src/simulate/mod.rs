@@ -69,13 +69,22 @@ impl Options {
     /// As many breaks of each kind as suit the size: one in 2,000 units, 1 to 50.
     #[must_use]
     pub fn new(seed: u64, units: usize, parties: usize) -> Self {
-        Self { seed, units, parties, plants: BTreeMap::new() }.planting((units / 2000).clamp(1, 50))
+        Self {
+            seed,
+            units,
+            parties,
+            plants: BTreeMap::new(),
+        }
+        .planting((units / 2000).clamp(1, 50))
     }
 
     /// The same number of every kind.
     #[must_use]
     pub fn planting(mut self, of_each: usize) -> Self {
-        self.plants = plantable().into_iter().map(|kind| (kind, of_each)).collect();
+        self.plants = plantable()
+            .into_iter()
+            .map(|kind| (kind, of_each))
+            .collect();
         self
     }
 
@@ -168,7 +177,9 @@ pub async fn run(
         teller.submit(batch).await?;
     }
     teller.stage = "lots";
-    teller.submit(special_lots(&world, &random, options)).await?;
+    teller
+        .submit(special_lots(&world, &random, options))
+        .await?;
     loop {
         let chapters: Vec<Chapter> = plots
             .by_ref()
@@ -222,11 +233,20 @@ impl Plots {
         let room = options.units / lots / 2;
         let at_units: usize = fraud::AT_UNITS.iter().map(|kind| options.of(*kind)).sum();
         let under_recall = options.of(FindingKind::MovedUnderRecall);
-        let needed = 2 * (at_units + 1).max(under_recall).div_ceil(LOT_UNITS / 2).max(1) * LOT_UNITS;
+        let needed = 2
+            * (at_units + 1)
+                .max(under_recall)
+                .div_ceil(LOT_UNITS / 2)
+                .max(1)
+            * LOT_UNITS;
         // Half of the room stays free, so that a lot with room is soon found.
         if (at_units + 1) * 4 > others.len() * room * 3 || under_recall > room || room < 4 {
             let plants = at_units + under_recall;
-            return Err(SimulateError::Units { units: options.units, plants, needed });
+            return Err(SimulateError::Units {
+                units: options.units,
+                plants,
+                needed,
+            });
         }
         let mut plants: BTreeMap<usize, Vec<FindingKind>> = BTreeMap::new();
         let mut clones: BTreeMap<usize, Vec<FindingKind>> = BTreeMap::new();
@@ -234,7 +254,10 @@ impl Plots {
         for kind in fraud::AT_UNITS {
             for _ in 0..options.of(kind) {
                 let mut lot = others[random.below(others.len())];
-                while plants.get(&lot).is_some_and(|planted| planted.len() >= room) {
+                while plants
+                    .get(&lot)
+                    .is_some_and(|planted| planted.len() >= room)
+                {
                     lot = others[random.below(others.len())];
                 }
                 plants.entry(lot).or_default().push(kind);
@@ -248,7 +271,11 @@ impl Plots {
         let mis_scanned = others[random.below(others.len())];
         Ok(Self {
             makers: world.makers.clone(),
-            products: world.makers.iter().map(|m| world.parties[*m].products.clone()).collect(),
+            products: world
+                .makers
+                .iter()
+                .map(|m| world.parties[*m].products.clone())
+                .collect(),
             regions: world.seller_regions(),
             random,
             units: options.units,
@@ -302,7 +329,8 @@ impl Iterator for Plots {
         let maker = self.random.below(self.makers.len());
         let products = &self.products[maker];
         let mut product = products[self.random.below(products.len())].clone();
-        if fates.contains(&Fate::Planted(FindingKind::DivertedMarket)) && product.markets.is_empty() {
+        if fates.contains(&Fate::Planted(FindingKind::DivertedMarket)) && product.markets.is_empty()
+        {
             product.markets = world::few_markets(&self.regions, &mut self.random);
         }
         let span = LOTS_BEGIN_WITHIN_DAYS * DAY;
@@ -394,13 +422,24 @@ impl<'s> Submitter<'s> {
 
     /// What refers to a step that is in the log.
     fn answer(&mut self, marked: Marked) -> Result<Step, SimulateError> {
-        let Marked { mark, record, signer, envelope } = marked;
+        let Marked {
+            mark,
+            record,
+            signer,
+            envelope,
+        } = marked;
         let envelope = envelope.ok_or(SimulateError::Numbers)?;
         match mark {
-            Mark::MisScan => {
-                Ok(fraud::correct(&mut self.random, &record, &signer, envelope.record_id()))
-            }
-            Mark::Equivocation { reporter, elsewhere } => {
+            Mark::MisScan => Ok(fraud::correct(
+                &mut self.random,
+                &record,
+                &signer,
+                envelope.record_id(),
+            )),
+            Mark::Equivocation {
+                reporter,
+                elsewhere,
+            } => {
                 let random = &mut self.random;
                 fraud::report_equivocation(random, &envelope, &signer, &reporter, elsewhere)
             }
@@ -413,9 +452,15 @@ impl<'s> Submitter<'s> {
             .iter()
             .map(|back| back.unit.parse().map_err(|_| SimulateError::Numbers))
             .collect::<Result<_, _>>()?;
-        let heads = if ids.is_empty() { Vec::new() } else { self.session.heads(&ids).await? };
-        let heads: HashMap<String, Vec<u8>> =
-            heads.into_iter().map(|head| (head.unit, head.head)).collect();
+        let heads = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.session.heads(&ids).await?
+        };
+        let heads: HashMap<String, Vec<u8>> = heads
+            .into_iter()
+            .map(|head| (head.unit, head.head))
+            .collect();
         let origin = self.session.origin().to_owned();
         let mut steps = Vec::new();
         for back in returns {
@@ -452,9 +497,21 @@ impl<'s> Submitter<'s> {
             self.account(&mut step);
             if let Some(mark) = step.mark {
                 let (record, signer) = (step.record.clone(), Arc::clone(&step.signer));
-                marks.insert(number, Marked { mark, record, signer, envelope: None });
+                marks.insert(
+                    number,
+                    Marked {
+                        mark,
+                        record,
+                        signer,
+                        envelope: None,
+                    },
+                );
             }
-            drafts.push(Draft { record: step.record, signer: step.signer, advances: step.advances });
+            drafts.push(Draft {
+                record: step.record,
+                signer: step.signer,
+                advances: step.advances,
+            });
         }
         let first = self.step - drafts.len() as u64;
         let kinds: Vec<&'static str> = drafts.iter().map(|draft| kind(&draft.record)).collect();
@@ -477,7 +534,9 @@ impl<'s> Submitter<'s> {
                 reason: refusal.reason,
                 message: refusal.message,
             })?;
-            let (low, high) = self.entries.unwrap_or((receipt.log_index, receipt.log_index));
+            let (low, high) = self
+                .entries
+                .unwrap_or((receipt.log_index, receipt.log_index));
             self.entries = Some((low.min(receipt.log_index), high.max(receipt.log_index)));
         }
         // In the order of the batch, whatever the map's.
@@ -495,9 +554,13 @@ impl<'s> Submitter<'s> {
     ) -> Result<(), SimulateError> {
         for _ in 0..REGISTRATION_TRIES {
             let full = |outcome: &crate::client::Outcome| {
-                outcome.as_ref().is_err_and(|refusal| refusal.reason == "QUOTA_EXCEEDED")
+                outcome
+                    .as_ref()
+                    .is_err_and(|refusal| refusal.reason == "QUOTA_EXCEEDED")
             };
-            let waiting: Vec<usize> = (0..outcomes.len()).filter(|i| full(&outcomes[*i])).collect();
+            let waiting: Vec<usize> = (0..outcomes.len())
+                .filter(|i| full(&outcomes[*i]))
+                .collect();
             if waiting.is_empty() {
                 return Ok(());
             }
@@ -512,7 +575,10 @@ impl<'s> Submitter<'s> {
 
     /// Numbers a step, and writes down what the script knows of it.
     fn account(&mut self, step: &mut Step) {
-        *self.by_kind.entry(kind(&step.record).to_owned()).or_default() += 1;
+        *self
+            .by_kind
+            .entry(kind(&step.record).to_owned())
+            .or_default() += 1;
         match &step.record.body {
             Some(Body::Commission(_)) if step.advances => {
                 self.commissioned += step.record.units.len() as u64;
@@ -521,7 +587,8 @@ impl<'s> Submitter<'s> {
             _ => {}
         }
         if step.late {
-            self.late.extend(step.record.units.iter().map(|unit| unit.id.clone()));
+            self.late
+                .extend(step.record.units.iter().map(|unit| unit.id.clone()));
         }
         for mut planted in std::mem::take(&mut step.planted) {
             planted.step = self.step;
@@ -559,7 +626,10 @@ impl<'s> Submitter<'s> {
             disputed: self.disputed,
             late_uploads: self.late,
         };
-        Run { truth, entries: self.entries.unwrap_or_default() }
+        Run {
+            truth,
+            entries: self.entries.unwrap_or_default(),
+        }
     }
 }
 

@@ -132,9 +132,11 @@ impl Site {
     /// Distance in metres on a flat map whose scale is that of the latitude between: up to a few
     /// percent long within China, so that times err on the believable side.
     pub fn metres_to(&self, other: Self) -> u64 {
-        let north = i64::from(self.latitude_e7 - other.latitude_e7) * METRES_PER_DEGREE / 10_000_000;
+        let north =
+            i64::from(self.latitude_e7 - other.latitude_e7) * METRES_PER_DEGREE / 10_000_000;
         let middle = (i64::from(self.latitude_e7) + i64::from(other.latitude_e7)) / 2;
-        let east = i64::from(self.longitude_e7 - other.longitude_e7) * METRES_PER_DEGREE / 10_000_000;
+        let east =
+            i64::from(self.longitude_e7 - other.longitude_e7) * METRES_PER_DEGREE / 10_000_000;
         let east = east * cosine_millionths(middle) / 1_000_000;
         (north * north + east * east).unsigned_abs().isqrt()
     }
@@ -165,9 +167,17 @@ pub(super) fn may_fly(from: Site, to: Site) -> bool {
 
 /// The stages from one site to another, the destination last: by air in one, by road with a
 /// change at a depot where it is far. `depot` gives the carrier's depot in a city.
-pub(super) fn route(from: Site, to: Site, by_air: bool, depot: impl Fn(usize) -> Site) -> Vec<Stage> {
+pub(super) fn route(
+    from: Site,
+    to: Site,
+    by_air: bool,
+    depot: impl Fn(usize) -> Site,
+) -> Vec<Stage> {
     if by_air {
-        return vec![(to, from.metres_to(to) * HOUR / (AIR_KMH * 1000) + AIR_HANDLING)];
+        return vec![(
+            to,
+            from.metres_to(to) * HOUR / (AIR_KMH * 1000) + AIR_HANDLING,
+        )];
     }
     let far = from.metres_to(to) >= DEPOT_KM * 1000;
     let between = (0..CITIES.len())
@@ -188,7 +198,9 @@ pub(super) fn route(from: Site, to: Site, by_air: bool, depot: impl Fn(usize) ->
 /// The city that is farthest from a site: more than 1,500 km from anywhere in the table.
 pub(super) fn farthest(from: Site) -> Site {
     let sites = (0..CITIES.len()).map(|city| Site::new(city, 0, 0));
-    sites.max_by_key(|site| from.metres_to(*site)).unwrap_or(from)
+    sites
+        .max_by_key(|site| from.metres_to(*site))
+        .unwrap_or(from)
 }
 
 #[cfg(test)]
@@ -216,7 +228,11 @@ mod tests {
     fn given_any_city_when_the_farthest_is_asked_then_no_lorry_gets_there_in_a_day() {
         for index in 0..CITIES.len() {
             let site = Site::new(index, 0, 0);
-            assert!(site.metres_to(farthest(site)) > 1_500_000, "{}", CITIES[index].name);
+            assert!(
+                site.metres_to(farthest(site)) > 1_500_000,
+                "{}",
+                CITIES[index].name
+            );
         }
     }
 

@@ -49,7 +49,11 @@ pub struct Comparison {
 #[must_use]
 pub fn compare(truth: &Truth, found: &[FoundBreak]) -> Comparison {
     let pair = |kind: &str, unit: &str| (kind.to_owned(), unit.to_owned());
-    let planted: BTreeSet<_> = truth.planted.iter().map(|p| pair(&p.kind, &p.unit)).collect();
+    let planted: BTreeSet<_> = truth
+        .planted
+        .iter()
+        .map(|p| pair(&p.kind, &p.unit))
+        .collect();
     let seen: BTreeSet<_> = found.iter().map(|f| pair(&f.kind, &f.unit)).collect();
     let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
     for (kind, unit) in &planted {
@@ -61,14 +65,29 @@ pub fn compare(truth: &Truth, found: &[FoundBreak]) -> Comparison {
             row.missed.push(unit.clone());
         }
     }
-    for finding in found.iter().filter(|f| !planted.contains(&pair(&f.kind, &f.unit))) {
-        rows.entry(&finding.kind).or_default().extra.push(finding.clone());
+    for finding in found
+        .iter()
+        .filter(|f| !planted.contains(&pair(&f.kind, &f.unit)))
+    {
+        rows.entry(&finding.kind)
+            .or_default()
+            .extra
+            .push(finding.clone());
     }
     let broken: BTreeSet<&str> = truth.planted.iter().map(|p| p.unit.as_str()).collect();
-    let flagged: BTreeSet<&str> =
-        found.iter().map(|f| f.unit.as_str()).filter(|unit| !broken.contains(unit)).collect();
+    let flagged: BTreeSet<&str> = found
+        .iter()
+        .map(|f| f.unit.as_str())
+        .filter(|unit| !broken.contains(unit))
+        .collect();
     Comparison {
-        rows: rows.into_iter().map(|(kind, row)| Row { kind: kind.to_owned(), ..row }).collect(),
+        rows: rows
+            .into_iter()
+            .map(|(kind, row)| Row {
+                kind: kind.to_owned(),
+                ..row
+            })
+            .collect(),
         commissioned: truth.commissioned,
         clean_units_flagged: flagged.into_iter().map(str::to_owned).collect(),
     }
@@ -78,20 +97,24 @@ impl Comparison {
     /// Every planted break was found, and nothing besides.
     #[must_use]
     pub fn passed(&self) -> bool {
-        self.rows.iter().all(|row| row.missed.is_empty() && row.extra.is_empty())
+        self.rows
+            .iter()
+            .all(|row| row.missed.is_empty() && row.extra.is_empty())
     }
 
     /// Planted, found, missed and extra over all kinds.
     #[must_use]
     pub fn totals(&self) -> [usize; 4] {
-        self.rows.iter().fold([0; 4], |[planted, found, missed, extra], row| {
-            [
-                planted + row.planted,
-                found + row.found,
-                missed + row.missed.len(),
-                extra + row.extra.len(),
-            ]
-        })
+        self.rows
+            .iter()
+            .fold([0; 4], |[planted, found, missed, extra], row| {
+                [
+                    planted + row.planted,
+                    found + row.found,
+                    missed + row.missed.len(),
+                    extra + row.extra.len(),
+                ]
+            })
     }
 
     /// In words.
@@ -119,7 +142,11 @@ impl Comparison {
             }
             for extra in row.extra.iter().take(5) {
                 let (unit, index) = (&extra.unit, extra.log_index);
-                let _ = write!(text, "\nNot planted: {} at {unit}, entry {index}.", row.kind);
+                let _ = write!(
+                    text,
+                    "\nNot planted: {} at {unit}, entry {index}.",
+                    row.kind
+                );
             }
         }
         text
@@ -128,13 +155,22 @@ impl Comparison {
     /// As a table.
     #[must_use]
     pub fn table(&self) -> String {
-        let width = self.rows.iter().map(|row| row.kind.len()).max().unwrap_or(0).max(5);
+        let width = self
+            .rows
+            .iter()
+            .map(|row| row.kind.len())
+            .max()
+            .unwrap_or(0)
+            .max(5);
         let line = |kind: &str, cells: [String; 4]| {
             let [planted, found, missed, extra] = cells;
             format!("{kind:<width$}  {planted:>7}  {found:>7}  {missed:>7}  {extra:>7}\n")
         };
         let numbers = |cells: [usize; 4]| cells.map(|number| number.to_string());
-        let mut text = line("kind", ["planted", "found", "missed", "extra"].map(str::to_owned));
+        let mut text = line(
+            "kind",
+            ["planted", "found", "missed", "extra"].map(str::to_owned),
+        );
         for row in &self.rows {
             let cells = [row.planted, row.found, row.missed.len(), row.extra.len()];
             text.push_str(&line(&row.kind, numbers(cells)));
@@ -175,13 +211,21 @@ mod tests {
     }
 
     fn found(kind: &str, unit: &str, log_index: u64) -> FoundBreak {
-        FoundBreak { kind: kind.to_owned(), unit: unit.to_owned(), log_index }
+        FoundBreak {
+            kind: kind.to_owned(),
+            unit: unit.to_owned(),
+            log_index,
+        }
     }
 
     #[test]
     fn given_all_found_and_one_twice_when_compared_then_it_passes() {
         let truth = truth(&[("EXPIRED", "a"), ("NOT_HOLDER", "b")]);
-        let seen = [found("EXPIRED", "a", 1), found("EXPIRED", "a", 2), found("NOT_HOLDER", "b", 3)];
+        let seen = [
+            found("EXPIRED", "a", 1),
+            found("EXPIRED", "a", 2),
+            found("NOT_HOLDER", "b", 3),
+        ];
         let comparison = compare(&truth, &seen);
         assert!(comparison.passed());
         assert_eq!(comparison.totals(), [2, 2, 0, 0]);
@@ -191,7 +235,10 @@ mod tests {
     #[test]
     fn given_one_missed_and_one_too_many_when_compared_then_both_are_named() {
         let truth = truth(&[("EXPIRED", "a")]);
-        let comparison = compare(&truth, &[found("NOT_HOLDER", "a", 7), found("EXPIRED", "c", 8)]);
+        let comparison = compare(
+            &truth,
+            &[found("NOT_HOLDER", "a", 7), found("EXPIRED", "c", 8)],
+        );
         assert!(!comparison.passed());
         assert_eq!(comparison.totals(), [1, 0, 1, 2]);
         assert_eq!(comparison.clean_units_flagged, ["c"]);

@@ -52,7 +52,10 @@ pub(super) struct Step {
 /// A record that a later one refers to.
 pub(super) enum Mark {
     /// Its signer says something else to somebody else, who reports it.
-    Equivocation { reporter: Arc<Signer>, elsewhere: Site },
+    Equivocation {
+        reporter: Arc<Signer>,
+        elsewhere: Site,
+    },
     /// A scan of the wrong unit, which its signer corrects.
     MisScan,
 }
@@ -67,7 +70,10 @@ impl Step {
         units: &[String],
         body: Body,
     ) -> Self {
-        let unit = |id: &String| wire::UnitRef { id: id.clone(), prev: Vec::new() };
+        let unit = |id: &String| wire::UnitRef {
+            id: id.clone(),
+            prev: Vec::new(),
+        };
         let record = wire::Record {
             nonce: random.bytes::<16>().to_vec(),
             claimed_time_ms: at,
@@ -77,7 +83,15 @@ impl Step {
             ..wire::Record::default()
         };
         let signer = Arc::clone(signer);
-        Self { at, record, signer, advances: true, planted: Vec::new(), mark: None, late: false }
+        Self {
+            at,
+            record,
+            signer,
+            advances: true,
+            planted: Vec::new(),
+            mark: None,
+            late: false,
+        }
     }
 
     /// A governance record.
@@ -87,7 +101,12 @@ impl Step {
 
     /// This record breaks a rule at its first unit.
     pub fn plant(mut self, kind: FindingKind, story: &str) -> Self {
-        let units: Vec<String> = self.record.units.iter().map(|unit| unit.id.clone()).collect();
+        let units: Vec<String> = self
+            .record
+            .units
+            .iter()
+            .map(|unit| unit.id.clone())
+            .collect();
         for unit in units {
             self = self.plant_at(kind, unit, story);
         }
@@ -98,7 +117,13 @@ impl Step {
     pub fn plant_at(mut self, kind: FindingKind, unit: String, story: &str) -> Self {
         let kind = kind.as_str_name().to_owned();
         // The step is known when it is submitted.
-        let planted = PlantedBreak { kind, unit, step: 0, story: story.to_owned(), corrected: false };
+        let planted = PlantedBreak {
+            kind,
+            unit,
+            step: 0,
+            story: story.to_owned(),
+            corrected: false,
+        };
         self.planted.push(planted);
         self
     }
@@ -176,13 +201,29 @@ impl Return {
         let consent = wire::ReturnConsent {
             origin: origin.to_owned(),
             to: self.taker.clone(),
-            units: vec![wire::UnitRef { id: self.unit.clone(), prev: head }],
+            units: vec![wire::UnitRef {
+                id: self.unit.clone(),
+                prev: head,
+            }],
         };
         let consent = consent.encode_to_vec();
-        let consent_signature = self.buyer.sign(&pae(RETURN_CONSENT_TYPE, &consent)).to_vec();
-        let body = Body::Return(wire::Return { consent, consent_signature });
+        let consent_signature = self
+            .buyer
+            .sign(&pae(RETURN_CONSENT_TYPE, &consent))
+            .to_vec();
+        let body = Body::Return(wire::Return {
+            consent,
+            consent_signature,
+        });
         let units = std::slice::from_ref(&self.unit);
-        Step::new(&mut self.nonce.clone(), self.at, &self.signer, Some(self.site), units, body)
+        Step::new(
+            &mut self.nonce.clone(),
+            self.at,
+            &self.signer,
+            Some(self.site),
+            units,
+            body,
+        )
     }
 }
 
@@ -225,7 +266,15 @@ pub(super) fn tell(world: &mut World, random: &SplitMix64, plot: Plot) -> Chapte
     let stranger = couriers.swap_remove(stranger);
     let lot = format!("L26{:05}", plot.number);
     let chapter = Chapter::default();
-    let mut teller = Teller { world, random, plot, lot, stranger, couriers, chapter };
+    let mut teller = Teller {
+        world,
+        random,
+        plot,
+        lot,
+        stranger,
+        couriers,
+        chapter,
+    };
     teller.clone_labels();
     let (pallet, cases, at) = teller.make();
     let (distributor, at) = teller.to_distributor(&pallet, &cases, at);
@@ -298,9 +347,18 @@ impl Teller<'_> {
         wire::Attributes {
             lot: self.lot.clone(),
             expiry: 20_270_630,
-            markets: self.plot.product.markets.iter().map(|m| (*m).to_owned()).collect(),
+            markets: self
+                .plot
+                .product
+                .markets
+                .iter()
+                .map(|m| (*m).to_owned())
+                .collect(),
             lot_size: self.plot.fates.len() as u64,
-            content: Some(wire::Quantity { milli, unit_of_measure: measure.to_owned() }),
+            content: Some(wire::Quantity {
+                milli,
+                unit_of_measure: measure.to_owned(),
+            }),
         }
     }
 
@@ -315,11 +373,15 @@ impl Teller<'_> {
         let (key, site) = (self.key(maker), self.site(maker));
         let mut at = self.working(self.plot.start);
         let fates = self.plot.fates.clone();
-        let units: Vec<(String, Fate)> = fates.into_iter().map(|fate| (self.item(), fate)).collect();
+        let units: Vec<(String, Fate)> =
+            fates.into_iter().map(|fate| (self.item(), fate)).collect();
         let ids: Vec<String> = units.iter().map(|(id, _)| id.clone()).collect();
         for part in ids.chunks(COMMISSION_UNITS) {
             let attributes = Some(self.attributes());
-            let body = Body::Commission(wire::Commission { attributes, explains: Vec::new() });
+            let body = Body::Commission(wire::Commission {
+                attributes,
+                explains: Vec::new(),
+            });
             self.say(at, &key, site, part, body);
             at += 2 * MINUTE;
         }
@@ -330,19 +392,27 @@ impl Teller<'_> {
         at += 2 * HOUR;
         self.bundle_some(&units, at);
         at += HOUR;
-        let whole: Vec<_> = units.into_iter().filter(|(_, fate)| *fate != Fate::Kit).collect();
+        let whole: Vec<_> = units
+            .into_iter()
+            .filter(|(_, fate)| *fate != Fate::Kit)
+            .collect();
         self.pack(&whole, at)
     }
 
     fn inspect_some(&mut self, ids: &[String], at: u64) {
-        let Some(inspector) = self.random.pick(&self.world.inspectors) else { return };
+        let Some(inspector) = self.random.pick(&self.world.inspectors) else {
+            return;
+        };
         let sample = &ids[..ids.len().min(3)];
         let report = wire::Digest {
             algorithm: wire::DigestAlgorithm::Sha256.into(),
             value: self.random.bytes::<32>().to_vec(),
         };
         let result = wire::InspectionResult::Pass.into();
-        let body = Body::Inspect(wire::Inspect { result, report: Some(report) });
+        let body = Body::Inspect(wire::Inspect {
+            result,
+            report: Some(report),
+        });
         let (key, site) = (self.key(inspector), self.site(self.plot.maker));
         self.say(at, &key, site, sample, body);
     }
@@ -351,19 +421,36 @@ impl Teller<'_> {
         let (key, site) = (self.key(self.plot.maker), self.site(self.plot.maker));
         let sample = &ids[..ids.len().min(2)];
         let reason = "label print under inspection".to_owned();
-        self.say(at, &key, site, sample, Body::Hold(wire::Hold { scope: None, reason }));
+        self.say(
+            at,
+            &key,
+            site,
+            sample,
+            Body::Hold(wire::Hold {
+                scope: None,
+                reason,
+            }),
+        );
         let reason = "label print in order".to_owned();
-        let body = Body::Release(wire::Release { scope: None, reason });
+        let body = Body::Release(wire::Release {
+            scope: None,
+            reason,
+        });
         self.say(at + HOUR, &key, site, sample, body);
     }
 
     /// Two items become a bundle of both.
     fn bundle_some(&mut self, units: &[(String, Fate)], at: u64) {
         let maker = self.plot.maker;
-        let Some(gtin) = self.world.parties[maker].kit() else { return };
+        let Some(gtin) = self.world.parties[maker].kit() else {
+            return;
+        };
         let (key, site) = (self.key(maker), self.site(maker));
-        let kits: Vec<String> =
-            units.iter().filter(|(_, fate)| *fate == Fate::Kit).map(|(id, _)| id.clone()).collect();
+        let kits: Vec<String> = units
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Kit)
+            .map(|(id, _)| id.clone())
+            .collect();
         for (number, pair) in (0u64..).zip(kits.chunks_exact(2)) {
             let mut attributes = self.attributes();
             attributes.lot.push('K');
@@ -372,8 +459,17 @@ impl Teller<'_> {
                 content.milli *= 2;
             }
             let outputs = vec![serialised(&mut self.random, &gtin.to_string())];
-            let body = wire::Transform { outputs, attributes: Some(attributes) };
-            self.say(at + number * MINUTE, &key, site, pair, Body::Transform(body));
+            let body = wire::Transform {
+                outputs,
+                attributes: Some(attributes),
+            };
+            self.say(
+                at + number * MINUTE,
+                &key,
+                site,
+                pair,
+                Body::Transform(body),
+            );
         }
     }
 
@@ -382,11 +478,19 @@ impl Teller<'_> {
         let (key, site) = (self.key(maker), self.site(maker));
         let mut sscc = || self.world.parties[maker].next_sscc();
         let pallet = sscc();
-        let cases: Vec<Case> =
-            units.chunks(CASE_UNITS).map(|part| (sscc(), part.to_vec())).collect();
+        let cases: Vec<Case> = units
+            .chunks(CASE_UNITS)
+            .map(|part| (sscc(), part.to_vec()))
+            .collect();
         let ids: Vec<String> = cases.iter().map(|(id, _)| id.clone()).collect();
         let logistic: Vec<String> = ids.iter().cloned().chain([pallet.clone()]).collect();
-        self.say(at, &key, site, &logistic, Body::Commission(wire::Commission::default()));
+        self.say(
+            at,
+            &key,
+            site,
+            &logistic,
+            Body::Commission(wire::Commission::default()),
+        );
         for (case, inside) in &cases {
             at += self.minutes(2, 6);
             let inside: Vec<String> = inside.iter().map(|(id, _)| id.clone()).collect();
@@ -465,8 +569,11 @@ impl Teller<'_> {
             at += self.minutes(5, 20);
             let units: Vec<String> = inside.iter().map(|(id, _)| id.clone()).collect();
             self.say(at, &key, site, &units, unpack_from(case));
-            let shelf = |(unit, fate): &(String, Fate)| {
-                Shelf { unit: unit.clone(), fate: *fate, seller, since: at }
+            let shelf = |(unit, fate): &(String, Fate)| Shelf {
+                unit: unit.clone(),
+                fate: *fate,
+                seller,
+                since: at,
             };
             unpacked.extend(inside.iter().map(shelf));
         }
@@ -491,8 +598,11 @@ impl Teller<'_> {
         let units: Vec<String> = case.1.iter().map(|(id, _)| id.clone()).collect();
         self.say(at, &key, site, &units, unpack_from(&case.0));
         let since = self.carry(&units, from, seller, at + HOUR, true);
-        let shelf = |(unit, fate): &(String, Fate)| {
-            Shelf { unit: unit.clone(), fate: *fate, seller, since }
+        let shelf = |(unit, fate): &(String, Fate)| Shelf {
+            unit: unit.clone(),
+            fate: *fate,
+            seller,
+            since,
         };
         shelves.extend(case.1.iter().map(shelf));
     }
@@ -513,7 +623,13 @@ impl Teller<'_> {
         let cargo = bag.clone().map_or_else(|| units.to_vec(), |bag| vec![bag]);
         if let Some(bag) = &bag {
             at += self.minutes(5, 15);
-            self.say(at, &scanner, origin, &cargo, Body::Commission(wire::Commission::default()));
+            self.say(
+                at,
+                &scanner,
+                origin,
+                &cargo,
+                Body::Commission(wire::Commission::default()),
+            );
             at += MINUTE;
             self.say(at, &scanner, origin, units, pack_into(bag));
         }
@@ -580,7 +696,14 @@ impl Teller<'_> {
     }
 
     /// Now and then an offer is withdrawn, or the courier has no room.
-    fn hesitate(&mut self, units: &[String], from: usize, courier: usize, at: u64, end: Site) -> u64 {
+    fn hesitate(
+        &mut self,
+        units: &[String],
+        from: usize,
+        courier: usize,
+        at: u64,
+        end: Site,
+    ) -> u64 {
         let (giver, site) = (self.key(from), self.site(from));
         if !self.random.percent(8) {
             return at;
@@ -588,11 +711,25 @@ impl Teller<'_> {
         let offer = self.offer(courier, units.len(), end, Means::Road);
         self.say(at, &giver, site, units, offer);
         if self.random.percent(50) {
-            self.say(at + 20 * MINUTE, &giver, site, units, Body::Void(wire::Void {}));
+            self.say(
+                at + 20 * MINUTE,
+                &giver,
+                site,
+                units,
+                Body::Void(wire::Void {}),
+            );
         } else {
             let scanner = self.hand(courier);
-            let refuse = wire::Refuse { reason: "no room in the van".to_owned() };
-            self.say(at + 20 * MINUTE, &scanner, site, units, Body::Refuse(refuse));
+            let refuse = wire::Refuse {
+                reason: "no room in the van".to_owned(),
+            };
+            self.say(
+                at + 20 * MINUTE,
+                &scanner,
+                site,
+                units,
+                Body::Refuse(refuse),
+            );
         }
         at + HOUR
     }
@@ -605,7 +742,11 @@ impl Teller<'_> {
             buyer: None,
             weight_grams: UNIT_GRAMS * units as u64,
             means: means.into(),
-            destination: if self.allowed(region) { region.to_owned() } else { String::new() },
+            destination: if self.allowed(region) {
+                region.to_owned()
+            } else {
+                String::new()
+            },
         })
     }
 
@@ -635,7 +776,11 @@ impl Teller<'_> {
             }
         }
         for order in orders {
-            let ending = if self.random.percent(80) { Ending::Confirmed } else { Ending::Silent };
+            let ending = if self.random.percent(80) {
+                Ending::Confirmed
+            } else {
+                Ending::Silent
+            };
             self.ship(&order, None, ending);
         }
         stock
@@ -656,7 +801,9 @@ impl Teller<'_> {
         let (key, site) = (self.key(shelf.seller), self.site(shelf.seller));
         let at = shelf.since + self.random.between(2 * HOUR, 12 * DAY);
         let at = self.working(at);
-        let body = Body::Deliver(wire::Deliver { buyer_key_id: Vec::new() });
+        let body = Body::Deliver(wire::Deliver {
+            buyer_key_id: Vec::new(),
+        });
         self.say(at, &key, site, std::slice::from_ref(&shelf.unit), body);
     }
 
@@ -665,7 +812,9 @@ impl Teller<'_> {
         let (key, site) = (self.key(shelf.seller), self.site(shelf.seller));
         let at = shelf.since + self.random.between(2 * HOUR, 5 * DAY);
         let at = self.working(at);
-        let body = Body::Destroy(wire::Destroy { reason: "broken in the shop".to_owned() });
+        let body = Body::Destroy(wire::Destroy {
+            reason: "broken in the shop".to_owned(),
+        });
         self.say(at, &key, site, std::slice::from_ref(&shelf.unit), body);
         at
     }
@@ -674,18 +823,35 @@ impl Teller<'_> {
     pub fn ship(&mut self, order: &[Shelf], twist: Option<FindingKind>, ending: Ending) {
         let Some(first) = order.first() else { return };
         let seller = first.seller;
-        let since = order.iter().map(|shelf| shelf.since).max().unwrap_or(first.since);
+        let since = order
+            .iter()
+            .map(|shelf| shelf.since)
+            .max()
+            .unwrap_or(first.since);
         let at = since + self.random.between(2 * HOUR, 10 * DAY);
         let at = self.working(at);
         let units: Vec<String> = order.iter().map(|shelf| shelf.unit.clone()).collect();
         let plain = twist.is_none() && matches!(ending, Ending::Confirmed | Ending::Silent);
         let in_parcel = units.len() > 1 || (plain && self.random.percent(30));
-        let (goods, at) = if in_parcel { self.parcel(seller, &units, at) } else { (first.unit.clone(), at) };
+        let (goods, at) = if in_parcel {
+            self.parcel(seller, &units, at)
+        } else {
+            (first.unit.clone(), at)
+        };
         let home = self.draw_home(seller, twist == Some(FindingKind::DivertedMarket));
         let buyer = draw_key(&mut self.random);
         let courier = self.courier();
-        let parcel = Parcel { goods, seller, courier, home, buyer, units: units.len() };
-        let Some(at) = self.bring(&parcel, twist, at) else { return };
+        let parcel = Parcel {
+            goods,
+            seller,
+            courier,
+            home,
+            buyer,
+            units: units.len(),
+        };
+        let Some(at) = self.bring(&parcel, twist, at) else {
+            return;
+        };
         let contents = if in_parcel { units } else { Vec::new() };
         self.end(&parcel, &contents, ending, at);
     }
@@ -694,7 +860,13 @@ impl Teller<'_> {
         let (key, site) = (self.key(seller), self.site(seller));
         let parcel = self.world.parties[seller].next_sscc();
         let alone = std::slice::from_ref(&parcel);
-        self.say(at, &key, site, alone, Body::Commission(wire::Commission::default()));
+        self.say(
+            at,
+            &key,
+            site,
+            alone,
+            Body::Commission(wire::Commission::default()),
+        );
         self.say(at + 2 * MINUTE, &key, site, units, pack_into(&parcel));
         (parcel, at + 10 * MINUTE)
     }
@@ -719,7 +891,11 @@ impl Teller<'_> {
         let offer = self.sale(parcel, twist);
         self.say(at, &key, shop, units, offer);
         at = self.twist_offer(parcel, twist, at);
-        at += if twist == Some(FindingKind::PhantomDelivery) { 2 * MINUTE } else { self.minutes(20, 50) };
+        at += if twist == Some(FindingKind::PhantomDelivery) {
+            2 * MINUTE
+        } else {
+            self.minutes(20, 50)
+        };
         let scanner = self.hand(parcel.courier);
         self.say(at, &scanner, shop, units, accept());
         if twist == Some(FindingKind::PhantomDelivery) {
@@ -731,7 +907,13 @@ impl Teller<'_> {
         }
         let scanner = self.hand(parcel.courier);
         let buyer_key_id = parcel.buyer.key_id().0.to_vec();
-        self.say(arrival, &scanner, parcel.home, units, Body::Deliver(wire::Deliver { buyer_key_id }));
+        self.say(
+            arrival,
+            &scanner,
+            parcel.home,
+            units,
+            Body::Deliver(wire::Deliver { buyer_key_id }),
+        );
         self.twist_delivery(twist);
         Some(arrival)
     }
@@ -740,7 +922,9 @@ impl Teller<'_> {
     fn sale(&self, parcel: &Parcel, twist: Option<FindingKind>) -> Body {
         let shop = self.site(parcel.seller);
         let offer = self.offer(parcel.courier, parcel.units, parcel.home, Means::Road);
-        let Body::Handover(mut handover) = offer else { return offer };
+        let Body::Handover(mut handover) = offer else {
+            return offer;
+        };
         let key = parcel.buyer.public_key();
         handover.buyer = Some(wire::BuyerKey {
             suite: key.suite().number(),
@@ -749,7 +933,9 @@ impl Teller<'_> {
         match twist {
             Some(FindingKind::PhantomDelivery) => handover.weight_grams = 0,
             // Who diverts goods doesn't say so.
-            Some(FindingKind::DivertedMarket) => shop.region().clone_into(&mut handover.destination),
+            Some(FindingKind::DivertedMarket) => {
+                shop.region().clone_into(&mut handover.destination)
+            }
             _ => {}
         }
         Body::Handover(handover)
@@ -768,7 +954,11 @@ impl Teller<'_> {
             }
             Ending::Confirmed => {
                 let listed = self.random.percent(50);
-                let contents = if listed { contents.to_vec() } else { Vec::new() };
+                let contents = if listed {
+                    contents.to_vec()
+                } else {
+                    Vec::new()
+                };
                 self.buyer_says(parcel, heard, Body::Confirm(wire::Confirm { contents }));
             }
             Ending::Returned => {
@@ -815,15 +1005,26 @@ impl Teller<'_> {
 
     /// The maker calls the lot back. What is still in the shops stays there or goes straight home.
     fn recall(&mut self, stock: &[Shelf]) {
-        let last = self.chapter.trade.iter().map(|step| step.at).max().unwrap_or(self.plot.start);
+        let last = self
+            .chapter
+            .trade
+            .iter()
+            .map(|step| step.at)
+            .max()
+            .unwrap_or(self.plot.start);
         let at = self.working(last + DAY);
         let maker = self.plot.maker;
         let key = self.key(maker);
         let product = self.plot.product.gtin.to_string();
         self.chapter.recalled = Some(format!("{product}/{}", self.lot));
-        let lot = wire::LotScope { product, lot: self.lot.clone() };
+        let lot = wire::LotScope {
+            product,
+            lot: self.lot.clone(),
+        };
         let recall = Body::Recall(wire::Recall {
-            scope: Some(wire::Scope { scope: Some(wire::scope::Scope::Lot(lot)) }),
+            scope: Some(wire::Scope {
+                scope: Some(wire::scope::Scope::Lot(lot)),
+            }),
             reason: "foreign matter found in retained samples".to_owned(),
             notice: format!("SIM-RECALL-{:04}", self.plot.number),
         });
@@ -852,7 +1053,13 @@ impl Teller<'_> {
         let arrival = at + HOUR + places::by_road(shop, works);
         self.say(arrival, &key, works, units, accept());
         let reason = "destroyed under recall".to_owned();
-        self.say(arrival + 2 * HOUR, &key, works, units, Body::Destroy(wire::Destroy { reason }));
+        self.say(
+            arrival + 2 * HOUR,
+            &key,
+            works,
+            units,
+            Body::Destroy(wire::Destroy { reason }),
+        );
         let steps = self.chapter.trade.split_off(begin);
         self.chapter.aftermath.extend(steps);
     }
@@ -872,24 +1079,36 @@ pub(super) struct Parcel {
 /// An item with a serial of 12 characters that nobody guesses.
 pub(super) fn serialised(random: &mut SplitMix64, gtin: &str) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-    let serial: String = (0..12).map(|_| char::from(ALPHABET[random.below(32)])).collect();
+    let serial: String = (0..12)
+        .map(|_| char::from(ALPHABET[random.below(32)]))
+        .collect();
     format!("01/{gtin}/21/{serial}")
 }
 
 fn container(id: &str) -> wire::UnitRef {
-    wire::UnitRef { id: id.to_owned(), prev: Vec::new() }
+    wire::UnitRef {
+        id: id.to_owned(),
+        prev: Vec::new(),
+    }
 }
 
 pub(super) fn pack_into(id: &str) -> Body {
-    Body::Pack(wire::Pack { container: Some(container(id)) })
+    Body::Pack(wire::Pack {
+        container: Some(container(id)),
+    })
 }
 
 pub(super) fn unpack_from(id: &str) -> Body {
-    Body::Unpack(wire::Unpack { container: Some(container(id)) })
+    Body::Unpack(wire::Unpack {
+        container: Some(container(id)),
+    })
 }
 
 pub(super) fn accept() -> Body {
-    Body::Accept(wire::Accept { condition: wire::Condition::Good.into(), weight_grams: 0 })
+    Body::Accept(wire::Accept {
+        condition: wire::Condition::Good.into(),
+        weight_grams: 0,
+    })
 }
 
 pub(super) fn scan() -> Body {

@@ -82,7 +82,11 @@ impl Party {
     pub fn next_waybill(&mut self) -> String {
         self.numbered += 1;
         let carrier = self.carrier.as_deref().unwrap_or("kd");
-        format!("waybill/{carrier}:{}{:012}", carrier.to_ascii_uppercase(), self.numbered)
+        format!(
+            "waybill/{carrier}:{}{:012}",
+            carrier.to_ascii_uppercase(),
+            self.numbered
+        )
     }
 
     /// The bundle of two items of this maker.
@@ -146,7 +150,8 @@ impl World {
         let known = ["sf", "yto", "zto"];
         for (number, index) in self.couriers.iter().enumerate() {
             let carrier = known.get(number).map(|code| (*code).to_owned());
-            self.parties[*index].carrier = Some(carrier.unwrap_or_else(|| format!("kd{number:02}")));
+            self.parties[*index].carrier =
+                Some(carrier.unwrap_or_else(|| format!("kd{number:02}")));
         }
     }
 
@@ -162,8 +167,17 @@ impl World {
                 let (_, name, milli, measure) = GOODS[random.below(GOODS.len())];
                 let gtin = gtin(prefix, item + 1).ok_or(SimulateError::Numbers)?;
                 let some_regions = (item + maker as u64).is_multiple_of(2);
-                let markets = if some_regions { few_markets(&regions, random) } else { Vec::new() };
-                products.push(Product { gtin, name, content: (milli, measure), markets });
+                let markets = if some_regions {
+                    few_markets(&regions, random)
+                } else {
+                    Vec::new()
+                };
+                products.push(Product {
+                    gtin,
+                    name,
+                    content: (milli, measure),
+                    markets,
+                });
             }
             self.parties[maker].products = products;
         }
@@ -172,7 +186,10 @@ impl World {
 
     /// Where sellers are.
     pub fn seller_regions(&self) -> Vec<&'static str> {
-        self.sellers.iter().map(|seller| self.parties[*seller].site.region()).collect()
+        self.sellers
+            .iter()
+            .map(|seller| self.parties[*seller].site.region())
+            .collect()
     }
 }
 
@@ -218,8 +235,16 @@ fn draw_party(
         organisation = random.between(0, 999_999);
     }
     let division = CITIES[city].division;
-    let id = if number % 6 == 5 { gln(prefix)? } else { uscc(organisation, division)? };
-    let scanners = if role == Role::Courier { random.between(2, 4) } else { 0 };
+    let id = if number % 6 == 5 {
+        gln(prefix)?
+    } else {
+        uscc(organisation, division)?
+    };
+    let scanners = if role == Role::Courier {
+        random.between(2, 4)
+    } else {
+        0
+    };
     Ok(Party {
         id,
         role,
@@ -236,7 +261,10 @@ fn draw_party(
 
 /// Most makers are in the south-east, sellers everywhere.
 fn draw_city(random: &mut SplitMix64, role: Role) -> usize {
-    let home = CITIES.iter().position(|city| city.region == "CN-FJ").unwrap_or(0);
+    let home = CITIES
+        .iter()
+        .position(|city| city.region == "CN-FJ")
+        .unwrap_or(0);
     if matches!(role, Role::Maker | Role::Inspector) && random.percent(60) {
         home + random.below(5)
     } else {
@@ -301,7 +329,9 @@ fn uscc(organisation: u64, division: u32) -> Result<PartyId, SimulateError> {
         (sum + value * weight, weight * 3 % 31)
     });
     let last = char::from(ALPHABET[(31 - sum % 31) % 31]);
-    format!("uscc:{code}{last}").parse().map_err(|_| SimulateError::Numbers)
+    format!("uscc:{code}{last}")
+        .parse()
+        .map_err(|_| SimulateError::Numbers)
 }
 
 #[cfg(test)]
@@ -318,7 +348,10 @@ mod tests {
             assert!(sscc.parse::<crate::core::id::UnitId>().is_ok(), "{sscc}");
             if party.carrier.is_some() {
                 let waybill = party.next_waybill();
-                assert!(waybill.parse::<crate::core::id::UnitId>().is_ok(), "{waybill}");
+                assert!(
+                    waybill.parse::<crate::core::id::UnitId>().is_ok(),
+                    "{waybill}"
+                );
             }
         }
     }

@@ -50,7 +50,11 @@ pub fn init(data: &Path) {
         .args(["--regulator-name", "Test Regulator"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 impl Server {
@@ -76,7 +80,14 @@ impl Server {
     /// By a command that ends in the program, such as one that traces it.
     pub fn spawn(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--data",
+            ])
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -85,14 +96,23 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut after = |what: &str| loop {
-            let line = lines.next().expect("the server ended before it said where it listens").unwrap();
+            let line = lines
+                .next()
+                .expect("the server ended before it said where it listens")
+                .unwrap();
             if let Some((_, address)) = line.split_once(what) {
                 return address.to_owned();
             }
         };
         let address = after("gRPC on ");
         let http = after("metrics on ");
-        Self { data: data.to_owned(), folder: None, child, address, http }
+        Self {
+            data: data.to_owned(),
+            folder: None,
+            child,
+            address,
+            http,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -134,7 +154,9 @@ impl Server {
         let life = std::time::Duration::from_secs(600);
         let party = REGULATOR.parse().unwrap();
         let token = custody::api::token::make(&self.regulator_key(), party, ORIGIN, life).unwrap();
-        self.ledger().await.with_token(Token::bearer(&token).unwrap())
+        self.ledger()
+            .await
+            .with_token(Token::bearer(&token).unwrap())
     }
 
     pub fn regulator_key(&self) -> Arc<Signer> {
@@ -142,12 +164,19 @@ impl Server {
     }
 
     pub fn log_key(&self) -> String {
-        std::fs::read_to_string(self.data.join("log.vkey")).unwrap().trim().to_owned()
+        std::fs::read_to_string(self.data.join("log.vkey"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// Runs the program as its user would.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        custody().env("CUSTODY_LEDGER", &self.address).args(arguments).output().unwrap()
+        custody()
+            .env("CUSTODY_LEDGER", &self.address)
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     /// The same; it has to succeed. What it printed.
@@ -172,13 +201,18 @@ impl Drop for Server {
 }
 
 pub fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
     assert!(status.unwrap().success());
 }
 
 pub fn read_key(path: &Path) -> Arc<Signer> {
     let text = std::fs::read_to_string(path).unwrap();
-    let seed = text.lines().find_map(|line| line.strip_prefix("seed: ")).unwrap();
+    let seed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("seed: "))
+        .unwrap();
     let mut bytes = Zeroizing::new([0; 32]);
     hex::decode_to_slice(seed, &mut *bytes).unwrap();
     Arc::new(Signer::from_seed(&bytes))
@@ -210,7 +244,10 @@ pub fn record(units: &[UnitId], body: Body) -> wire::Record {
         claimed_time_ms: TIME,
         units: units
             .iter()
-            .map(|unit| wire::UnitRef { id: unit.to_string(), prev: Vec::new() })
+            .map(|unit| wire::UnitRef {
+                id: unit.to_string(),
+                prev: Vec::new(),
+            })
             .collect(),
         body: Some(body),
         ..wire::Record::default()
@@ -218,7 +255,11 @@ pub fn record(units: &[UnitId], body: Body) -> wire::Record {
 }
 
 pub fn draft(signer: &Arc<Signer>, units: &[UnitId], body: Body) -> Draft {
-    Draft { record: record(units, body), signer: Arc::clone(signer), advances: true }
+    Draft {
+        record: record(units, body),
+        signer: Arc::clone(signer),
+        advances: true,
+    }
 }
 
 pub fn commission() -> Body {
@@ -230,16 +271,29 @@ pub fn scan() -> Body {
 }
 
 pub fn handover(to: &str) -> Body {
-    Body::Handover(wire::Handover { to: to.into(), weight_grams: 100, means: 1, ..Default::default() })
+    Body::Handover(wire::Handover {
+        to: to.into(),
+        weight_grams: 100,
+        means: 1,
+        ..Default::default()
+    })
 }
 
 pub fn accept() -> Body {
-    Body::Accept(wire::Accept { condition: 1, weight_grams: 0 })
+    Body::Accept(wire::Accept {
+        condition: 1,
+        weight_grams: 0,
+    })
 }
 
 pub fn pack(container: UnitId) -> Body {
-    let container = wire::UnitRef { id: container.to_string(), prev: Vec::new() };
-    Body::Pack(wire::Pack { container: Some(container) })
+    let container = wire::UnitRef {
+        id: container.to_string(),
+        prev: Vec::new(),
+    };
+    Body::Pack(wire::Pack {
+        container: Some(container),
+    })
 }
 
 /// Registered and approved: a maker with a company prefix, a courier with a scanner, a stranger.
@@ -261,7 +315,10 @@ pub fn register(signer: &Signer, party: &str, roles: &[wire::Role]) -> Body {
 }
 
 pub fn public(signer: &Signer) -> wire::PublicKey {
-    wire::PublicKey { suite: 1, public_key: signer.public_key().as_bytes().to_vec() }
+    wire::PublicKey {
+        suite: 1,
+        public_key: signer.public_key().as_bytes().to_vec(),
+    }
 }
 
 pub fn approve(party: &str, roles: &[wire::Role]) -> Body {
@@ -285,18 +342,37 @@ pub fn delegate(signer: &Signer, party: &str) -> Body {
 impl Trade {
     /// Sets the parties up through gRPC.
     pub async fn set_up(server: &Server, session: &mut Session) -> Self {
-        let trade = Self { maker: key(1), courier: key(2), scanner: key(3), stranger: key(4) };
+        let trade = Self {
+            maker: key(1),
+            courier: key(2),
+            scanner: key(3),
+            stranger: key(4),
+        };
         let regulator = server.regulator_key();
         let (maker, courier) = ([wire::Role::Maker], [wire::Role::Courier]);
         let scope = Some(wire::ProductScope {
             scope: Some(wire::product_scope::Scope::CompanyPrefix(PREFIX.into())),
         });
-        let claim = wire::ClaimProduct { scope: scope.clone(), name: "Tea".into() };
-        let approval = wire::ApproveProduct { scope, party: MAKER.into() };
+        let claim = wire::ClaimProduct {
+            scope: scope.clone(),
+            name: "Tea".into(),
+        };
+        let approval = wire::ApproveProduct {
+            scope,
+            party: MAKER.into(),
+        };
         let drafts = vec![
             draft(&trade.maker, &[], register(&trade.maker, MAKER, &maker)),
-            draft(&trade.courier, &[], register(&trade.courier, COURIER, &courier)),
-            draft(&trade.stranger, &[], register(&trade.stranger, STRANGER, &courier)),
+            draft(
+                &trade.courier,
+                &[],
+                register(&trade.courier, COURIER, &courier),
+            ),
+            draft(
+                &trade.stranger,
+                &[],
+                register(&trade.stranger, STRANGER, &courier),
+            ),
             draft(&regulator, &[], approve(MAKER, &maker)),
             draft(&regulator, &[], approve(COURIER, &courier)),
             draft(&regulator, &[], approve(STRANGER, &courier)),

@@ -158,7 +158,10 @@ mod tests {
         w.now = from - 1;
         assert_eq!(w.refused(&scan(&w, DEVICE, from)), Reason::KeyNotYetValid);
         w.now = from;
-        assert_eq!(w.refused(&scan(&w, DEVICE, from - 1)), Reason::KeyNotYetValid);
+        assert_eq!(
+            w.refused(&scan(&w, DEVICE, from - 1)),
+            Reason::KeyNotYetValid
+        );
         w.clean(&scan(&w, DEVICE, from));
     }
 
@@ -209,10 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn given_a_party_that_is_pending_or_suspended_when_it_signs_then_it_is_refused_until_approved() {
+    fn given_a_party_that_is_pending_or_suspended_when_it_signs_then_it_is_refused_until_approved()
+    {
         let mut w = world();
         w.pass(&[item(1)], MAKER, SELLER);
-        let suspension = wire::SuspendParty { party: SELLER.party().to_string(), reason: "x".into() };
+        let suspension = wire::SuspendParty {
+            party: SELLER.party().to_string(),
+            reason: "x".into(),
+        };
         w.clean(&w.govern(REGULATOR, Body::SuspendParty(suspension)));
         w.clean(&w.register(NEWCOMER, &[Role::Courier]));
         for who in [SELLER, NEWCOMER] {
@@ -258,7 +265,10 @@ mod tests {
             let mut draft = w.draft(MAKER, &[item(1)], say::scan());
             draft.record.suite = suite;
             let refusal = w.submit(&draft).unwrap_err();
-            assert_eq!((refusal.reason, refusal.field.as_str()), (Reason::InvalidField, "suite"));
+            assert_eq!(
+                (refusal.reason, refusal.field.as_str()),
+                (Reason::InvalidField, "suite")
+            );
         }
     }
 

@@ -288,7 +288,14 @@ impl LotCounter {
             let declared = declared.or(attributes.lot_size.zip(Some(step.placed.index)));
             if let Some((declared, declared_at)) = declared {
                 let count = row.commissioned;
-                lots.insert(product, DeclaredLot { count, declared, declared_at });
+                lots.insert(
+                    product,
+                    DeclaredLot {
+                        count,
+                        declared,
+                        declared_at,
+                    },
+                );
             }
         }
         Ok(Self { lots })
@@ -439,7 +446,10 @@ fn drop_reported<R: Read>(
         // Whether the record says anything else is known only with every unit at hand.
         Some((unit, kind)) if !new && matches!(step.focus, Focus::All) => Err(Refusal::new(
             Reason::AlreadyReported,
-            format!("{} at {unit} is in the log of today by the same signer", kind.name()),
+            format!(
+                "{} at {unit} is in the log of today by the same signer",
+                kind.name()
+            ),
         )
         .into()),
         _ => Ok(()),
@@ -635,7 +645,10 @@ mod tests {
         let again = scan(&w, DISTRIBUTOR, item(1));
         assert_eq!(w.refused(&again), Reason::AlreadyReported);
         // Another kind of finding, another unit, another party, another day.
-        w.beside(&w.draft(DISTRIBUTOR, &[item(1)], say::accept()), AcceptWithoutHandover);
+        w.beside(
+            &w.draft(DISTRIBUTOR, &[item(1)], say::accept()),
+            AcceptWithoutHandover,
+        );
         w.beside(&scan(&w, DISTRIBUTOR, item(2)), NotHolder);
         w.beside(&scan(&w, RIVAL, item(1)), NotHolder);
         w.now = (w.now / DAY + 1) * DAY - 1;
@@ -664,7 +677,11 @@ mod tests {
         }
         assert_eq!(w.findings(item(1)), [(NotHolder, false)]);
         assert_eq!(w.findings(item(2)), []);
-        assert_eq!(w.unit(item(2)).scans, 3, "the record joins at the rival's own unit");
+        assert_eq!(
+            w.unit(item(2)).scans,
+            3,
+            "the record joins at the rival's own unit"
+        );
     }
 
     #[test]
@@ -673,7 +690,9 @@ mod tests {
         let units: Vec<UnitId> = (1..=50).map(item).collect();
         w.ok(MAKER, &units, say::commission());
         w.pass(&units[20..21], MAKER, COURIER);
-        let applied = w.submit(&w.draft(MAKER, &units, say::handover(SELLER))).unwrap();
+        let applied = w
+            .submit(&w.draft(MAKER, &units, say::handover(SELLER)))
+            .unwrap();
         assert_eq!(applied.verdict.beside, [20, 1]);
         assert_eq!(applied.verdict.findings.len(), 1);
         assert_eq!(applied.verdict.findings[0].subjects, [20, 1]);
@@ -698,7 +717,8 @@ mod tests {
     }
 
     #[test]
-    fn given_a_tower_of_empty_containers_when_one_more_would_go_inside_then_depth_counts_from_there() {
+    fn given_a_tower_of_empty_containers_when_one_more_would_go_inside_then_depth_counts_from_there()
+     {
         let mut w = two_items();
         let parcels: Vec<UnitId> = (1..=10).map(parcel).collect();
         w.ok(MAKER, &parcels, say::commission());
@@ -739,18 +759,33 @@ mod tests {
         let mut w = two_items();
         w.pass(&[item(2)], MAKER, COURIER);
         let body = say::transform(&[item(3)], wire::Attributes::default());
-        let applied = w.submit(&w.draft(MAKER, &[item(1), item(2)], body)).unwrap();
+        let applied = w
+            .submit(&w.draft(MAKER, &[item(1), item(2)], body))
+            .unwrap();
         assert_eq!(applied.verdict.beside, [0, 3]);
         assert_eq!(w.findings(item(2)), [(NotHolder, false)]);
-        assert_eq!((w.unit(item(1)).life, w.findings(item(1))), (Life::Active, vec![]));
-        assert_eq!((w.unit(item(3)).life, w.head(item(3))), (Life::Uncommissioned, None));
+        assert_eq!(
+            (w.unit(item(1)).life, w.findings(item(1))),
+            (Life::Active, vec![])
+        );
+        assert_eq!(
+            (w.unit(item(3)).life, w.head(item(3))),
+            (Life::Uncommissioned, None)
+        );
     }
 
     #[test]
     fn given_own_inputs_when_transformed_then_they_end_and_the_outputs_begin() {
         let mut w = two_items();
-        let attributes = wire::Attributes { lot: "B".into(), ..Default::default() };
-        w.ok(MAKER, &[item(1), item(2)], say::transform(&[item(3)], attributes));
+        let attributes = wire::Attributes {
+            lot: "B".into(),
+            ..Default::default()
+        };
+        w.ok(
+            MAKER,
+            &[item(1), item(2)],
+            say::transform(&[item(3)], attributes),
+        );
         assert_eq!(w.unit(item(1)).life, Life::Ended);
         assert_eq!(w.holder(item(3)), Some(MAKER.party()));
         assert_eq!(w.unit(item(3)).attributes.lot.unwrap().to_string(), "B");
@@ -763,7 +798,10 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::void());
         w.ok(COURIER, &[item(2)], say::refuse());
         for unit in [item(1), item(2)] {
-            assert_eq!((w.holder(unit), w.unit(unit).offer), (Some(MAKER.party()), None));
+            assert_eq!(
+                (w.holder(unit), w.unit(unit).offer),
+                (Some(MAKER.party()), None)
+            );
             w.pass(&[unit], MAKER, SELLER);
         }
     }
@@ -782,24 +820,52 @@ mod tests {
         w
     }
 
-    const CONSENT: Consent = Consent { origin: ORIGIN, to: SELLER, signed_by: BUYER };
+    const CONSENT: Consent = Consent {
+        origin: ORIGIN,
+        to: SELLER,
+        signed_by: BUYER,
+    };
 
     #[test]
     fn given_the_buyers_consent_when_the_named_taker_returns_it_then_it_holds_the_unit() {
         let mut w = sold_item();
         w.clean(&w.return_with_consent(SELLER, &[item(1)], &CONSENT));
         assert_eq!(w.holder(item(1)), Some(SELLER.party()));
-        assert_eq!((w.unit(item(1)).life, w.unit(item(1)).buyer), (Life::Active, None));
+        assert_eq!(
+            (w.unit(item(1)).life, w.unit(item(1)).buyer),
+            (Life::Active, None)
+        );
         w.ok(SELLER, &[item(1)], say::handover(MAKER));
     }
 
     #[test]
     fn given_a_consent_that_is_forged_or_for_others_when_returned_then_it_is_refused() {
         for (consent, by, reason) in [
-            (Consent { signed_by: SELLER, ..CONSENT }, SELLER, Reason::BadSignature),
-            (Consent { origin: "another.test", ..CONSENT }, SELLER, Reason::InvalidField),
+            (
+                Consent {
+                    signed_by: SELLER,
+                    ..CONSENT
+                },
+                SELLER,
+                Reason::BadSignature,
+            ),
+            (
+                Consent {
+                    origin: "another.test",
+                    ..CONSENT
+                },
+                SELLER,
+                Reason::InvalidField,
+            ),
             (CONSENT, COURIER, Reason::InvalidField),
-            (Consent { to: COURIER, ..CONSENT }, SELLER, Reason::InvalidField),
+            (
+                Consent {
+                    to: COURIER,
+                    ..CONSENT
+                },
+                SELLER,
+                Reason::InvalidField,
+            ),
         ] {
             let mut w = sold_item();
             let draft = w.return_with_consent(by, &[item(1)], &consent);
@@ -837,7 +903,10 @@ mod tests {
         w.sold(parcel(1), BUYER);
         w.clean(&w.return_with_consent(SELLER, &[item(1)], &CONSENT));
         assert_eq!(w.holder(item(1)), Some(SELLER.party()));
-        assert_eq!((w.unit(item(1)).container, w.unit(parcel(1)).contents), (None, 1));
+        assert_eq!(
+            (w.unit(item(1)).container, w.unit(parcel(1)).contents),
+            (None, 1)
+        );
         assert_eq!(w.holder(item(2)), None, "the other one is with the buyer");
     }
 
@@ -850,8 +919,14 @@ mod tests {
         let head = w.head(item(1));
         let correction = w.logged(&w.draft(DISTRIBUTOR, &[item(1)], say::correct(mistake.id())));
         let row = &w.state.findings[&1];
-        assert_eq!((row.status, row.closed_by), (FindingStatus::Explained, Some(correction)));
-        assert_eq!((w.word(item(1)), w.head(item(1))), (wire::StandingWord::Consistent, head));
+        assert_eq!(
+            (row.status, row.closed_by),
+            (FindingStatus::Explained, Some(correction))
+        );
+        assert_eq!(
+            (w.word(item(1)), w.head(item(1))),
+            (wire::StandingWord::Consistent, head)
+        );
     }
 
     #[test]
@@ -892,12 +967,21 @@ mod tests {
     #[test]
     fn given_two_early_scans_when_a_late_commission_names_one_then_that_one_alone_is_explained() {
         let mut w = World::new();
-        let first = w.beside(&w.draft(COURIER, &[item(1)], say::scan()), NeverCommissioned);
+        let first = w.beside(
+            &w.draft(COURIER, &[item(1)], say::scan()),
+            NeverCommissioned,
+        );
         w.beside(&w.draft(SELLER, &[item(1)], say::scan()), NeverCommissioned);
-        let body = wire::Commission { attributes: None, explains: vec![first.index.0] };
+        let body = wire::Commission {
+            attributes: None,
+            explains: vec![first.index.0],
+        };
         w.ok(MAKER, &[item(1)], Says::Commission(body));
         let status = |n: u64| w.state.findings[&n].status;
-        assert_eq!((status(1), status(2)), (FindingStatus::Explained, FindingStatus::Open));
+        assert_eq!(
+            (status(1), status(2)),
+            (FindingStatus::Explained, FindingStatus::Open)
+        );
     }
 
     fn stop(kind: &str, scope: wire::Scope) -> Says {
@@ -905,7 +989,11 @@ mod tests {
         match kind {
             "hold" => Says::Hold(wire::Hold { scope, reason }),
             "release" => Says::Release(wire::Release { scope, reason }),
-            _ => Says::Recall(wire::Recall { scope, reason, notice: String::new() }),
+            _ => Says::Recall(wire::Recall {
+                scope,
+                reason,
+                notice: String::new(),
+            }),
         }
     }
 

@@ -105,7 +105,9 @@ pub(super) fn after<R: Read>(
         } => {
             count_lot(step, entry, attributes, decided)?;
             // A stranger's Commission stands beside the chain, and explains nothing.
-            let begun = decided.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Joined(_)));
+            let begun = decided
+                .iter()
+                .filter(|(_, outcome)| matches!(outcome, Outcome::Joined(_)));
             explain(step, begun.map(|(met, _)| met.id), &|kind, index| {
                 kind == FindingKind::NeverCommissioned && explains.contains(&index)
             })
@@ -519,7 +521,11 @@ mod tests {
         let mut w = World::new();
         w.ok(MAKER, &[item(1)], say::commission());
         w.sold(item(1), BUYER);
-        let consent = Consent { origin: ORIGIN, to: SELLER, signed_by: BUYER };
+        let consent = Consent {
+            origin: ORIGIN,
+            to: SELLER,
+            signed_by: BUYER,
+        };
         w.clean(&w.return_with_consent(SELLER, &[item(1)], &consent));
         let same_key = w.draft(SELLER, &[item(1)], ship(BUYER));
         assert_eq!(w.refused(&same_key), Reason::AlreadyExists);
@@ -566,7 +572,11 @@ mod tests {
         w.sold(item(1), BUYER);
         let disputed = w.ok(BUYER, &[item(1)], say::reject());
         assert_eq!(w.unit(item(1)).disputed, Some(disputed));
-        let consent = Consent { origin: ORIGIN, to: COURIER, signed_by: BUYER };
+        let consent = Consent {
+            origin: ORIGIN,
+            to: COURIER,
+            signed_by: BUYER,
+        };
         w.clean(&w.return_with_consent(COURIER, &[item(1)], &consent));
         assert_eq!(w.unit(item(1)).disputed, None);
     }

@@ -304,7 +304,10 @@ fn revoke_key<R: Read>(
         ));
     }
     if key.status != KeyStatus::Active && !matches!(reason, RevocationReason::Compromised(_)) {
-        return Err(already(format!("key {id} has ended already"), "revoke_key.key_id"));
+        return Err(already(
+            format!("key {id} has ended already"),
+            "revoke_key.key_id",
+        ));
     }
     let status = match reason {
         RevocationReason::Compromised(since) => KeyStatus::Compromised(since),
@@ -403,7 +406,9 @@ fn decide_finding<R: Read>(
     })?;
     let party = authority.actor.party();
     let around = super::around_of(&step.views, &unit)?;
-    let holder = around.last().map_or(unit.holder, |(_, outermost)| outermost.holder);
+    let holder = around
+        .last()
+        .map_or(unit.holder, |(_, outermost)| outermost.holder);
     let concerned = party.is_some() && (party == holder || party == unit.maker);
     let confirms = concerned && decision == Decision::Confirmed;
     if !authority.is_regulator() && !confirms {
@@ -665,7 +670,10 @@ mod tests {
     #[test]
     fn given_a_ledger_when_a_second_genesis_comes_then_it_is_refused() {
         let mut w = World::founded();
-        let second = w.genesis(Thresholds { max_speed_kmh: 1, ..Thresholds::default() });
+        let second = w.genesis(Thresholds {
+            max_speed_kmh: 1,
+            ..Thresholds::default()
+        });
         assert_eq!(w.refused(&second), Reason::AlreadyExists);
     }
 
@@ -692,14 +700,23 @@ mod tests {
         let scope = Some(ProductScope::Carrier("abc".parse().unwrap()).to_wire());
         for draft in [
             w.approve(MAKER, NEWCOMER, &[Role::Maker]),
-            w.govern(MAKER, Says::SuspendParty(wire::SuspendParty {
-                party: COURIER.party().to_string(),
-                reason: "rival".into(),
-            })),
-            w.govern(MAKER, Says::ApproveProduct(wire::ApproveProduct { scope, party })),
-            w.govern(MAKER, Says::SetThresholds(wire::SetThresholds {
-                thresholds: Some(Thresholds::default().into()),
-            })),
+            w.govern(
+                MAKER,
+                Says::SuspendParty(wire::SuspendParty {
+                    party: COURIER.party().to_string(),
+                    reason: "rival".into(),
+                }),
+            ),
+            w.govern(
+                MAKER,
+                Says::ApproveProduct(wire::ApproveProduct { scope, party }),
+            ),
+            w.govern(
+                MAKER,
+                Says::SetThresholds(wire::SetThresholds {
+                    thresholds: Some(Thresholds::default().into()),
+                }),
+            ),
         ] {
             assert_eq!(w.refused(&draft), Reason::Unauthorised);
         }
@@ -715,7 +732,10 @@ mod tests {
         assert_eq!(w.refused(&third), Reason::Unauthorised);
         let root = w.revoke(NEWCOMER, REGULATOR, wire::RevocationReason::Compromised, 0);
         assert_eq!(w.refused(&root), Reason::Unauthorised);
-        let founder = wire::SuspendParty { party: REGULATOR.party().to_string(), reason: "x".into() };
+        let founder = wire::SuspendParty {
+            party: REGULATOR.party().to_string(),
+            reason: "x".into(),
+        };
         let suspension = w.govern(NEWCOMER, Says::SuspendParty(founder));
         assert_eq!(w.refused(&suspension), Reason::Unauthorised);
     }
@@ -747,10 +767,16 @@ mod tests {
         let mut w = World::new();
         let scope = Some(ProductScope::Carrier("xyz".parse().unwrap()).to_wire());
         let party = COURIER.party().to_string();
-        let approval = wire::ApproveProduct { scope: scope.clone(), party };
+        let approval = wire::ApproveProduct {
+            scope: scope.clone(),
+            party,
+        };
         let approval = w.govern(REGULATOR, Says::ApproveProduct(approval));
         assert_eq!(w.refused(&approval), Reason::NotFound);
-        let claim = wire::ClaimProduct { scope, name: String::new() };
+        let claim = wire::ClaimProduct {
+            scope,
+            name: String::new(),
+        };
         w.clean(&w.govern(COURIER, Says::ClaimProduct(claim.clone())));
         let twice = w.govern(COURIER, Says::ClaimProduct(claim));
         assert_eq!(w.refused(&twice), Reason::AlreadyExists);
@@ -762,9 +788,15 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         let ahead = |w: &World| w.draft(MAKER, &[item(1)], say::scan()).on(w.now + MINUTE);
         w.clean(&ahead(&w));
-        let thresholds = Thresholds { future_tolerance_ms: 0, ..Thresholds::default() };
+        let thresholds = Thresholds {
+            future_tolerance_ms: 0,
+            ..Thresholds::default()
+        };
         let thresholds = Some(thresholds.into());
-        w.clean(&w.govern(REGULATOR, Says::SetThresholds(wire::SetThresholds { thresholds })));
+        w.clean(&w.govern(
+            REGULATOR,
+            Says::SetThresholds(wire::SetThresholds { thresholds }),
+        ));
         w.flagged(&ahead(&w), FindingKind::TimeInFuture);
         assert_eq!(w.state.findings.len(), 1);
     }
@@ -774,7 +806,10 @@ mod tests {
         let mut w = World::new();
         w.ok(MAKER, &[item(1)], say::commission());
         w.pass(&[item(1)], MAKER, SELLER);
-        let found = w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        let found = w.beside(
+            &w.draft(RIVAL, &[item(1)], say::scan()),
+            FindingKind::NotHolder,
+        );
         (w, found.index)
     }
 
@@ -813,9 +848,18 @@ mod tests {
         w.pass(&[item(1), parcel(1)], MAKER, DISTRIBUTOR);
         w.ok(DISTRIBUTOR, &[item(1)], say::pack(parcel(1)));
         w.pass(&[parcel(1)], DISTRIBUTOR, SELLER);
-        let found = w.beside(&w.draft(RIVAL, &[item(1)], say::scan()), FindingKind::NotHolder);
+        let found = w.beside(
+            &w.draft(RIVAL, &[item(1)], say::scan()),
+            FindingKind::NotHolder,
+        );
         let confirm = |w: &World, who| {
-            w.decide(who, found.index, FindingKind::NotHolder, item(1), wire::Decision::Confirmed)
+            w.decide(
+                who,
+                found.index,
+                FindingKind::NotHolder,
+                item(1),
+                wire::Decision::Confirmed,
+            )
         };
         let former = confirm(&w, DISTRIBUTOR);
         assert_eq!(w.refused(&former), Reason::Unauthorised);

@@ -464,13 +464,16 @@ mod tests {
     }
 
     #[test]
-    fn given_a_stale_record_when_its_signer_was_never_entitled_then_it_is_evidence_not_a_conflict() {
+    fn given_a_stale_record_when_its_signer_was_never_entitled_then_it_is_evidence_not_a_conflict()
+    {
         let mut w = three_items();
         let stranger = w.draft(DISTRIBUTOR, &[item(1)], say::scan());
         w.ok(MAKER, &[item(1)], say::scan());
         w.beside(&stranger, NotHolder);
         let nowhere = Some(RecordId([7; 32]));
-        let invented = w.draft(RIVAL, &[item(1)], say::scan()).prev(item(1), nowhere);
+        let invented = w
+            .draft(RIVAL, &[item(1)], say::scan())
+            .prev(item(1), nowhere);
         w.beside(&invented, NotHolder);
     }
 
@@ -481,14 +484,20 @@ mod tests {
         w.pass(&[item(1)], MAKER, COURIER);
         assert_eq!(w.refused(&sale), Reason::Conflict);
         // Signed again at the new head, it is what it looks like.
-        w.beside(&w.draft(MAKER, &[item(1)], say::handover(SELLER)), NotHolder);
+        w.beside(
+            &w.draft(MAKER, &[item(1)], say::handover(SELLER)),
+            NotHolder,
+        );
     }
 
     #[test]
-    fn given_the_handover_has_not_arrived_when_it_is_accepted_then_prev_is_unknown_and_a_retry_joins() {
+    fn given_the_handover_has_not_arrived_when_it_is_accepted_then_prev_is_unknown_and_a_retry_joins()
+     {
         let mut w = three_items();
         let handover = w.draft(MAKER, &[item(1)], say::handover(COURIER));
-        let accept = w.draft(COURIER, &[item(1)], say::accept()).prev(item(1), Some(handover.id()));
+        let accept = w
+            .draft(COURIER, &[item(1)], say::accept())
+            .prev(item(1), Some(handover.id()));
         let refusal = w.submit(&accept).unwrap_err();
         assert_eq!(refusal.reason, Reason::PrevUnknown);
         assert!(refusal.reason.is_transient());
@@ -513,9 +522,14 @@ mod tests {
     fn given_the_prev_of_another_unit_when_the_holder_acts_then_the_field_is_wrong() {
         let mut w = three_items();
         w.ok(MAKER, &[item(2)], say::scan());
-        let mixed_up = w.draft(MAKER, &[item(1)], say::scan()).prev(item(1), w.head(item(2)));
+        let mixed_up = w
+            .draft(MAKER, &[item(1)], say::scan())
+            .prev(item(1), w.head(item(2)));
         let refusal = w.submit(&mixed_up).unwrap_err();
-        assert_eq!((refusal.reason, refusal.field.as_str()), (Reason::PrevNotInChain, "units[0].prev"));
+        assert_eq!(
+            (refusal.reason, refusal.field.as_str()),
+            (Reason::PrevNotInChain, "units[0].prev")
+        );
     }
 
     /// The courier held the item from minute 10 to minute 70 after some moment.
@@ -524,10 +538,16 @@ mod tests {
         w.now += DAY;
         let start = w.now;
         w.ok(MAKER, &[item(1)], say::handover(COURIER));
-        w.clean(&w.draft(COURIER, &[item(1)], say::accept()).on(start + 10 * MINUTE));
+        w.clean(
+            &w.draft(COURIER, &[item(1)], say::accept())
+                .on(start + 10 * MINUTE),
+        );
         w.now = start + 65 * MINUTE;
         w.ok(COURIER, &[item(1)], say::handover(SELLER));
-        w.clean(&w.draft(SELLER, &[item(1)], say::accept()).on(start + 70 * MINUTE));
+        w.clean(
+            &w.draft(SELLER, &[item(1)], say::accept())
+                .on(start + 70 * MINUTE),
+        );
         w.now = start + DAY;
         (w, start)
     }
@@ -538,9 +558,14 @@ mod tests {
         for minute in [0, 10, 40, 70, 80] {
             let (mut w, start) = passed_through_the_courier();
             let head = w.head(item(1));
-            let scan = w.draft(COURIER, &[item(1)], say::scan()).on(start + minute * MINUTE);
+            let scan = w
+                .draft(COURIER, &[item(1)], say::scan())
+                .on(start + minute * MINUTE);
             let applied = w.submit(&scan).unwrap();
-            assert_eq!((applied.verdict.findings, applied.verdict.beside), (vec![], vec![0, 1]));
+            assert_eq!(
+                (applied.verdict.findings, applied.verdict.beside),
+                (vec![], vec![0, 1])
+            );
             assert_eq!(w.head(item(1)), head);
             assert_eq!(w.word(item(1)), StandingWord::Consistent);
         }
@@ -577,18 +602,28 @@ mod tests {
         let mut w = packed_with_the_courier();
         let left = w.now - MINUTE;
         w.now += HOUR;
-        w.logged(&w.draft(MAKER, &[item(1)], say::scan()).on(left + 10 * MINUTE));
+        w.logged(
+            &w.draft(MAKER, &[item(1)], say::scan())
+                .on(left + 10 * MINUTE),
+        );
         assert_eq!(w.findings(item(1)), []);
-        w.beside(&w.draft(MAKER, &[item(1)], say::scan()).on(left + 10 * MINUTE + 1), NotHolder);
+        w.beside(
+            &w.draft(MAKER, &[item(1)], say::scan())
+                .on(left + 10 * MINUTE + 1),
+            NotHolder,
+        );
     }
 
     #[test]
-    fn given_a_packed_unit_when_its_container_is_left_out_or_old_then_it_conflicts_with_both_heads() {
+    fn given_a_packed_unit_when_its_container_is_left_out_or_old_then_it_conflicts_with_both_heads()
+    {
         let mut w = packed_with_the_courier();
         let old_container = w.draft(COURIER, &[item(1)], say::scan());
         w.ok(COURIER, &[parcel(1)], say::scan());
         let heads = vec![(item(1), w.head(item(1))), (parcel(1), w.head(parcel(1)))];
-        let no_container = w.draft(COURIER, &[item(1)], say::scan()).without_containers();
+        let no_container = w
+            .draft(COURIER, &[item(1)], say::scan())
+            .without_containers();
         for stale in [old_container, no_container] {
             let refusal = w.submit(&stale).unwrap_err();
             assert_eq!((refusal.reason, &refusal.heads), (Reason::Conflict, &heads));
@@ -597,7 +632,8 @@ mod tests {
     }
 
     #[test]
-    fn given_a_container_that_moved_on_when_its_last_holder_acts_on_what_is_inside_then_it_conflicts() {
+    fn given_a_container_that_moved_on_when_its_last_holder_acts_on_what_is_inside_then_it_conflicts()
+     {
         let mut w = packed_with_the_courier();
         let unpack = w.draft(COURIER, &[item(1)], say::unpack(parcel(1)));
         w.pass(&[parcel(1)], COURIER, SELLER);
@@ -608,12 +644,15 @@ mod tests {
     #[test]
     fn given_a_packed_unit_when_a_stranger_leaves_out_the_container_then_it_is_evidence() {
         let mut w = packed_with_the_courier();
-        let scan = w.draft(DISTRIBUTOR, &[item(1)], say::scan()).without_containers();
+        let scan = w
+            .draft(DISTRIBUTOR, &[item(1)], say::scan())
+            .without_containers();
         w.beside(&scan, NotHolder);
     }
 
     #[test]
-    fn given_a_state_that_does_not_allow_it_when_the_holder_errs_then_it_is_refused_without_a_finding() {
+    fn given_a_state_that_does_not_allow_it_when_the_holder_errs_then_it_is_refused_without_a_finding()
+     {
         let mut w = three_items();
         w.ok(MAKER, &[parcel(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
@@ -626,10 +665,26 @@ mod tests {
             (item(3), say::release()),
             (item(3), say::take_back()),
             (parcel(1), say::destroy()),
-            (parcel(1), say::transform(&[item(9)], crate::core::wire::Attributes::default())),
+            (
+                parcel(1),
+                say::transform(&[item(9)], crate::core::wire::Attributes::default()),
+            ),
         ] {
-            let draft = w.draft(if body == say::take_back() { SELLER } else { MAKER }, &[unit], body);
-            assert_eq!(w.refused(&draft), Reason::FailedPrecondition, "{:?}", draft.record.body);
+            let draft = w.draft(
+                if body == say::take_back() {
+                    SELLER
+                } else {
+                    MAKER
+                },
+                &[unit],
+                body,
+            );
+            assert_eq!(
+                w.refused(&draft),
+                Reason::FailedPrecondition,
+                "{:?}",
+                draft.record.body
+            );
         }
         assert_eq!(w.state.findings.len(), 0);
     }

@@ -298,25 +298,42 @@ mod tests {
         let units: Vec<UnitId> = (1..=512).map(item).collect();
         for (n, unit) in (0i32..).zip(&units) {
             let expiry = 20_250_101;
-            let attributes = wire::Attributes { expiry, ..Default::default() };
+            let attributes = wire::Attributes {
+                expiry,
+                ..Default::default()
+            };
             let there = crate::core::record::Position {
                 latitude_e7: 0,
                 longitude_e7: n * 100_000,
             };
-            w.clean(&w.draft(MAKER, &[*unit], say::commission_as(attributes)).position(there));
+            w.clean(
+                &w.draft(MAKER, &[*unit], say::commission_as(attributes))
+                    .position(there),
+            );
         }
         // Long ago, on the other side of the Earth, past its last day of use.
         let handover = w.draft(MAKER, &units, say::handover(COURIER));
         let handover = handover.position(at(-60, -170)).on(BEGIN - 30 * DAY);
         let verdict = w.submit(&handover).unwrap().verdict;
         assert!(prost::Message::encoded_len(&verdict) <= MAX_VERDICT_BYTES);
-        let kinds = [FindingKind::ImpossibleTravel, FindingKind::TimeReversed, FindingKind::Expired];
-        let found: Vec<_> = verdict.findings.iter().map(|row| (row.kind, &row.subjects[..])).collect();
+        let kinds = [
+            FindingKind::ImpossibleTravel,
+            FindingKind::TimeReversed,
+            FindingKind::Expired,
+        ];
+        let found: Vec<_> = verdict
+            .findings
+            .iter()
+            .map(|row| (row.kind, &row.subjects[..]))
+            .collect();
         let mut expected = kinds.map(|kind| (i32::from(kind.number()), &[0, 512][..]));
         expected.sort_unstable();
         let mut sorted = found;
         sorted.sort_unstable();
-        assert_eq!(sorted, expected, "equal kinds share a row with the evidence of the first");
+        assert_eq!(
+            sorted, expected,
+            "equal kinds share a row with the evidence of the first"
+        );
         for unit in &units {
             let of_unit: Vec<_> = w.findings(*unit).iter().map(|(kind, _)| *kind).collect();
             assert_eq!(of_unit, kinds);
@@ -348,14 +365,26 @@ mod tests {
             prop_oneof![15 => Just(false), 1 => Just(true)],
         );
         let one = one.prop_map(|(who, kind, units, other, minutes, delay, lies)| Try {
-            who, kind, units, other, minutes, delay, lies,
+            who,
+            kind,
+            units,
+            other,
+            minutes,
+            delay,
+            lies,
         });
         proptest::collection::vec(one, 1..60)
     }
 
     fn units() -> [UnitId; 8] {
         let items = [item(1), item(2), item(3), item(4)];
-        [items.as_slice(), &[parcel(1), parcel(2), parcel(3), waybill(1)]].concat().try_into().unwrap()
+        [
+            items.as_slice(),
+            &[parcel(1), parcel(2), parcel(3), waybill(1)],
+        ]
+        .concat()
+        .try_into()
+        .unwrap()
     }
 
     fn write(w: &World, try_: &Try) -> Draft {
@@ -367,9 +396,14 @@ mod tests {
         // Most tries are by who holds the first unit, or has it offered, so that chains grow.
         let people = [MAKER, COURIER, SELLER, RIVAL, BUYER];
         let first = w.unit(named[0]);
-        let holder = people.into_iter().find(|who| w.holder(named[0]) == Some(who.party()));
+        let holder = people
+            .into_iter()
+            .find(|who| w.holder(named[0]) == Some(who.party()));
         let offered = people.into_iter().find(|who| {
-            first.offer.as_ref().is_some_and(|offer| offer.to == who.party())
+            first
+                .offer
+                .as_ref()
+                .is_some_and(|offer| offer.to == who.party())
         });
         let by = match try_.who {
             n @ 0..5 => people[n],
@@ -408,7 +442,11 @@ mod tests {
             25.. if first.buyer.is_some() => say::deliver(BUYER),
             25.. => say::ship(to, BUYER, 5, wire::Means::Road),
             _ => {
-                let consent = Consent { origin: ORIGIN, to: by, signed_by: BUYER };
+                let consent = Consent {
+                    origin: ORIGIN,
+                    to: by,
+                    signed_by: BUYER,
+                };
                 return w.return_with_consent(by, &named, &consent);
             }
         };
@@ -417,14 +455,23 @@ mod tests {
             draft = draft.prev(named[0], Some(RecordId([2; 32])));
         }
         let time = w.now.saturating_add_signed(try_.minutes * 60_000);
-        draft.on(time).position(at(i32::try_from(try_.other).unwrap_or(0), 0))
+        draft
+            .on(time)
+            .position(at(i32::try_from(try_.other).unwrap_or(0), 0))
     }
 
     /// A world in which everything is commissioned and half of it is packed.
     fn begun() -> World {
         let mut w = World::new();
-        w.owns(COURIER, wire::product_scope::Scope::CompanyPrefix("95211411".into()));
-        w.ok(MAKER, &[item(1), item(2), parcel(1), parcel(2), parcel(3)], say::commission());
+        w.owns(
+            COURIER,
+            wire::product_scope::Scope::CompanyPrefix("95211411".into()),
+        );
+        w.ok(
+            MAKER,
+            &[item(1), item(2), parcel(1), parcel(2), parcel(3)],
+            say::commission(),
+        );
         w.ok(COURIER, &[waybill(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
         w
@@ -458,6 +505,69 @@ mod tests {
             }
             prop_assert_eq!(state, w.state);
         }
+
+        /// What an offline verifier does: it has the entries of one unit and of the containers
+        /// that were ever around it, and finds the same there.
+        #[test]
+        fn whatever_is_tried_one_units_entries_alone_tell_the_same_about_it(tries in tries()) {
+            let mut w = begun();
+            for one in &tries {
+                let _ = w.submit(&write(&w, one));
+            }
+            for unit in [item(1), item(2), parcel(1)] {
+                let focus = ever_around(&w.state, unit);
+                let mut state = Changes::default();
+                for (index, (envelope, time, verdict)) in (0u64..).zip(&w.log) {
+                    let record = Record::decode(&envelope.payload).unwrap();
+                    // A Handover that names a buyer gives that key its authority.
+                    let registers = w.state.keys.values().any(|key| key.registered_at.0 == index);
+                    if record.kind().is_custody() && !registers && !touches(&record, &focus) {
+                        continue;
+                    }
+                    let id = envelope.record_id();
+                    let placed = Placed { index: LogIndex(index), time: Millis(*time), id, record: &record };
+                    let applied = apply(&state, placed, Focus::Only(&focus, verdict)).unwrap();
+                    state.merge(applied.changes);
+                }
+                prop_assert_eq!(alone(&state, unit), alone(&w.state, unit));
+            }
+        }
+    }
+
+    /// A unit, and every container that it or such a container was ever in.
+    fn ever_around(state: &Changes, unit: UnitId) -> BTreeSet<UnitId> {
+        let mut focus = BTreeSet::from([unit]);
+        let mut before = 0;
+        while before < focus.len() {
+            before = focus.len();
+            let outer = state
+                .contents
+                .keys()
+                .filter(|(_, inner)| focus.contains(inner));
+            focus.extend(outer.map(|(container, _)| *container).collect::<Vec<_>>());
+        }
+        focus
+    }
+
+    fn touches(record: &Record, focus: &BTreeSet<UnitId>) -> bool {
+        let goods = record.units.is_empty();
+        goods
+            || record
+                .subjects()
+                .iter()
+                .any(|subject| focus.contains(subject))
+    }
+
+    /// Without what depends on entries of other units: numbers of findings, what is inside.
+    fn alone(state: &Changes, unit: UnitId) -> Option<state::Unit> {
+        let mut unit = state.units.get(&unit).cloned()?;
+        for finding in &mut unit.findings {
+            finding.number = 0;
+        }
+        (unit.contents, unit.height) = (0, 0);
+        unit.findings
+            .retain(|finding| !finding.kind.rule().whole_log);
+        Some(unit)
     }
 
     #[test]
@@ -470,7 +580,13 @@ mod tests {
             for one in tries().new_tree(&mut runner).unwrap().current() {
                 let _ = w.submit(&write(&w, &one));
             }
-            kinds.extend(w.state.history.values().filter(|row| row.joined).map(|row| row.kind));
+            kinds.extend(
+                w.state
+                    .history
+                    .values()
+                    .filter(|row| row.joined)
+                    .map(|row| row.kind),
+            );
             found.extend(w.state.findings.values().map(|row| row.kind));
         }
         assert!(kinds.len() >= 17, "joined: {kinds:?}");

@@ -781,7 +781,11 @@ impl World {
     #[track_caller]
     pub fn sold(&mut self, unit: UnitId, buyer: Who) -> LogIndex {
         self.pass(&[unit], MAKER, SELLER);
-        self.ok(SELLER, &[unit], say::ship(COURIER, buyer, 500, wire::Means::Road));
+        self.ok(
+            SELLER,
+            &[unit],
+            say::ship(COURIER, buyer, 500, wire::Means::Road),
+        );
         self.ok(COURIER, &[unit], say::accept());
         self.ok(COURIER, &[unit], say::scan());
         self.ok(COURIER, &[unit], say::deliver(buyer))

@@ -32,7 +32,10 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::handover(COURIER));
         let refused = w.ok(COURIER, &[item(1)], say::refuse());
-        let found = w.beside(&w.draft(COURIER, &[item(1)], say::accept()), AcceptWithoutHandover);
+        let found = w.beside(
+            &w.draft(COURIER, &[item(1)], say::accept()),
+            AcceptWithoutHandover,
+        );
         assert_eq!(found.evidence, [refused]);
     }
 

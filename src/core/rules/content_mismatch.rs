@@ -7,7 +7,8 @@ use crate::core::record::Body;
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     match &case.record.body {
         Body::Unpack { container }
-            if case.target == Target::Unit && case.state.container.as_ref() != Some(&container.id) =>
+            if case.target == Target::Unit
+                && case.state.container.as_ref() != Some(&container.id) =>
         {
             Break::by([case.state.last_index])
         }
@@ -38,7 +39,10 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         w.ok(MAKER, &[parcel(1), parcel(2)], say::commission());
         let packed = w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
-        let found = w.beside(&w.draft(MAKER, &[item(1)], say::unpack(parcel(2))), ContentMismatch);
+        let found = w.beside(
+            &w.draft(MAKER, &[item(1)], say::unpack(parcel(2))),
+            ContentMismatch,
+        );
         assert_eq!(found.evidence, [packed]);
     }
 
@@ -51,12 +55,19 @@ mod tests {
         w.logged(&w.draft(MAKER, &[item(1), item(2)], say::unpack(parcel(1))));
         assert_eq!(w.findings(item(1)), []);
         assert_eq!(w.findings(item(2)), [(ContentMismatch, false)]);
-        assert_eq!((w.unit(item(1)).container, w.unit(parcel(1)).contents), (None, 0));
+        assert_eq!(
+            (w.unit(item(1)).container, w.unit(parcel(1)).contents),
+            (None, 0)
+        );
     }
 
     #[test]
     fn given_other_contents_on_record_when_the_buyer_confirms_a_list_then_it_is_a_break() {
-        for listed in [vec![item(1)], vec![item(1), item(3)], vec![item(1), item(2), item(3)]] {
+        for listed in [
+            vec![item(1)],
+            vec![item(1), item(3)],
+            vec![item(1), item(2), item(3)],
+        ] {
             let (mut w, delivered) = delivered_parcel();
             let draft = w.draft(BUYER, &[parcel(1)], say::confirm(&listed));
             let found = w.beside(&draft, ContentMismatch);

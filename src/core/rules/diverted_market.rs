@@ -32,7 +32,10 @@ mod tests {
     fn at_the_seller(markets: &[&str]) -> (World, LogIndex) {
         let mut w = World::new();
         let markets = markets.iter().map(ToString::to_string).collect();
-        let attributes = wire::Attributes { markets, ..Default::default() };
+        let attributes = wire::Attributes {
+            markets,
+            ..Default::default()
+        };
         let made = w.ok(MAKER, &[item(1)], say::commission_as(attributes));
         w.pass(&[item(1)], MAKER, SELLER);
         (w, made)
@@ -41,7 +44,9 @@ mod tests {
     #[test]
     fn given_a_market_when_goods_are_sold_outside_of_it_then_it_is_a_break() {
         let (mut w, made) = at_the_seller(&["CN-FJ", "CN-ZJ"]);
-        let sale = w.draft(SELLER, &[item(1)], say::sell_over_the_counter()).region("CN-GD");
+        let sale = w
+            .draft(SELLER, &[item(1)], say::sell_over_the_counter())
+            .region("CN-GD");
         assert_eq!(w.flagged(&sale, DivertedMarket).evidence, [made]);
     }
 
@@ -66,7 +71,9 @@ mod tests {
     #[test]
     fn given_a_province_as_the_market_when_only_the_country_is_said_then_it_is_a_break() {
         let (mut w, _) = at_the_seller(&["CN-FJ"]);
-        let sale = w.draft(SELLER, &[item(1)], say::sell_over_the_counter()).region("CN");
+        let sale = w
+            .draft(SELLER, &[item(1)], say::sell_over_the_counter())
+            .region("CN");
         w.flagged(&sale, DivertedMarket);
     }
 
@@ -86,6 +93,9 @@ mod tests {
         w.clean(&w.draft(COURIER, &[item(1)], say::accept()).region("CN-GD"));
         w.clean(&w.draft(COURIER, &[item(1)], say::scan()).region("CN-GD"));
         w.ok(COURIER, &[item(1)], say::handover(SELLER));
-        w.flagged(&w.draft(SELLER, &[item(1)], say::accept()).region("CN-GD"), DivertedMarket);
+        w.flagged(
+            &w.draft(SELLER, &[item(1)], say::accept()).region("CN-GD"),
+            DivertedMarket,
+        );
     }
 }

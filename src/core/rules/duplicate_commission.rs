@@ -22,7 +22,10 @@ mod tests {
         let mut w = World::new();
         let made = w.ok(MAKER, &[item(1)], say::commission());
         w.pass(&[item(1)], MAKER, COURIER);
-        let found = w.beside(&w.draft(MAKER, &[item(1)], say::commission()), DuplicateCommission);
+        let found = w.beside(
+            &w.draft(MAKER, &[item(1)], say::commission()),
+            DuplicateCommission,
+        );
         assert_eq!(found.evidence, [made]);
         assert_eq!(w.holder(item(1)), Some(COURIER.party()));
     }
@@ -32,7 +35,10 @@ mod tests {
         let mut w = World::new();
         let made = w.ok(MAKER, &[item(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::destroy());
-        let found = w.beside(&w.draft(MAKER, &[item(1)], say::commission()), DuplicateCommission);
+        let found = w.beside(
+            &w.draft(MAKER, &[item(1)], say::commission()),
+            DuplicateCommission,
+        );
         assert_eq!(found.evidence, [made]);
     }
 

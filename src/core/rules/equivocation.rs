@@ -42,7 +42,10 @@ mod tests {
     fn given_two_stories_when_reported_twice_then_the_second_report_is_refused() {
         let (mut w, first, second) = two_stories(COURIER);
         w.logged(&w.report(BANK, &first, &second));
-        assert_eq!(w.refused(&w.report(SELLER, &second, &first)), Reason::AlreadyExists);
+        assert_eq!(
+            w.refused(&w.report(SELLER, &second, &first)),
+            Reason::AlreadyExists
+        );
     }
 
     #[test]
@@ -60,28 +63,52 @@ mod tests {
     fn given_one_statement_that_was_rebased_when_reported_then_it_is_refused() {
         let (mut w, first, _) = two_stories(COURIER);
         let rebased = first.clone().prev(item(1), None);
-        assert_eq!(w.refused(&w.report(BANK, &first, &rebased)), Reason::InvalidField);
-        assert_eq!(w.refused(&w.report(BANK, &first, &first)), Reason::InvalidField);
+        assert_eq!(
+            w.refused(&w.report(BANK, &first, &rebased)),
+            Reason::InvalidField
+        );
+        assert_eq!(
+            w.refused(&w.report(BANK, &first, &first)),
+            Reason::InvalidField
+        );
     }
 
     #[test]
     fn given_stories_by_two_keys_or_about_two_moments_when_reported_then_it_is_refused() {
         let (mut w, first, mut second) = two_stories(COURIER);
         let by_another = w.draft(COURIER_2, &[item(1)], say::handover(SELLER));
-        assert_eq!(w.refused(&w.report(BANK, &first, &by_another)), Reason::InvalidField);
+        assert_eq!(
+            w.refused(&w.report(BANK, &first, &by_another)),
+            Reason::InvalidField
+        );
         w.clean(&first);
         second = w.draft(COURIER, &[item(1)], second.record.body.unwrap());
-        assert_eq!(w.refused(&w.report(BANK, &first, &second)), Reason::InvalidField);
+        assert_eq!(
+            w.refused(&w.report(BANK, &first, &second)),
+            Reason::InvalidField
+        );
     }
 
     #[test]
     fn given_a_forged_story_when_reported_then_it_is_refused() {
         let (mut w, first, second) = two_stories(COURIER);
-        let forged = Draft { by: RIVAL, ..second };
-        assert_eq!(w.refused(&w.report(RIVAL, &first, &forged)), Reason::BadSignature);
+        let forged = Draft {
+            by: RIVAL,
+            ..second
+        };
+        assert_eq!(
+            w.refused(&w.report(RIVAL, &first, &forged)),
+            Reason::BadSignature
+        );
         let mut elsewhere = forged.record.clone();
         elsewhere.origin = "another.test".into();
-        let elsewhere = Draft { by: COURIER, record: elsewhere };
-        assert_eq!(w.refused(&w.report(RIVAL, &first, &elsewhere)), Reason::BadSignature);
+        let elsewhere = Draft {
+            by: COURIER,
+            record: elsewhere,
+        };
+        assert_eq!(
+            w.refused(&w.report(RIVAL, &first, &elsewhere)),
+            Reason::BadSignature
+        );
     }
 }

@@ -27,7 +27,10 @@ mod tests {
     /// An expiring item with the seller, at some moment.
     fn at_the_seller(now: u64) -> (World, LogIndex) {
         let mut w = World::new();
-        let attributes = wire::Attributes { expiry: 20_250_620, ..Default::default() };
+        let attributes = wire::Attributes {
+            expiry: 20_250_620,
+            ..Default::default()
+        };
         let made = w.ok(MAKER, &[item(1)], say::commission_as(attributes));
         w.pass(&[item(1)], MAKER, SELLER);
         w.now = now;
@@ -70,6 +73,9 @@ mod tests {
     #[test]
     fn given_the_event_was_in_time_when_it_is_logged_after_the_day_then_it_is_no_break() {
         let (mut w, _) = at_the_seller(ENDS + HOUR);
-        w.clean(&w.draft(SELLER, &[item(1)], say::handover(COURIER)).on(ENDS - 1));
+        w.clean(
+            &w.draft(SELLER, &[item(1)], say::handover(COURIER))
+                .on(ENDS - 1),
+        );
     }
 }

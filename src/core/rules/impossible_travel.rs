@@ -31,7 +31,6 @@ mod tests {
     use crate::core::rules::travel::distance_m;
 
     const BEIJING: (i32, i32) = (40, 116);
-    const SHANGHAI: (i32, i32) = (31, 121);
 
     /// Seen in Beijing, then an event that much later.
     fn seen_in_beijing(later: u64) -> (World, LogIndex) {
@@ -42,14 +41,29 @@ mod tests {
         (w, seen)
     }
 
+    /// In Shanghai, where the distance at 1,000 km/h takes a whole number of milliseconds.
+    fn shanghai() -> Position {
+        let north_by = |metres: i32| Position {
+            latitude_e7: 310_000_000 + metres * 90,
+            longitude_e7: 1_210_000_000,
+        };
+        let mut places = (0..).map(north_by);
+        places
+            .find(|place| metres_from_beijing(*place) % 5 == 0)
+            .unwrap()
+    }
+
+    fn metres_from_beijing(place: Position) -> u64 {
+        distance_m(at(BEIJING.0, BEIJING.1), place)
+    }
+
     fn scan_in_shanghai(w: &World) -> Draft {
-        w.draft(MAKER, &[item(1)], say::scan()).position(at(SHANGHAI.0, SHANGHAI.1))
+        w.draft(MAKER, &[item(1)], say::scan()).position(shanghai())
     }
 
     /// The least time at 1,000 km/h, in milliseconds.
     fn fastest() -> u64 {
-        let metres = distance_m(at(BEIJING.0, BEIJING.1), at(SHANGHAI.0, SHANGHAI.1));
-        (metres * 3600).div_ceil(1000)
+        metres_from_beijing(shanghai()) * 3600 / 1000
     }
 
     #[test]
@@ -69,7 +83,11 @@ mod tests {
     fn given_half_the_time_when_seen_elsewhere_then_twice_the_speed_is_measured() {
         let (mut w, _) = seen_in_beijing(fastest() / 2);
         let found = w.flagged(&scan_in_shanghai(&w), ImpossibleTravel);
-        assert!((1999..=2001).contains(&found.measured), "{} km/h", found.measured);
+        assert!(
+            (1999..=2001).contains(&found.measured),
+            "{} km/h",
+            found.measured
+        );
     }
 
     #[test]
@@ -77,11 +95,23 @@ mod tests {
         // A degree is 111.19 km on the equator; the least distance that is judged is 20 km.
         for (e7, broken) in [(1_797_000, false), (1_800_000, true)] {
             let mut w = World::new();
-            let origin = Position { latitude_e7: 0, longitude_e7: 0 };
-            w.clean(&w.draft(MAKER, &[item(1)], say::commission()).position(origin));
-            let there = Position { latitude_e7: 0, longitude_e7: e7 };
+            let origin = Position {
+                latitude_e7: 0,
+                longitude_e7: 0,
+            };
+            w.clean(
+                &w.draft(MAKER, &[item(1)], say::commission())
+                    .position(origin),
+            );
+            let there = Position {
+                latitude_e7: 0,
+                longitude_e7: e7,
+            };
             let same_moment = w.now - MINUTE;
-            let scan = w.draft(MAKER, &[item(1)], say::scan()).position(there).on(same_moment);
+            let scan = w
+                .draft(MAKER, &[item(1)], say::scan())
+                .position(there)
+                .on(same_moment);
             if broken {
                 w.flagged(&scan, ImpossibleTravel);
             } else {
@@ -104,6 +134,9 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
         let scan = w.draft(MAKER, &[parcel(1)], say::scan());
         let seen = w.clean(&scan.position(at(BEIJING.0, BEIJING.1)));
-        assert_eq!(w.flagged(&scan_in_shanghai(&w), ImpossibleTravel).evidence, [seen]);
+        assert_eq!(
+            w.flagged(&scan_in_shanghai(&w), ImpossibleTravel).evidence,
+            [seen]
+        );
     }
 }

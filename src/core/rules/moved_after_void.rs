@@ -40,7 +40,10 @@ mod tests {
     #[test]
     fn given_a_withdrawn_offer_when_somebody_else_accepts_then_it_is_another_break() {
         let (mut w, ..) = voided();
-        w.beside(&w.draft(COURIER_2, &[item(1)], say::accept()), AcceptWithoutHandover);
+        w.beside(
+            &w.draft(COURIER_2, &[item(1)], say::accept()),
+            AcceptWithoutHandover,
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ mod tests {
     use crate::core::wire;
 
     fn lot_of(lot: &str) -> wire::Attributes {
-        wire::Attributes { lot: lot.into(), ..Default::default() }
+        wire::Attributes {
+            lot: lot.into(),
+            ..Default::default()
+        }
     }
 
     /// An item of lot A with the seller.
@@ -29,7 +32,10 @@ mod tests {
     }
 
     fn recall_of(scope: wire::Scope) -> Body {
-        Body::Recall(wire::Recall { scope: Some(scope), ..Default::default() })
+        Body::Recall(wire::Recall {
+            scope: Some(scope),
+            ..Default::default()
+        })
     }
 
     #[test]
@@ -48,7 +54,10 @@ mod tests {
         let lot = w.clean(&w.govern(MAKER, recall_of(say::lot("A"))));
         let product = w.clean(&w.govern(REGULATOR, recall_of(say::product())));
         let handover = w.draft(SELLER, &[item(1)], say::handover(COURIER));
-        assert_eq!(w.flagged(&handover, MovedUnderRecall).evidence, [lot, product]);
+        assert_eq!(
+            w.flagged(&handover, MovedUnderRecall).evidence,
+            [lot, product]
+        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         w.ok(MAKER, &[parcel(1)], say::commission());
         let packed = w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        w.ok(MAKER, &[item(1)], say::scan());
         (w, packed)
     }
 

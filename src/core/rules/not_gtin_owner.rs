@@ -67,7 +67,10 @@ mod tests {
     fn given_a_product_under_a_prefix_when_it_goes_to_another_firm_then_the_longer_scope_counts() {
         let mut w = World::new();
         w.ok(MAKER, &[item(1)], say::commission());
-        w.owns(RIVAL, wire::product_scope::Scope::Gtin("09521141012345".into()));
+        w.owns(
+            RIVAL,
+            wire::product_scope::Scope::Gtin("09521141012345".into()),
+        );
         w.ok(RIVAL, &[item(2)], say::commission());
         w.beside(&w.draft(MAKER, &[item(3)], say::commission()), NotGtinOwner);
         w.ok(MAKER, &[other_item(1)], say::commission());

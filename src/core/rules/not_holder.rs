@@ -42,14 +42,18 @@ mod tests {
             (DISTRIBUTOR, say::handover(SELLER)),
             (DISTRIBUTOR, say::void()),
             (DISTRIBUTOR, say::scan()),
-            (DISTRIBUTOR, say::transform(&[other_item(1)], wire::Attributes::default())),
+            (
+                DISTRIBUTOR,
+                say::transform(&[other_item(1)], wire::Attributes::default()),
+            ),
             (DISTRIBUTOR, say::destroy()),
             (SELLER, say::sell_over_the_counter()),
         ] {
             let mut w = World::new();
-            w.owns(DISTRIBUTOR, wire::product_scope::Scope::Gtin(
-                other_item(1).to_string()[3..17].into(),
-            ));
+            w.owns(
+                DISTRIBUTOR,
+                wire::product_scope::Scope::Gtin(other_item(1).to_string()[3..17].into()),
+            );
             w.ok(MAKER, &[item(1)], say::commission());
             let (_, accepted) = w.pass(&[item(1)], MAKER, COURIER);
             let found = w.beside(&w.draft(who, &[item(1)], body), NotHolder);
@@ -67,7 +71,10 @@ mod tests {
         assert_eq!(w.beside(&out, NotHolder).evidence, [packed]);
         w.pass(&[item(2)], MAKER, COURIER);
         w.now += DAY;
-        w.beside(&w.draft(COURIER, &[item(2)], say::pack(parcel(1))), NotHolder);
+        w.beside(
+            &w.draft(COURIER, &[item(2)], say::pack(parcel(1))),
+            NotHolder,
+        );
         assert_eq!(w.findings(item(2)), [], "its own holder packed it, in vain");
         assert_eq!(w.unit(parcel(1)).contents, 1);
     }

@@ -49,7 +49,11 @@ mod tests {
             (INSPECTOR, item(1), say::scan()),
             (BANK, item(1), say::scan()),
             (REGULATOR, item(1), say::accept()),
-            (COURIER, item(1), say::transform(&[item(2)], wire::Attributes::default())),
+            (
+                COURIER,
+                item(1),
+                say::transform(&[item(2)], wire::Attributes::default()),
+            ),
             (MAKER, item(1), say::sell_over_the_counter()),
             (DISTRIBUTOR, item(1), say::sell_over_the_counter()),
             (COURIER, item(1), say::hold()),

@@ -21,6 +21,7 @@ mod tests {
         w.ok(MAKER, &[item(1), item(2)], say::commission());
         w.ok(MAKER, &[parcel(1), parcel(2)], say::commission());
         let packed = w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+        w.ok(MAKER, &[item(1)], say::scan());
         (w, packed)
     }
 
@@ -28,7 +29,10 @@ mod tests {
     fn given_a_packed_unit_when_it_is_packed_again_then_it_is_a_break() {
         for container in [parcel(1), parcel(2)] {
             let (mut w, packed) = packed();
-            let found = w.beside(&w.draft(MAKER, &[item(1)], say::pack(container)), PackedTwice);
+            let found = w.beside(
+                &w.draft(MAKER, &[item(1)], say::pack(container)),
+                PackedTwice,
+            );
             assert_eq!(found.evidence, [packed]);
         }
     }

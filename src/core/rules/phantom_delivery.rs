@@ -38,7 +38,11 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         w.pass(&[item(1)], MAKER, SELLER);
         let start = w.now;
-        let shipped = w.ok(SELLER, &[item(1)], say::ship(COURIER, BUYER, weight_grams, means));
+        let shipped = w.ok(
+            SELLER,
+            &[item(1)],
+            say::ship(COURIER, BUYER, weight_grams, means),
+        );
         w.ok(COURIER, &[item(1)], say::accept());
         (w, shipped, start)
     }
@@ -54,7 +58,10 @@ mod tests {
         let delivery = deliver_after(&mut w, start, LIMIT - 1);
         let found = w.flagged(&delivery, PhantomDelivery);
         assert_eq!(found.evidence, [shipped]);
-        assert_eq!((found.measured, found.limit), (LIMIT as i64 - 1, LIMIT as i64));
+        assert_eq!(
+            (found.measured, found.limit),
+            (LIMIT as i64 - 1, LIMIT as i64)
+        );
     }
 
     #[test]
@@ -99,9 +106,16 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::scan());
         w.pass(&[item(1)], MAKER, SELLER);
-        w.ok(SELLER, &[item(1)], say::ship(COURIER, BUYER, 0, Means::Road));
+        w.ok(
+            SELLER,
+            &[item(1)],
+            say::ship(COURIER, BUYER, 0, Means::Road),
+        );
         w.ok(COURIER, &[item(1)], say::accept());
-        w.flagged(&w.draft(COURIER, &[item(1)], say::deliver(BUYER)), PhantomDelivery);
+        w.flagged(
+            &w.draft(COURIER, &[item(1)], say::deliver(BUYER)),
+            PhantomDelivery,
+        );
     }
 
     #[test]
@@ -114,7 +128,10 @@ mod tests {
     #[test]
     fn given_a_phantom_when_the_buyer_key_confirms_then_the_finding_stays_open() {
         let (mut w, ..) = shipped(0, Means::Road);
-        w.flagged(&w.draft(COURIER, &[item(1)], say::deliver(BUYER)), PhantomDelivery);
+        w.flagged(
+            &w.draft(COURIER, &[item(1)], say::deliver(BUYER)),
+            PhantomDelivery,
+        );
         w.ok(BUYER, &[item(1)], say::confirm(&[]));
         assert_eq!(w.word(item(1)), wire::StandingWord::Suspect);
     }

@@ -12,7 +12,11 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     let (inputs, outputs) = case.transformed?;
     let tolerance = 1000 + u128::from(case.thresholds.inflation_per_mille);
     let limit = u128::from(inputs) * tolerance / 1000;
-    if u128::from(outputs) > limit { Break::measured([], outputs, limit) } else { None }
+    if u128::from(outputs) > limit {
+        Break::measured([], outputs, limit)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -23,7 +27,11 @@ mod tests {
     use crate::core::wire;
 
     fn lot_of(size: u64) -> Body {
-        let attributes = wire::Attributes { lot: "A".into(), lot_size: size, ..Default::default() };
+        let attributes = wire::Attributes {
+            lot: "A".into(),
+            lot_size: size,
+            ..Default::default()
+        };
         say::commission_as(attributes)
     }
 
@@ -33,7 +41,10 @@ mod tests {
         let declared = w.ok(MAKER, &[item(1)], lot_of(2));
         w.ok(MAKER, &[item(2)], lot_of(2));
         let found = w.flagged(&w.draft(MAKER, &[item(3)], lot_of(9)), QuantityInflation);
-        assert_eq!((found.evidence, found.measured, found.limit), (vec![declared], 3, 2));
+        assert_eq!(
+            (found.evidence, found.measured, found.limit),
+            (vec![declared], 3, 2)
+        );
     }
 
     #[test]
@@ -49,7 +60,10 @@ mod tests {
     fn given_two_products_with_a_lot_of_one_name_when_one_record_fills_both_then_it_is_no_break() {
         let mut w = World::new();
         w.ok(MAKER, &[item(1), other_item(1)], lot_of(1));
-        w.flagged(&w.draft(MAKER, &[other_item(2)], lot_of(1)), QuantityInflation);
+        w.flagged(
+            &w.draft(MAKER, &[other_item(2)], lot_of(1)),
+            QuantityInflation,
+        );
     }
 
     #[test]
@@ -69,7 +83,11 @@ mod tests {
 
     /// One unit of 1 kg becomes two.
     fn transform(w: &World, each: u64) -> Draft {
-        w.draft(MAKER, &[item(1)], say::transform(&[item(2), item(3)], say::content(each)))
+        w.draft(
+            MAKER,
+            &[item(1)],
+            say::transform(&[item(2), item(3)], say::content(each)),
+        )
     }
 
     #[test]
@@ -80,7 +98,10 @@ mod tests {
             let draft = transform(&w, each);
             if broken {
                 let found = w.flagged(&draft, QuantityInflation);
-                assert_eq!((found.evidence, found.measured, found.limit), (vec![], 1002, 1000));
+                assert_eq!(
+                    (found.evidence, found.measured, found.limit),
+                    (vec![], 1002, 1000)
+                );
                 assert_eq!(w.findings(item(1)), []);
                 assert_eq!(w.findings(item(3)), [(QuantityInflation, true)]);
             } else {
@@ -93,9 +114,15 @@ mod tests {
     fn given_a_tolerance_when_exactly_that_much_more_comes_out_then_it_is_no_break() {
         for (each, broken) in [(505, false), (506, true)] {
             let mut w = World::new();
-            let thresholds = Thresholds { inflation_per_mille: 10, ..Thresholds::default() };
+            let thresholds = Thresholds {
+                inflation_per_mille: 10,
+                ..Thresholds::default()
+            };
             let thresholds = Some(thresholds.into());
-            w.clean(&w.govern(REGULATOR, Body::SetThresholds(wire::SetThresholds { thresholds })));
+            w.clean(&w.govern(
+                REGULATOR,
+                Body::SetThresholds(wire::SetThresholds { thresholds }),
+            ));
             w.ok(MAKER, &[item(1)], say::commission_as(say::content(1000)));
             let draft = transform(&w, each);
             if broken {
@@ -114,6 +141,10 @@ mod tests {
         let mut pieces = say::content(1);
         pieces.content.as_mut().unwrap().unit_of_measure = "C62".into();
         w.ok(MAKER, &[item(10)], say::commission_as(pieces));
-        w.ok(MAKER, &[item(10)], say::transform(&[item(11)], say::content(9999)));
+        w.ok(
+            MAKER,
+            &[item(10)],
+            say::transform(&[item(11)], say::content(9999)),
+        );
     }
 }

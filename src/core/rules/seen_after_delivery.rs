@@ -58,7 +58,10 @@ mod tests {
         w.ok(MAKER, &[parcel(1)], say::commission());
         w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
         let delivered = w.sold(parcel(1), BUYER);
-        let found = w.beside(&w.draft(SELLER, &[item(1)], say::handover(COURIER)), SeenAfterDelivery);
+        let found = w.beside(
+            &w.draft(SELLER, &[item(1)], say::handover(COURIER)),
+            SeenAfterDelivery,
+        );
         assert_eq!(found.evidence, [delivered]);
     }
 

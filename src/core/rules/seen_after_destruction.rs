@@ -51,12 +51,16 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::commission());
         let body = say::transform(&[item(2)], wire::Attributes::default());
         let used_up = w.ok(MAKER, &[item(1)], body);
-        let found = w.beside(&w.draft(COURIER, &[item(1)], say::scan()), SeenAfterDestruction);
+        let found = w.beside(
+            &w.draft(COURIER, &[item(1)], say::scan()),
+            SeenAfterDestruction,
+        );
         assert_eq!(found.evidence, [used_up]);
     }
 
     #[test]
-    fn given_a_destroyed_unit_when_it_is_recalled_or_a_scan_of_before_comes_late_then_it_is_no_break() {
+    fn given_a_destroyed_unit_when_it_is_recalled_or_a_scan_of_before_comes_late_then_it_is_no_break()
+     {
         let (mut w, _) = destroyed();
         w.ok(MAKER, &[item(1)], say::recall());
         let before = BEGIN + 30 * MINUTE;

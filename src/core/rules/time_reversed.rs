@@ -7,7 +7,11 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     let (last, index) = case.last_event()?;
     let back = last.0.saturating_sub(case.record.event_time.0);
     let limit = case.thresholds.reversal_tolerance_ms;
-    if back > limit && !case.creates() { Break::measured([index], back, limit) } else { None }
+    if back > limit && !case.creates() {
+        Break::measured([index], back, limit)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -28,17 +32,26 @@ mod tests {
     #[test]
     fn given_the_tolerance_when_an_event_lies_back_by_it_then_it_is_no_break() {
         let (mut w, _, when) = commissioned();
-        w.clean(&w.draft(MAKER, &[item(1)], say::scan()).on(when - 10 * MINUTE));
+        w.clean(
+            &w.draft(MAKER, &[item(1)], say::scan())
+                .on(when - 10 * MINUTE),
+        );
     }
 
     #[test]
     fn given_the_tolerance_when_an_event_lies_back_by_more_then_it_is_a_break() {
         let (mut w, made, when) = commissioned();
-        let scan = w.draft(MAKER, &[item(1)], say::scan()).on(when - 10 * MINUTE - 1);
+        let scan = w
+            .draft(MAKER, &[item(1)], say::scan())
+            .on(when - 10 * MINUTE - 1);
         let found = w.flagged(&scan, TimeReversed);
         assert_eq!(found.evidence, [made]);
         assert_eq!((found.measured, found.limit), (600_001, 600_000));
-        assert_eq!(w.unit(item(1)).last_time.0, when, "time in a chain goes on from the latest");
+        assert_eq!(
+            w.unit(item(1)).last_time.0,
+            when,
+            "time in a chain goes on from the latest"
+        );
     }
 
     #[test]
@@ -48,7 +61,9 @@ mod tests {
         w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
         w.now += HOUR;
         let seen = w.ok(MAKER, &[parcel(1)], say::scan());
-        let scan = w.draft(MAKER, &[item(1)], say::scan()).on(w.now - 30 * MINUTE);
+        let scan = w
+            .draft(MAKER, &[item(1)], say::scan())
+            .on(w.now - 30 * MINUTE);
         assert_eq!(w.flagged(&scan, TimeReversed).evidence, [seen]);
     }
 
@@ -57,6 +72,9 @@ mod tests {
         let (mut w, _, when) = commissioned();
         w.now += 3 * DAY;
         w.clean(&w.draft(MAKER, &[item(1)], say::scan()).on(when + MINUTE));
-        w.clean(&w.draft(MAKER, &[item(1)], say::handover(COURIER)).on(when + 2 * MINUTE));
+        w.clean(
+            &w.draft(MAKER, &[item(1)], say::handover(COURIER))
+                .on(when + 2 * MINUTE),
+        );
     }
 }

@@ -9,14 +9,22 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     match &case.record.body {
         Body::Accept { .. } | Body::Refuse => {
             let offer = case.state.offer.as_ref()?;
-            if Some(offer.to) == case.party() { None } else { Break::by([offer.index]) }
+            if Some(offer.to) == case.party() {
+                None
+            } else {
+                Break::by([offer.index])
+            }
         }
         Body::Deliver { buyer } if case.signer_holds() && *buyer != case.state.buyer => {
             Break::by(case.state.journey.as_ref().map(|journey| journey.index))
         }
         Body::Confirm { .. } | Body::Reject => {
             let buyer = case.outermost().buyer.map(Actor::Buyer);
-            if buyer == Some(case.signer) { None } else { Break::by([case.outermost().last_index]) }
+            if buyer == Some(case.signer) {
+                None
+            } else {
+                Break::by([case.outermost().last_index])
+            }
         }
         _ => None,
     }
@@ -51,7 +59,11 @@ mod tests {
         let mut w = World::new();
         w.ok(MAKER, &[item(1)], say::commission());
         w.pass(&[item(1)], MAKER, SELLER);
-        let shipped = w.ok(SELLER, &[item(1)], say::ship(COURIER, BUYER, 9, wire::Means::Road));
+        let shipped = w.ok(
+            SELLER,
+            &[item(1)],
+            say::ship(COURIER, BUYER, 9, wire::Means::Road),
+        );
         w.ok(COURIER, &[item(1)], say::accept());
         w.ok(COURIER, &[item(1)], say::scan());
         (w, shipped)
@@ -72,7 +84,10 @@ mod tests {
         let mut w = World::new();
         w.ok(MAKER, &[item(1)], say::commission());
         w.pass(&[item(1)], MAKER, SELLER);
-        let found = w.beside(&w.draft(SELLER, &[item(1)], say::deliver(BUYER)), WrongReceiver);
+        let found = w.beside(
+            &w.draft(SELLER, &[item(1)], say::deliver(BUYER)),
+            WrongReceiver,
+        );
         assert_eq!(found.evidence, []);
     }
 

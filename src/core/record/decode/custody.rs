@@ -3,8 +3,8 @@
 use prost::Message as _;
 
 use super::fields::{
-    digest, id, key_id, known_enum, optional, signature, text, unit_ids, unit_ref,
-    unit_refs, weight,
+    digest, id, key_id, known_enum, optional, signature, text, unit_ids, unit_ref, unit_refs,
+    weight,
 };
 use super::governance::governance_body;
 use super::{Checked, MAX_NAME, MAX_ORIGIN, MAX_TEXT};

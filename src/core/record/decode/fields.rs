@@ -74,7 +74,10 @@ pub(super) fn text(value: &str, field: &str, min: usize, max: usize) -> Checked<
     Ok(())
 }
 
-pub(super) fn optional<T>(value: &str, parse: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
+pub(super) fn optional<T>(
+    value: &str,
+    parse: impl FnOnce(&str) -> Checked<T>,
+) -> Checked<Option<T>> {
     if value.is_empty() {
         Ok(None)
     } else {

@@ -163,7 +163,10 @@ pub(super) fn decide_finding(b: &wire::DecideFinding) -> Checked<Body> {
     })
 }
 
-pub(super) fn product_scope(scope: Option<wire::ProductScope>, field: &str) -> Checked<ProductScope> {
+pub(super) fn product_scope(
+    scope: Option<wire::ProductScope>,
+    field: &str,
+) -> Checked<ProductScope> {
     use wire::product_scope::Scope as S;
     Ok(match scope.and_then(|s| s.scope) {
         None => return Err(Refusal::field(field, "name what is claimed")),
