@@ -167,7 +167,7 @@ def life_rule(said: Statement, number: int, unit: Unit, world: World) -> str | N
         return "SEEN_AFTER_DESTRUCTION"
     if (unit.delivered or outer.delivered) and kind not in AFTER_DELIVERY:
         return "SEEN_AFTER_DELIVERY"
-    if kind == "pack" and unit.container is not None:
+    if kind == "pack" and number < said.units and unit.container is not None:
         return "PACKED_TWICE"
     if kind in NOT_WHILE_PACKED and unit.container is not None:
         return "MOVED_WHILE_PACKED"
@@ -199,6 +199,9 @@ def custody_of(said: Statement, unit: Unit) -> str | None:
         return "WRONG_RECEIVER" if unit.offer.to != said.party else None
     if kind == "deliver" and holds and said.body.buyer_key_id != unit.buyer:
         return "WRONG_RECEIVER"
+    if kind == "handover" and holds and unit.buyer and said.body.HasField("buyer"):
+        if wire.key_id(said.body.buyer.public_key, said.body.buyer.suite) != unit.buyer:
+            return "WRONG_RECEIVER"
     if kind in BUYERS and said.key_id != outer.buyer:
         return "WRONG_RECEIVER"
     if kind in HOLDERS and not holds:

@@ -358,12 +358,12 @@ def act(world: World, said: Statement, number: int, unit: Unit) -> None:
         unit.change_tenure(said.time)
     elif kind == "handover":
         unit.offer, unit.voided_to = Offer(body.to, said.index), None
-        if body.HasField("buyer"):
+        if body.HasField("buyer") and not (unit.buyer and unit.journey is not None):
             unit.buyer = wire.key_id(body.buyer.public_key, body.buyer.suite)
             unit.journey = Journey(said.index, said.time, body.means, body.weight_grams)
     elif kind in ("void", "refuse") and unit.offer is not None:
         if unit.journey is not None and unit.journey.index == unit.offer.index:
-            unit.journey = None
+            unit.journey, unit.buyer = None, b""
         if kind == "void":
             unit.voided_to = unit.offer.to
         unit.offer = None

@@ -7,13 +7,13 @@ use super::effects::{self, Entry};
 use super::judge::{Met, Outcome, judge, meet, product_of, scopes_of_product};
 use super::state::{
     Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, Goods, History,
-    HistoryRow, Read, Unit, UnitFinding, Units,
+    HistoryRow, Read, Stop, Unit, UnitFinding, Units,
 };
 use super::{Findings, Focus, MAX_UNIT_FINDINGS, Result, Step, ranges_cover, verdict};
 use crate::core::envelope::RETURN_CONSENT_TYPE;
 use crate::core::envelope::pae;
 use crate::core::id::UnitId;
-use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, Scope};
+use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, Role, Scope};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Break, FindingKind, Target};
 use crate::core::tlog::LogIndex;
@@ -467,6 +467,7 @@ fn record_outcomes<R: Read>(
     let entry = Entry {
         placed: step.placed,
         actor: authority.actor,
+        regulator: authority.roles.contains(&Role::Regulator),
     };
     for (number, (met, outcome)) in (0u32..).zip(decided) {
         let in_focus = step.focus.covers(&met.id);
@@ -592,13 +593,21 @@ fn stop_goods<R: Read>(
     }
     let mut row = step.views.get::<Goods>(goods)?.unwrap_or_default();
     let index = step.placed.index;
+    let stop = Stop { index, by_regulator: authority.is_regulator() };
     match step.placed.record.kind() {
-        Kind::Hold => row.hold = Some(index),
-        Kind::Recall => row.recall = Some(index),
+        Kind::Hold => row.hold = Some(stop.over(row.hold)),
+        Kind::Recall => row.recall = Some(stop.over(row.recall)),
         _ if row.hold.is_none() && row.recall.is_none() => {
             return Err(Refusal::new(
                 Reason::FailedPrecondition,
                 format!("{goods} is neither held nor recalled"),
+            )
+            .into());
+        }
+        _ if !stop.may_release(row.hold, row.recall) => {
+            return Err(Refusal::new(
+                Reason::Unauthorised,
+                format!("a regulator stopped {goods}, and only a regulator releases it"),
             )
             .into());
         }

@@ -3,8 +3,8 @@
 use super::custody::Decided;
 use super::judge::{Met, Outcome, product_of};
 use super::state::{
-    Actor, Contents, FindingStatus, Findings, Goods, Journey, Key, KeyScope, KeyStatus, Keys, Life,
-    Offer, Read, Sighting, Stay, Tenure, Unit, Units,
+    Actor, Contents, FindingStatus, Findings, Goods, History, Journey, Key, KeyScope, KeyStatus, Keys, Life,
+    Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
@@ -20,9 +20,15 @@ use crate::core::tlog::LogIndex;
 pub(super) struct Entry<'a> {
     pub placed: Placed<'a>,
     pub actor: Actor,
+    /// Whether the signer speaks for a regulator.
+    pub regulator: bool,
 }
 
 impl Entry<'_> {
+    const fn stop(&self) -> Stop {
+        Stop { index: self.placed.index, by_regulator: self.regulator }
+    }
+
     const fn event(&self) -> Millis {
         self.placed.record.event_time
     }
@@ -76,8 +82,8 @@ pub(super) fn join<R: Read>(
         }
         (Body::Reject, _) => unit.disputed = Some(entry.placed.index),
         (Body::Return { .. }, _) => give_back(step, entry, met, &mut unit)?,
-        (Body::Hold(Scope::Units), _) => unit.hold = Some(entry.placed.index),
-        (Body::Recall(Scope::Units), _) => unit.recall = Some(entry.placed.index),
+        (Body::Hold(Scope::Units), _) => unit.hold = Some(entry.stop().over(unit.hold)),
+        (Body::Recall(Scope::Units), _) => unit.recall = Some(entry.stop().over(unit.recall)),
         (Body::Release(Scope::Units), _) => (unit.hold, unit.recall) = (None, None),
         _ => {}
     }
@@ -208,6 +214,7 @@ fn pack<R: Read>(
     unit.container_scans = outer.map_or(0, |(met, _)| effective_scans(&met.unit, &met.around));
     unit.container = Some(container);
     unit.packed_at = entry.placed.index;
+    unit.packed_time = entry.event();
     let stay = Stay {
         packed_at: entry.placed.index,
         unpacked_at: None,
@@ -270,20 +277,16 @@ fn inherit(unit: &mut Unit, around: &Around) {
     };
     unit.scans = effective_scans(unit, around);
     unit.sighting = effective_sighting(unit, around);
-    let began = unit.tenures.last().map_or(Millis(0), |tenure| tenure.from);
-    if unit.holder != outermost.holder {
-        if let Some(first) = outermost.tenures.iter().find(|tenure| tenure.from > began) {
-            close_tenure(unit, first.from);
-        }
-        for tenure in outermost
-            .tenures
-            .iter()
-            .filter(|tenure| tenure.from > began)
-        {
-            remember_tenure(unit, *tenure);
-        }
-        unit.holder = outermost.holder;
+    // Who held the container since is who held the unit.
+    let since = outermost.tenures.iter().filter(|tenure| tenure.from > unit.packed_time);
+    let since: Vec<Tenure> = since.copied().collect();
+    if let Some(first) = since.first() {
+        close_tenure(unit, first.from);
     }
+    for tenure in since {
+        remember_tenure(unit, tenure);
+    }
+    unit.holder = outermost.holder;
     for (_, container) in around {
         unit.last_time = unit.last_time.max(container.last_time);
     }
@@ -295,7 +298,8 @@ fn offer(entry: Entry<'_>, unit: &mut Unit, handover: &Handover, around: &Around
         index: entry.placed.index,
     });
     unit.voided = None;
-    if let Some(buyer) = &handover.buyer {
+    let on_its_way = unit.journey.is_some() && unit.buyer.is_some();
+    if let (Some(buyer), false) = (&handover.buyer, on_its_way) {
         unit.buyer = Some(buyer.id());
         unit.journey = Some(Journey {
             index: entry.placed.index,
@@ -307,10 +311,11 @@ fn offer(entry: Entry<'_>, unit: &mut Unit, handover: &Handover, around: &Around
     }
 }
 
+/// An offer that named the buyer came to nothing: the order is open again.
 fn forget_journey(unit: &mut Unit, offer: Option<&Offer>) {
     let began = unit.journey.as_ref().map(|journey| journey.index);
     if began.is_some() && began == offer.map(|offer| offer.index) {
-        unit.journey = None;
+        (unit.journey, unit.buyer) = (None, None);
     }
 }
 
@@ -343,13 +348,22 @@ fn give_back<R: Read>(
         empty(&mut container, 1);
         step.views.put::<Units>(*id, container);
     }
+    let buyer = met.around.last().map_or(unit.buyer, |(_, outer)| outer.buyer);
+    if let Some(buyer) = buyer
+        && let Some(mut key) = step.views.get::<Keys>(&buyer)?
+    {
+        // Its order is over: what is sold again needs another key.
+        key.ended_at = Some(entry.placed.index);
+        step.views.put::<Keys>(buyer, key);
+    }
     unit.life = Life::Active;
     (unit.buyer, unit.disputed, unit.journey) = (None, None, None);
     hold_by(unit, entry);
     Ok(())
 }
 
-/// A buyer key serves one order: it is new, or the very units are for it already.
+/// A buyer key serves one order: it is new, or the very units were in the Handover that named it
+/// first.
 fn register_buyer<R: Read>(
     step: &mut Step<'_, R>,
     entry: Entry<'_>,
@@ -357,11 +371,12 @@ fn register_buyer<R: Read>(
     decided: &Decided,
 ) -> Result<()> {
     let id: KeyId = buyer.id();
-    if step.views.get::<Keys>(&id)?.is_some() {
-        let same_order = decided
-            .iter()
-            .filter(|(met, _)| step.focus.covers(&met.id))
-            .all(|(met, _)| met.unit.buyer == Some(id));
+    if let Some(key) = step.views.get::<Keys>(&id)? {
+        let mut same_order = key.ended_at.is_none();
+        for (met, _) in decided.iter().filter(|(met, _)| step.focus.covers(&met.id)) {
+            let first = step.views.get::<History>(&(met.id, key.registered_at))?;
+            same_order &= first.is_some_and(|row| row.buyer == Some(id));
+        }
         if same_order {
             return Ok(());
         }

@@ -4,12 +4,12 @@ use super::authority::Authority;
 use super::custody::Facts;
 use super::state::{
     Actor, Goods, GoodsState, History, HistoryRow, Ledger, Life, Products, Read, ReadError,
-    Records, Unit, Units,
+    Records, Unit, Units, Stop,
 };
 use super::{Placed, Result};
 use crate::core::envelope::RecordId;
 use crate::core::id::{CompanyPrefix, PartyId, UnitId};
-use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, ProductScope, UnitRef};
+use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, ProductScope, Scope, UnitRef};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, Break, Case, Class, FindingKind, GoodsStop, RULES, Target};
 
@@ -292,11 +292,17 @@ fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
         Body::Void if unit.offer.is_none() => {
             failed(format!("{} is not offered to anybody", met.id))
         }
-        Body::Release(crate::core::record::Scope::Units)
+        Body::Release(Scope::Units)
             if unit.hold.is_none() && unit.recall.is_none() =>
         {
             failed(format!("{} is neither held nor recalled", met.id))
         }
+        Body::Release(Scope::Units) if !case.may_release() => Err(Refusal::new(
+            Reason::Unauthorised,
+            format!("a regulator stopped {}, and only a regulator releases it", met.id),
+        )
+        .at(met.field.clone())
+        .into()),
         Body::Return { .. } | Body::Confirm { .. } | Body::Reject
             if case.life() != Life::Delivered =>
         {
@@ -318,13 +324,13 @@ fn stops_of<R: Read>(
     unit: &Unit,
 ) -> std::result::Result<Vec<GoodsStop>, ReadError> {
     let mut stops = Vec::new();
-    let mut add = |recall: Option<_>, hold: Option<_>| {
-        stops.extend(recall.map(|index| GoodsStop {
-            index,
+    let mut add = |recall: Option<Stop>, hold: Option<Stop>| {
+        stops.extend(recall.map(|stop| GoodsStop {
+            index: stop.index,
             recall: true,
         }));
-        stops.extend(hold.map(|index| GoodsStop {
-            index,
+        stops.extend(hold.map(|stop| GoodsStop {
+            index: stop.index,
             recall: false,
         }));
     };

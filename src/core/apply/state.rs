@@ -350,6 +350,29 @@ pub struct Owner {
     pub approved_at: LogIndex,
 }
 
+/// A hold or a recall in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The entry that stopped it.
+    pub index: LogIndex,
+    /// By a regulator: then nobody else releases it.
+    pub by_regulator: bool,
+}
+
+impl Stop {
+    /// The stop that is in force after this one came.
+    #[must_use]
+    pub fn over(self, before: Option<Self>) -> Self {
+        before.filter(|before| before.by_regulator && !self.by_regulator).unwrap_or(self)
+    }
+
+    /// Whether who would set this one may end those in force.
+    #[must_use]
+    pub fn may_release(self, hold: Option<Self>, recall: Option<Self>) -> bool {
+        self.by_regulator || !hold.into_iter().chain(recall).any(|stop| stop.by_regulator)
+    }
+}
+
 /// A lot or a product.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GoodsState {
@@ -360,9 +383,9 @@ pub struct GoodsState {
     /// The first entry that declared the size.
     pub declared_at: Option<LogIndex>,
     /// The recall in force.
-    pub recall: Option<LogIndex>,
+    pub recall: Option<Stop>,
     /// The hold in force.
-    pub hold: Option<LogIndex>,
+    pub hold: Option<Stop>,
     /// Entries that held, released and recalled it.
     pub log: Vec<LogIndex>,
 }
@@ -479,6 +502,8 @@ pub struct Unit {
     pub container: Option<UnitId>,
     /// The Pack that put it there.
     pub packed_at: LogIndex,
+    /// Its event time.
+    pub packed_time: Millis,
     /// Effective scans of the container at that moment.
     pub container_scans: u64,
     /// Units directly inside it.
@@ -496,9 +521,9 @@ pub struct Unit {
     /// The way to the buyer.
     pub journey: Option<Journey>,
     /// The recall of this very unit.
-    pub recall: Option<LogIndex>,
+    pub recall: Option<Stop>,
     /// The hold of this very unit.
-    pub hold: Option<LogIndex>,
+    pub hold: Option<Stop>,
     /// Who held it when, the last [`MAX_TENURES`](super::MAX_TENURES).
     pub tenures: Vec<Tenure>,
     /// Its findings, the first [`MAX_UNIT_FINDINGS`](super::MAX_UNIT_FINDINGS).

@@ -1,6 +1,6 @@
 //! What a rule may look at.
 
-use crate::core::apply::state::{Actor, Journey, Life, Sighting, Unit};
+use crate::core::apply::state::{Actor, Journey, Life, Sighting, Stop, Unit};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{Body, Kind, Millis, Record, Role, Thresholds};
 use crate::core::tlog::LogIndex;
@@ -78,6 +78,13 @@ impl Case<'_> {
     #[must_use]
     pub const fn party(&self) -> Option<PartyId> {
         self.signer.party()
+    }
+
+    /// Whether the signer may end the holds and recalls of this very unit.
+    #[must_use]
+    pub fn may_release(&self) -> bool {
+        let by_regulator = self.roles.contains(&Role::Regulator);
+        Stop { index: LogIndex(0), by_regulator }.may_release(self.state.hold, self.state.recall)
     }
 
     /// The unit that custody goes by: the outermost container, or the unit itself.

@@ -18,6 +18,15 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
         Body::Deliver { buyer } if case.signer_holds() && *buyer != case.state.buyer => {
             Break::by(case.state.journey.as_ref().map(|journey| journey.index))
         }
+        // Whoever carries the goods may not give them another buyer than the seller did.
+        Body::Handover(handover) if case.signer_holds() && case.state.buyer.is_some() => {
+            let named = handover.buyer.as_ref().map(crate::core::signature::PublicKey::id);
+            if named.is_none() || named == case.state.buyer {
+                None
+            } else {
+                Break::by(case.state.journey.as_ref().map(|journey| journey.index))
+            }
+        }
         Body::Confirm { .. } | Body::Reject => {
             let buyer = case.outermost().buyer.map(Actor::Buyer);
             if buyer == Some(case.signer) {
