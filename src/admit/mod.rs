@@ -152,6 +152,9 @@ pub fn shutting_down() -> Refusal {
     )
 }
 
+/// A public key, and whose quota its records take; none is whoever registers.
+type Known = ([u8; 32], Option<Actor>);
+
 struct Worker {
     store: Arc<Store>,
     keys: RwLock<HashMap<KeyId, ([u8; 32], Actor)>>,
@@ -195,7 +198,7 @@ impl Worker {
     }
 
     fn check_all(&self, records: Vec<Decoded>) -> Admissions {
-        let keys: Vec<Result<[u8; 32], Refusal>> = records
+        let keys: Vec<Result<Known, Refusal>> = records
             .iter()
             .map(|decoded| self.key(&decoded.record))
             .collect();
@@ -204,7 +207,7 @@ impl Worker {
             .iter()
             .zip(&keys)
             .filter_map(|(decoded, key)| {
-                let key = key.as_ref().ok()?;
+                let (key, _) = key.as_ref().ok()?;
                 let signature = &decoded.envelope.signature;
                 Some(BatchItem {
                     key,
@@ -217,8 +220,8 @@ impl Worker {
             valid.extend(verify_batch(batch));
         }
         let mut valid = valid.into_iter();
-        let admit = |(decoded, key): (Decoded, Result<[u8; 32], Refusal>)| {
-            key?;
+        let admit = |(decoded, key): (Decoded, Result<Known, Refusal>)| {
+            let (_, owner) = key?;
             if !valid.next().unwrap_or(false) {
                 return Err(Refusal::new(
                     Reason::BadSignature,
@@ -229,6 +232,8 @@ impl Worker {
                 )
                 .at("envelope.signature"));
             }
+            // Only now: else forgeries in its name would use up a holder's quota.
+            self.quota.take(owner)?;
             let id = record_id(&decoded.signed);
             Ok(Admitted {
                 envelope: decoded.envelope,
@@ -239,17 +244,17 @@ impl Worker {
         records.into_iter().zip(keys).map(admit).collect()
     }
 
-    /// The public key that has to have signed, with the quota of its owner taken.
-    fn key(&self, record: &Record) -> Result<[u8; 32], Refusal> {
+    /// The public key that has to have signed, and whose quota it takes; none is whoever registers.
+    fn key(&self, record: &Record) -> Result<Known, Refusal> {
         if matches!(record.kind(), Kind::Genesis | Kind::RegisterParty) {
-            self.quota.take(None)?;
-            return signing_key(&*self.store, record).ok_or_else(|| {
+            let key = signing_key(&*self.store, record).ok_or_else(|| {
                 Refusal::new(
                     Reason::KeyMismatch,
                     "a registration is signed by the key that it registers",
                 )
                 .at("key_id")
-            });
+            })?;
+            return Ok((key, None));
         }
         let cached = self
             .keys
@@ -261,8 +266,7 @@ impl Worker {
             Some(known) => known,
             None => self.load_key(record.key_id)?,
         };
-        self.quota.take(Some(owner))?;
-        Ok(key)
+        Ok((key, Some(owner)))
     }
 
     fn load_key(&self, id: KeyId) -> Result<([u8; 32], Actor), Refusal> {

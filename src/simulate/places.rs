@@ -226,12 +226,12 @@ mod tests {
 
     #[test]
     fn given_any_city_when_the_farthest_is_asked_then_no_lorry_gets_there_in_a_day() {
-        for index in 0..CITIES.len() {
+        for (index, city) in CITIES.iter().enumerate() {
             let site = Site::new(index, 0, 0);
             assert!(
                 site.metres_to(farthest(site)) > 1_500_000,
                 "{}",
-                CITIES[index].name
+                city.name
             );
         }
     }

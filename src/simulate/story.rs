@@ -277,8 +277,8 @@ pub(super) fn tell(world: &mut World, random: &SplitMix64, plot: Plot) -> Chapte
     };
     teller.clone_labels();
     let (pallet, cases, at) = teller.make();
-    let (distributor, at) = teller.to_distributor(&pallet, &cases, at);
-    let shelves = teller.to_sellers(distributor, &cases, at);
+    let (distributor, at) = teller.reach_distributor(&pallet, &cases, at);
+    let shelves = teller.reach_sellers(distributor, &cases, at);
     let stock = teller.sell(shelves);
     if teller.plot.recalled {
         teller.recall(&stock);
@@ -324,7 +324,7 @@ impl Teller<'_> {
     /// Whether the lot may be sold in a region.
     pub fn allowed(&self, region: &str) -> bool {
         let markets = &self.plot.product.markets;
-        markets.is_empty() || markets.iter().any(|market| *market == region)
+        markets.is_empty() || markets.contains(&region)
     }
 
     /// The next moment from `at` on at which people work: 8 to 20 o'clock in China.
@@ -503,7 +503,7 @@ impl Teller<'_> {
         (pallet, cases, at)
     }
 
-    fn to_distributor(&mut self, pallet: &str, cases: &[Case], at: u64) -> (usize, u64) {
+    fn reach_distributor(&mut self, pallet: &str, cases: &[Case], at: u64) -> (usize, u64) {
         let index = self.random.below(self.world.distributors.len());
         let distributor = self.world.distributors[index];
         let at = at + self.random.between(4 * HOUR, 2 * DAY);
@@ -518,7 +518,7 @@ impl Teller<'_> {
     }
 
     /// Cases go to sellers; one of them is opened, and its units go loose in a courier's bag.
-    fn to_sellers(&mut self, distributor: usize, cases: &[Case], at: u64) -> Vec<Shelf> {
+    fn reach_sellers(&mut self, distributor: usize, cases: &[Case], at: u64) -> Vec<Shelf> {
         let mismatch = Fate::Planted(FindingKind::ContentMismatch);
         let plain = |case: &Case| case.1.iter().all(|(_, fate)| *fate != mismatch);
         let loose = cases.iter().position(|case| cases.len() > 1 && plain(case));

@@ -428,7 +428,7 @@ mod tests {
             11 => say::ship(to, BUYER, 5, wire::Means::Road),
             12 => say::deliver(BUYER),
             13 => say::sell_over_the_counter(),
-            14 if try_.other % 2 == 0 => say::confirm(&[]),
+            14 if try_.other.is_multiple_of(2) => say::confirm(&[]),
             14 => say::confirm(&[other]),
             15 => say::reject(),
             16 => say::take_back(),

@@ -390,6 +390,12 @@ pub struct World {
     nonce: u64,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl World {
     /// Before the genesis record.
     pub fn empty() -> Self {

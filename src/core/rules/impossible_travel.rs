@@ -49,7 +49,7 @@ mod tests {
         };
         let mut places = (0..).map(north_by);
         places
-            .find(|place| metres_from_beijing(*place) % 5 == 0)
+            .find(|place| metres_from_beijing(*place).is_multiple_of(5))
             .unwrap()
     }
 
