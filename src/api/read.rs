@@ -6,14 +6,15 @@ use tonic::Status;
 
 use super::errors;
 use crate::core::apply::state::{
-    Actor, FindingRow, FindingStatus, Findings, Goods, History, HistoryRow, Key, Keys, Ledgers,
+    Actor, FindingRow, FindingStatus, Findings, Goods, History, HistoryRow, Keys, Ledgers,
     Parties, Products, Read, Records, Units, unit_bytes,
 };
 use crate::core::apply::{goods_of, scopes_of};
-use crate::core::bundle::{BUNDLE_FORMAT, decode_entry, digest};
+use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
 use crate::core::id::{PartyId, UnitId};
-use crate::core::record::{Body, Kind, Record};
+use crate::core::record::{Body, Record};
 use crate::core::rules::FindingKind;
+use crate::core::signature::KeyId;
 use crate::core::tlog::proof::inclusion_proof;
 use crate::core::tlog::tile::{TileHashReader, TileId};
 use crate::core::tlog::{LogIndex, TreeSize};
@@ -23,6 +24,8 @@ use crate::store::{Store, StoreError, View};
 
 /// Most entries of one bundle.
 const MAX_BUNDLE_ENTRIES: usize = 20_000;
+/// Most bytes of an inclusion proof in a bundle, about.
+const PROOF_BYTES: usize = 1_300;
 
 /// A reader of the tree's hashes out of the store.
 pub(super) fn tree(
@@ -89,103 +92,84 @@ pub(super) fn timeline(
     limit: usize,
 ) -> Result<Vec<TimelineRow>, Status> {
     let mut rows = BTreeMap::new();
-    collect(
-        view,
-        unit,
-        None,
-        LogIndex(0),
-        LogIndex(u64::MAX),
-        &mut rows,
-        limit,
-        0,
-    )?;
+    collect(view, unit, &mut rows, limit)?;
     Ok(rows.into_values().collect())
 }
 
-#[allow(clippy::too_many_arguments)] // one recursion, told apart nowhere else
-fn collect(
-    view: &View<'_>,
+/// A stretch of a unit's history that concerns a timeline.
+struct Stretch {
     unit: UnitId,
     via: Option<UnitId>,
     from: LogIndex,
     until: LogIndex,
+}
+
+/// Gathers a unit's rows, and those of each container for the time that the unit was inside: a row
+/// says what the unit is in after it.
+fn collect(
+    view: &View<'_>,
+    unit: UnitId,
     rows: &mut BTreeMap<LogIndex, TimelineRow>,
     limit: usize,
-    depth: usize,
 ) -> Result<(), Status> {
-    if depth > crate::core::record::MAX_NESTING {
-        return Ok(());
-    }
-    let mut inside: Option<(UnitId, LogIndex)> = None;
-    // Where the unit went in may lie before `from`: its stays are read from the beginning.
-    for (index, row) in history(view, unit, LogIndex(0), limit)? {
-        if index > until {
-            break;
-        }
-        if index >= from {
+    let all = Stretch {
+        unit,
+        via: None,
+        from: LogIndex(0),
+        until: LogIndex(u64::MAX),
+    };
+    let mut waiting = vec![all];
+    let mut read = 0;
+    while let Some(stretch) = waiting.pop() {
+        // What it was in before the stretch begins: the last row before it says so.
+        let mut inside = container_before(view, stretch.unit, stretch.from)?
+            .map(|container| (container, stretch.from));
+        for (index, row) in history(view, stretch.unit, stretch.from, limit - read)? {
+            read += 1;
+            if index > stretch.until {
+                break;
+            }
+            let via = stretch.via;
             rows.entry(index).or_insert(TimelineRow { index, row, via });
-        }
-        if !row.joined || rows.len() >= limit {
-            continue;
-        }
-        match row.kind {
-            Kind::Pack => {
-                // The container's own row of its filling is no stay.
-                if let Some(container) = packed_into(view, unit, index)? {
-                    inside = Some((container, index));
-                }
+            if row.joined && inside.map(|(container, _)| container) != row.container {
+                waiting.extend(inside.map(|(container, from)| stay(container, from, index)));
+                inside = row.container.map(|container| (container, index));
             }
-            Kind::Unpack | Kind::Return => {
-                if let Some((container, packed)) = inside
-                    && taken_out(view, unit, index)?
-                {
-                    let begin = packed.max(from);
-                    collect(
-                        view,
-                        container,
-                        Some(container),
-                        begin,
-                        index,
-                        rows,
-                        limit,
-                        depth + 1,
-                    )?;
-                    inside = None;
-                }
-            }
-            _ => {}
         }
-    }
-    if let Some((container, packed)) = inside {
-        collect(
-            view,
-            container,
-            Some(container),
-            packed.max(from),
-            until,
-            rows,
-            limit,
-            depth + 1,
-        )?;
+        waiting.extend(inside.map(|(container, from)| stay(container, from, stretch.until)));
+        if read >= limit {
+            return Err(Status::resource_exhausted(format!(
+                "the history has more than {limit} steps; read the log instead"
+            )));
+        }
     }
     Ok(())
 }
 
-fn packed_into(view: &View<'_>, unit: UnitId, index: LogIndex) -> Result<Option<UnitId>, Status> {
-    let (_, record, _) = entry(view.store(), index)?;
-    Ok(match &record.body {
-        Body::Pack { container } if container.id != unit => Some(container.id),
-        _ => None,
-    })
+const fn stay(container: UnitId, from: LogIndex, until: LogIndex) -> Stretch {
+    Stretch {
+        unit: container,
+        via: Some(container),
+        from,
+        until,
+    }
 }
 
-fn taken_out(view: &View<'_>, unit: UnitId, index: LogIndex) -> Result<bool, Status> {
-    let (_, record, _) = entry(view.store(), index)?;
-    Ok(match &record.body {
-        Body::Unpack { container } => container.id != unit,
-        Body::Return { .. } => true,
-        _ => false,
+/// What a unit was in just before an index.
+fn container_before(
+    view: &View<'_>,
+    unit: UnitId,
+    index: LogIndex,
+) -> Result<Option<UnitId>, Status> {
+    let prefix = unit_bytes(&unit);
+    let end = [prefix.as_slice(), &index.0.to_be_bytes()].concat();
+    let mut container = None;
+    view.scan_back::<History>(&prefix, &end, |row| {
+        container = row.container;
+        !row.joined
     })
+    .map_err(errors::store)?;
+    Ok(container)
 }
 
 /// Everything that proves a unit's history.
@@ -202,11 +186,13 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
     }
     let mut collector = Collector {
         view: &view,
-        entries: BTreeSet::from([LogIndex(0)]),
+        entries: BTreeSet::new(),
+        waiting: vec![LogIndex(0)],
         keys: BTreeSet::new(),
+        units: BTreeMap::from([(unit, LogIndex(u64::MAX))]),
+        bytes: 0,
     };
-    collector.ledger()?;
-    collector.unit(unit)?;
+    collector.gather()?;
     let mut proven = Vec::with_capacity(collector.entries.len());
     let size = TreeSize::new(head.size);
     let reader = tree(node.store(), size);
@@ -217,7 +203,10 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
         proven.push(wire::ProvenEntry {
             index: index.0,
             entry: bytes,
-            proof: proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
+            proof: proof
+                .iter()
+                .map(|hash| hash.as_bytes().to_vec())
+                .collect(),
         });
     }
     let mut bundle = wire::UnitBundle {
@@ -232,111 +221,126 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
     Ok(bundle)
 }
 
-/// Gathers the entries that a unit's verdicts depend on.
+/// Gathers the entries that a unit's verdicts depend on. A list of what waits takes the place of
+/// recursion, since chains of keys may be long.
 struct Collector<'a> {
     view: &'a View<'a>,
     entries: BTreeSet<LogIndex>,
-    keys: BTreeSet<crate::core::signature::KeyId>,
+    waiting: Vec<LogIndex>,
+    keys: BTreeSet<KeyId>,
+    /// The unit and the containers that it was in, each with the last entry that matters: what
+    /// became of a container after the unit left it is nobody's business.
+    units: BTreeMap<UnitId, LogIndex>,
+    bytes: usize,
 }
 
 impl Collector<'_> {
-    /// Thresholds.
-    fn ledger(&mut self) -> Result<(), Status> {
+    fn gather(&mut self) -> Result<(), Status> {
         let ledger = self.view.get::<Ledgers>(&()).map_err(errors::store)?;
-        for index in ledger.iter().flat_map(|ledger| &ledger.thresholds_log) {
-            self.entry(*index)?;
+        self.waiting.extend(ledger.into_iter().flat_map(|ledger| ledger.thresholds_log));
+        loop {
+            let before = self.units.clone();
+            for (unit, until) in before.clone() {
+                self.unit(unit, until)?;
+            }
+            while let Some(index) = self.waiting.pop() {
+                self.entry(index)?;
+            }
+            if self.units == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A unit's history up to an entry, from its beginning: a verdict depends on all before it.
+    fn unit(&mut self, unit: UnitId, until: LogIndex) -> Result<(), Status> {
+        self.identifier(unit)?;
+        let mut inside: Option<UnitId> = None;
+        for (index, row) in history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)? {
+            if index > until {
+                break;
+            }
+            self.waiting.push(index);
+            if row.joined && row.container != inside {
+                if let Some(left) = inside {
+                    self.reach(left, index);
+                }
+                inside = row.container;
+            }
+        }
+        if let Some(container) = inside {
+            self.reach(container, until);
         }
         Ok(())
     }
 
-    /// A unit, and each container that it was ever in, all with their whole histories: a verdict
-    /// depends on all that came before.
-    fn unit(&mut self, unit: UnitId) -> Result<(), Status> {
-        let mut wanted = vec![unit];
-        let mut seen = BTreeSet::from([unit]);
-        while let Some(unit) = wanted.pop() {
-            self.identifier(unit)?;
-            for (index, _) in history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)? {
-                let record = self.entry(index)?;
-                match record.map(|record| record.body) {
-                    Some(Body::Pack { container }) if seen.insert(container.id) => {
-                        wanted.push(container.id);
-                    }
-                    Some(Body::Correct { record }) => {
-                        let about = self.view.get::<Records>(&record).map_err(errors::store)?;
-                        if let Some(index) = about {
-                            self.entry(index)?;
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
+    fn reach(&mut self, unit: UnitId, until: LogIndex) {
+        let last = self.units.entry(unit).or_insert(until);
+        *last = (*last).max(until);
     }
 
     /// Who gives out its identifier; holds and recalls of its lot and product.
     fn identifier(&mut self, unit: UnitId) -> Result<(), Status> {
         for scope in scopes_of(&unit) {
             let product = self.view.get::<Products>(&scope).map_err(errors::store)?;
-            for index in product.iter().flat_map(|product| &product.log) {
-                self.entry(*index)?;
-            }
+            self.waiting.extend(product.into_iter().flat_map(|product| product.log));
         }
-        let state = self
-            .view
-            .get::<Units>(&unit)
-            .map_err(errors::store)?
-            .unwrap_or_default();
+        let state = self.view.get::<Units>(&unit).map_err(errors::store)?.unwrap_or_default();
         for goods in goods_of(&unit, &state) {
             let row = self.view.get::<Goods>(&goods).map_err(errors::store)?;
-            for index in row.iter().flat_map(|row| &row.log) {
-                self.entry(*index)?;
-            }
+            self.waiting.extend(row.into_iter().flat_map(|row| row.log));
         }
         Ok(())
     }
 
-    /// An entry, and what gave its signer the authority. None when it is there already.
-    fn entry(&mut self, index: LogIndex) -> Result<Option<Record>, Status> {
+    /// An entry, and what gave its signer the authority.
+    fn entry(&mut self, index: LogIndex) -> Result<(), Status> {
         if !self.entries.insert(index) {
-            let (_, record, _) = entry(self.view.store(), index)?;
-            return Ok(Some(record));
+            return Ok(());
         }
-        if self.entries.len() > MAX_BUNDLE_ENTRIES {
+        let (bytes, record, _) = entry(self.view.store(), index)?;
+        self.bytes += bytes.len() + PROOF_BYTES;
+        if self.entries.len() > MAX_BUNDLE_ENTRIES || self.bytes > MAX_BUNDLE_BYTES {
             return Err(Status::resource_exhausted(format!(
-                "the history needs more than {MAX_BUNDLE_ENTRIES} entries; audit the log instead"
+                "the history needs more than {MAX_BUNDLE_ENTRIES} entries or {MAX_BUNDLE_BYTES} \
+                 bytes; audit the log instead"
             )));
         }
-        let (_, record, _) = entry(self.view.store(), index)?;
-        self.key(record.key_id)?;
-        if let Body::ReportEquivocation { first, .. } = &record.body {
-            let reported: Result<wire::Envelope, _> = prost::Message::decode(first.as_slice());
-            let id = reported
-                .ok()
-                .and_then(|e| crate::core::signature::KeyId::from_slice(&e.key_id));
-            if let Some(id) = id {
-                self.key(id)?;
+        // An entry that is about a container as well is judged there too, with all before it.
+        for subject in record.subjects() {
+            if self.units.contains_key(&subject) {
+                self.reach(subject, index);
             }
         }
-        Ok(Some(record))
+        self.key(record.key_id)?;
+        match &record.body {
+            Body::ReportEquivocation { first, .. } => {
+                let reported: Result<wire::Envelope, _> = prost::Message::decode(first.as_slice());
+                if let Some(id) = reported.ok().and_then(|e| KeyId::from_slice(&e.key_id)) {
+                    self.key(id)?;
+                }
+            }
+            Body::Correct { record } => {
+                let about = self.view.get::<Records>(record).map_err(errors::store)?;
+                self.waiting.extend(about);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
-    fn key(&mut self, id: crate::core::signature::KeyId) -> Result<(), Status> {
+    fn key(&mut self, id: KeyId) -> Result<(), Status> {
         if !self.keys.insert(id) {
             return Ok(());
         }
-        let key: Option<Key> = self.view.get::<Keys>(&id).map_err(errors::store)?;
-        let Some(key) = key else { return Ok(()) };
-        self.entry(key.registered_at)?;
-        if let Some(ended) = key.ended_at {
-            self.entry(ended)?;
-        }
+        let Some(key) = self.view.get::<Keys>(&id).map_err(errors::store)? else {
+            return Ok(());
+        };
+        self.waiting.push(key.registered_at);
+        self.waiting.extend(key.ended_at);
         if let Actor::Party(party) = key.owner {
             let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
-            for index in row.iter().flat_map(|row| &row.log) {
-                self.entry(*index)?;
-            }
+            self.waiting.extend(row.into_iter().flat_map(|row| row.log));
         }
         Ok(())
     }

@@ -116,13 +116,14 @@ impl PartyCommand {
                 role,
             } => {
                 let signer = keys::read(&key)?;
+                let ledger = remote.connect().await?;
+                let request = wire::GetPartyRequest {
+                    id: party.to_string(),
+                };
+                let answer = ledger.registry().get_party(request).await?.into_inner();
+                let registered = answer.party.unwrap_or_default();
                 let roles = if role.is_empty() {
-                    let ledger = remote.connect().await?;
-                    let request = wire::GetPartyRequest {
-                        id: party.to_string(),
-                    };
-                    let answer = ledger.registry().get_party(request).await?.into_inner();
-                    answer.party.unwrap_or_default().roles
+                    registered.roles
                 } else {
                     role.into_iter().map(RoleArg::number).collect()
                 };
@@ -130,6 +131,7 @@ impl PartyCommand {
                     party: party.to_string(),
                     roles,
                     valid_until_ms: 0,
+                    registration: registered.registered_at,
                 });
                 submit(&remote, signer, body, &format!("{party} is approved")).await
             }

@@ -246,7 +246,7 @@ fn http_routes(
         .route(
             "/healthz",
             axum::routing::get(move || async move {
-                if *health.borrow() {
+                if *health.borrow() || health.has_changed().is_err() {
                     (
                         axum::http::StatusCode::SERVICE_UNAVAILABLE,
                         "the store failed\n",
@@ -274,11 +274,13 @@ async fn wait_for_end(node: &Node) -> bool {
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     ) else {
-        return failed.wait_for(|failed| *failed).await.is_ok();
+        let _ = failed.wait_for(|failed| *failed).await;
+        return true;
     };
     tokio::select! {
         _ = term.recv() => false,
         _ = int.recv() => false,
-        ended = failed.wait_for(|failed| *failed) => ended.is_ok(),
+        // A committer that is gone without a word has failed as well.
+        _ = failed.wait_for(|failed| *failed) => true,
     }
 }

@@ -337,12 +337,11 @@ fn focus_units(entries: &[Proven], unit: UnitId) -> BTreeSet<UnitId> {
     loop {
         let before = focus.len();
         for entry in entries {
+            let joined = |number: u32| !apply::ranges_cover(&entry.verdict.beside, number);
             if let Body::Pack { container } = &entry.record.body
-                && entry
-                    .record
-                    .units
-                    .iter()
-                    .any(|unit| focus.contains(&unit.id))
+                && (0u32..)
+                    .zip(&entry.record.units)
+                    .any(|(number, unit)| focus.contains(&unit.id) && joined(number))
             {
                 focus.insert(container.id);
             }
@@ -403,26 +402,21 @@ fn compare(
             .iter()
             .any(|rule| rule.whole_log && i32::from(rule.kind.number()) == kind)
     };
-    let mut committed = at_unit(&entry.verdict, &entry.record, focus);
+    let committed = at_unit(&entry.verdict, &entry.record, focus);
     let judged_here = at_unit(judged, &entry.record, focus);
     for (kind, ..) in &committed {
         if whole_log(*kind) {
             taken_as_committed.extend(FindingKind::from_number(*kind));
         }
     }
-    committed.retain(|(kind, ..)| !whole_log(*kind));
-    // Where a verdict would have been too large, findings of a kind share one row, and its numbers
-    // are those of the first: then only the kind is this unit's own.
-    let shared = |kind: i32| {
-        let mut rows = entry.verdict.findings.iter().filter(|finding| finding.kind == kind);
-        let covered = |row: &wire::Finding| {
-            row.subjects.chunks_exact(2).map(|pair| u64::from(pair[1])).sum::<u64>()
-        };
-        rows.next().is_some_and(|row| covered(row) > 1) && rows.next().is_none()
-    };
+    // In a merged verdict, only the kind is this unit's own.
     let numbers = |set: &BTreeSet<(i32, u32, i64, i64)>| -> BTreeSet<(i32, u32, i64, i64)> {
         let own = |&(kind, number, measured, limit): &(i32, u32, i64, i64)| {
-            if shared(kind) { (kind, number, 0, 0) } else { (kind, number, measured, limit) }
+            if entry.verdict.merged {
+                (kind, number, 0, 0)
+            } else {
+                (kind, number, measured, limit)
+            }
         };
         set.iter().map(own).collect()
     };
@@ -461,6 +455,9 @@ fn caveats(replayed: &Replayed, size: u64) -> Vec<String> {
             "Completeness is the operator's claim: a record of this unit that the operator left \
              out of the bundle, or that came after log size {size}, would not show."
         ),
+        "A revocation, a suspension, a recall or a hold that the operator left out would not show \
+         either, nor whether a buyer's list of contents was right."
+            .into(),
         "Time is the operator's claim: no independent witness has cosigned this checkpoint.".into(),
     ];
     for kind in &replayed.taken_as_committed {

@@ -110,6 +110,7 @@ fn approve(party: &Party) -> Body {
         party: party.id.to_string(),
         roles: vec![party.role.into()],
         valid_until_ms: 0,
+        registration: 0,
     })
 }
 

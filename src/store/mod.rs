@@ -412,6 +412,32 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Rows of a table whose key's bytes begin with a prefix, backwards from just before a key,
+    /// until the visitor says stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn scan_back<T: Table>(
+        &self,
+        prefix: &[u8],
+        before: &[u8],
+        mut visit: impl FnMut(T::Value) -> bool,
+    ) -> Result<(), StoreError> {
+        let mode = IteratorMode::From(before, Direction::Reverse);
+        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
+            let (key, value) = row.map_err(|error| io(&error))?;
+            if !key.starts_with(prefix) {
+                return Ok(());
+            }
+            if key.as_ref() < before && !visit(decode(&value)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Read for View<'_> {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         let bytes = self.store.family(T::NAME).and_then(|family| {

@@ -354,7 +354,7 @@ async fn given_fields_of_governance_that_break_a_rule_when_submitted_then_each_i
         Body::ApproveParty(wire::ApproveParty {
             party: party.into(),
             roles,
-            valid_until_ms: 0,
+            ..Default::default()
         })
     };
     let small_order = wire::PublicKey {

@@ -1,455 +1,264 @@
 //! Questions out of range.
 
 use custody::core::wire;
-use tonic::{Code, Status};
+use custody::core::wire::get_inclusion_proof_request::Leaf;
+use tonic::{Code, Response, Status};
 
 use crate::common::*;
 use crate::world::*;
 
+/// A check digit that is wrong.
+const NO_UNIT: &str = "01/10614141123458/21/1";
+
+fn bad<T>(given: &str, answer: Result<Response<T>, Status>, field: &str) {
+    let status = answer.map(|_| ()).expect_err(given);
+    check_status(
+        given,
+        &status,
+        Code::InvalidArgument,
+        "INVALID_FIELD",
+        field,
+    );
+}
+
+fn missing<T>(given: &str, answer: Result<Response<T>, Status>) {
+    let status = answer.map(|_| ()).expect_err(given);
+    check_status(given, &status, Code::NotFound, "NOT_FOUND", "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn given_questions_out_of_range_when_asked_then_each_gets_its_code_and_field() {
-    use wire::get_inclusion_proof_request::Leaf;
+async fn given_units_that_are_none_or_too_many_when_asked_about_then_the_field_is_named() {
     let world = World::start().await;
     let regulator = world.server.regulator().await;
-    let size = world.size().await;
     let (mut ledger, mut provenance) = (world.ledger.ledger(), world.ledger.provenance());
-    let (mut registry, mut log) = (world.ledger.registry(), regulator.log());
     let mut desk = regulator.regulator();
-    let bad = |given: &str, status: Result<(), Status>, field: &str| {
-        let status = status.expect_err(given);
-        check_status(
-            given,
-            &status,
-            Code::InvalidArgument,
-            "INVALID_FIELD",
-            field,
-        );
-    };
-    let missing = |given: &str, status: Result<(), Status>| {
-        let status = status.expect_err(given);
-        check_status(given, &status, Code::NotFound, "NOT_FOUND", "");
-    };
-    macro_rules! ask {
-        ($client:ident.$method:ident, $request:ident { $($fields:tt)* }) => {
-            $client.$method(wire::$request { $($fields)* }).await.map(|_| ())
+    let named = |count: u64| (0..count).map(|n| unit(n).to_string()).collect::<Vec<_>>();
+    let one_bad = vec![unit(1).to_string(), NO_UNIT.to_owned()];
+    for (given, units, field) in [
+        ("no units", named(0), "units"),
+        ("513 units", named(513), "units"),
+        ("a bad unit", one_bad, "units[1]"),
+    ] {
+        let request = wire::GetHeadsRequest {
+            units: units.clone(),
         };
+        bad(given, ledger.get_heads(request).await, field);
+        let request = wire::BatchGetStandingsRequest { units };
+        bad(given, provenance.batch_get_standings(request).await, field);
     }
-    let units = |count: u64| (0..count).map(|n| unit(n).to_string()).collect::<Vec<_>>();
-    let no_unit = || String::from("01/10614141123458/21/1");
+    let request = wire::GetHeadsRequest { units: named(512) };
+    ledger.get_heads(request).await.expect("512 are allowed");
+    let request = wire::BatchGetStandingsRequest { units: named(512) };
+    provenance
+        .batch_get_standings(request)
+        .await
+        .expect("512 are allowed");
 
-    for count in [0, 513] {
-        let given = format!("{count} units");
-        bad(
-            &given,
-            ask!(
-                ledger.get_heads,
-                GetHeadsRequest {
-                    units: units(count)
-                }
-            ),
-            "units",
-        );
-        let standings = ask!(
-            provenance.batch_get_standings,
-            BatchGetStandingsRequest {
-                units: units(count)
-            }
-        );
-        bad(&given, standings, "units");
+    for (given, text) in [("a bad unit", NO_UNIT), ("no unit", ""), ("noise", "hello")] {
+        let unit = || text.to_owned();
+        let request = wire::GetBundleRequest { unit: unit() };
+        bad(given, provenance.get_bundle(request).await, "unit");
+        let request = wire::WatchUnitRequest { unit: unit() };
+        bad(given, provenance.watch_unit(request).await, "unit");
+        let request = wire::GetProvenanceRequest {
+            unit: unit(),
+            ..Default::default()
+        };
+        bad(given, provenance.get_provenance(request).await, "unit");
+        let request = wire::VerifyUnitRequest { unit: unit() };
+        bad(given, desk.verify_unit(request).await, "unit");
     }
-    ask!(ledger.get_heads, GetHeadsRequest { units: units(512) }).expect("512 are allowed");
-    ask!(
-        provenance.batch_get_standings,
-        BatchGetStandingsRequest { units: units(512) }
-    )
-    .expect("512 are allowed");
-    let mixed = || vec![unit(1).to_string(), no_unit()];
-    bad(
-        "a bad unit",
-        ask!(ledger.get_heads, GetHeadsRequest { units: mixed() }),
-        "units[1]",
-    );
-    let standings = ask!(
-        provenance.batch_get_standings,
-        BatchGetStandingsRequest { units: mixed() }
-    );
-    bad("a bad unit", standings, "units[1]");
-    bad(
-        "a bad unit",
-        ask!(provenance.get_bundle, GetBundleRequest { unit: no_unit() }),
-        "unit",
-    );
-    bad(
-        "a bad unit",
-        ask!(provenance.watch_unit, WatchUnitRequest { unit: no_unit() }),
-        "unit",
-    );
-    bad(
-        "no unit",
-        ask!(
-            provenance.watch_unit,
-            WatchUnitRequest {
-                unit: String::new()
-            }
-        ),
-        "unit",
-    );
-    bad(
-        "a bad unit",
-        ask!(desk.verify_unit, VerifyUnitRequest { unit: no_unit() }),
-        "unit",
-    );
-    bad(
-        "a bad unit",
-        ask!(
-            provenance.get_provenance,
-            GetProvenanceRequest {
-                unit: no_unit(),
-                ..Default::default()
-            }
-        ),
-        "unit",
-    );
+    world.is_intact().await;
+}
 
-    // Pages.
-    let one = || unit(1).to_string();
-    let maker = || MAKER.to_owned();
-    bad(
-        "a large page",
-        ask!(
-            provenance.get_provenance,
-            GetProvenanceRequest {
-                unit: one(),
-                page_size: 1001,
-                ..Default::default()
-            }
-        ),
-        "page_size",
-    );
-    bad(
-        "a large page",
-        ask!(
-            registry.list_parties,
-            ListPartiesRequest {
-                page_size: 1001,
-                ..Default::default()
-            }
-        ),
-        "page_size",
-    );
-    bad(
-        "a large page",
-        ask!(
-            registry.list_products,
-            ListProductsRequest {
-                page_size: u32::MAX,
-                ..Default::default()
-            }
-        ),
-        "page_size",
-    );
-    bad(
-        "a large page",
-        ask!(
-            registry.list_keys,
-            ListKeysRequest {
-                party: maker(),
-                page_size: 1001,
-                ..Default::default()
-            }
-        ),
-        "page_size",
-    );
-    bad(
-        "a large page",
-        ask!(
-            desk.list_findings,
-            ListFindingsRequest {
-                page_size: 1001,
-                ..Default::default()
-            }
-        ),
-        "page_size",
-    );
-    bad(
-        "a large page",
-        ask!(
-            desk.list_entries,
-            ListEntriesRequest {
-                first: 0,
-                page_size: 1001
-            }
-        ),
-        "page_size",
-    );
-    for token in ["x", "-1", "99999999999999999999", " 1"] {
-        let page_token = || token.to_owned();
-        bad(
-            "a bad token",
-            ask!(
-                provenance.get_provenance,
-                GetProvenanceRequest {
-                    unit: one(),
-                    page_token: page_token(),
-                    ..Default::default()
-                }
-            ),
-            "page_token",
-        );
-        bad(
-            "a bad token",
-            ask!(
-                desk.list_findings,
-                ListFindingsRequest {
-                    page_token: page_token(),
-                    ..Default::default()
-                }
-            ),
-            "page_token",
-        );
+#[tokio::test(flavor = "multi_thread")]
+async fn given_pages_too_large_or_tokens_of_no_page_when_asked_for_then_the_field_is_named() {
+    let world = World::start().await;
+    let regulator = world.server.regulator().await;
+    let (mut provenance, mut registry) = (world.ledger.provenance(), world.ledger.registry());
+    let mut desk = regulator.regulator();
+    let numbers = ["x", "-1", "99999999999999999999", " 1"];
+    let hexes = ["x", "0g", "abc"];
+    let large = |size| (size, "", "page_size");
+    let with = |token| (0, token, "page_token");
+    let sizes = [1001, u32::MAX].map(large);
+    let by_number: Vec<_> = sizes.into_iter().chain(numbers.map(with)).collect();
+    let by_hex: Vec<_> = sizes.into_iter().chain(hexes.map(with)).collect();
+    for (page_size, token, field) in by_number {
+        let (given, unit) = (format!("{page_size}, {token:?}"), unit(1).to_string());
+        let page_token = token.to_owned();
+        let request = wire::GetProvenanceRequest {
+            unit,
+            page_size,
+            page_token,
+        };
+        bad(&given, provenance.get_provenance(request).await, field);
+        let page_token = token.to_owned();
+        let request = wire::ListFindingsRequest {
+            filter: None,
+            page_size,
+            page_token,
+        };
+        bad(&given, desk.list_findings(request).await, field);
     }
-    for token in ["x", "0g", "abc"] {
+    for (page_size, token, field) in by_hex {
+        let given = format!("{page_size}, {token:?}");
         let page_token = || token.to_owned();
-        bad(
-            "a bad token",
-            ask!(
-                registry.list_parties,
-                ListPartiesRequest {
-                    page_token: page_token(),
-                    ..Default::default()
-                }
-            ),
-            "page_token",
-        );
-        bad(
-            "a bad token",
-            ask!(
-                registry.list_products,
-                ListProductsRequest {
-                    page_token: page_token(),
-                    ..Default::default()
-                }
-            ),
-            "page_token",
-        );
-        bad(
-            "a bad token",
-            ask!(
-                registry.list_keys,
-                ListKeysRequest {
-                    party: maker(),
-                    page_token: page_token(),
-                    ..Default::default()
-                }
-            ),
-            "page_token",
-        );
-    }
-    // A token from another party's list leads nowhere.
-    let token = |party: &str| hex::encode(Trade::party(party).to_compact());
-    for other in [COURIER, STRANGER, REGULATOR] {
+        let request = wire::ListPartiesRequest {
+            page_size,
+            page_token: page_token(),
+        };
+        bad(&given, registry.list_parties(request).await, field);
+        let request = wire::ListProductsRequest {
+            page_size,
+            page_token: page_token(),
+        };
+        bad(&given, registry.list_products(request).await, field);
+        let (party, page_token) = (MAKER.to_owned(), page_token());
         let request = wire::ListKeysRequest {
-            party: maker(),
-            page_token: token(other),
+            party,
+            page_size,
+            page_token,
+        };
+        bad(&given, registry.list_keys(request).await, field);
+    }
+    let request = wire::ListEntriesRequest {
+        first: 0,
+        page_size: 1001,
+    };
+    bad(
+        "a large page",
+        desk.list_entries(request).await,
+        "page_size",
+    );
+
+    // A token from another party's list leads nowhere.
+    for other in [COURIER, STRANGER, REGULATOR] {
+        let page_token = hex::encode(Trade::party(other).to_compact());
+        let request = wire::ListKeysRequest {
+            party: MAKER.into(),
             page_size: 0,
+            page_token,
         };
         let keys = registry.list_keys(request).await.unwrap().into_inner().keys;
         assert!(keys.iter().all(|key| key.party == MAKER), "{keys:?}");
     }
-    let many = wire::FindingFilter {
+    // What is beyond the end and no mistake is empty.
+    let request = wire::ListEntriesRequest {
+        first: u64::MAX,
+        page_size: 1,
+    };
+    let page = desk.list_entries(request).await.unwrap().into_inner();
+    assert_eq!((page.entries.len(), page.next), (0, 0));
+    world.is_intact().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_what_nobody_registered_when_asked_about_then_it_is_bad_or_not_found() {
+    let world = World::start().await;
+    let regulator = world.server.regulator().await;
+    let (mut registry, mut desk) = (world.ledger.registry(), regulator.regulator());
+
+    let party = |id: &str| wire::GetPartyRequest { id: id.to_owned() };
+    bad(
+        "a bad party",
+        registry.get_party(party("gln:1")).await,
+        "id",
+    );
+    missing("an unknown party", registry.get_party(party(&gln(9))).await);
+    let keys = wire::ListKeysRequest {
+        party: "me".into(),
+        ..Default::default()
+    };
+    bad("a bad party", registry.list_keys(keys).await, "party");
+
+    let key = |id: &[u8]| wire::GetKeyRequest { id: id.to_vec() };
+    bad(
+        "a short key id",
+        registry.get_key(key(&[1; 15])).await,
+        "id",
+    );
+    missing("an unknown key", registry.get_key(key(&[1; 16])).await);
+    let delegated = world.trade.scanner.key_id().0;
+    missing("an employee's key", registry.get_key(key(&delegated)).await);
+
+    let product = |scope| wire::GetProductRequest { scope };
+    bad(
+        "no scope",
+        registry.get_product(product(None)).await,
+        "scope",
+    );
+    let short = registry.get_product(product(prefix("1"))).await;
+    bad("a bad prefix", short, "scope.company_prefix");
+    missing(
+        "an unclaimed prefix",
+        registry.get_product(product(prefix("0614149"))).await,
+    );
+
+    let kinds = wire::FindingFilter {
         kinds: vec![4; 65],
         ..Default::default()
     };
-    bad(
-        "65 kinds",
-        ask!(
-            desk.list_findings,
-            ListFindingsRequest {
-                filter: Some(many.clone()),
-                ..Default::default()
-            }
-        ),
-        "filter.kinds",
-    );
-    bad(
-        "65 kinds",
-        ask!(
-            desk.watch_findings,
-            WatchFindingsRequest {
-                filter: Some(many),
-                from_sequence: 0
-            }
-        ),
-        "filter.kinds",
-    );
-    let unit_filter = wire::FindingFilter {
-        unit: no_unit(),
+    let unit = wire::FindingFilter {
+        unit: NO_UNIT.into(),
         ..Default::default()
     };
-    bad(
-        "a bad unit",
-        ask!(
-            desk.list_findings,
-            ListFindingsRequest {
-                filter: Some(unit_filter),
-                ..Default::default()
-            }
-        ),
-        "filter.unit",
-    );
+    for (given, filter, field) in [
+        ("65 kinds", kinds, "filter.kinds"),
+        ("a bad unit", unit, "filter.unit"),
+    ] {
+        let filter = Some(filter);
+        let request = wire::ListFindingsRequest {
+            filter: filter.clone(),
+            ..Default::default()
+        };
+        bad(given, desk.list_findings(request).await, field);
+        let request = wire::WatchFindingsRequest {
+            filter,
+            from_sequence: 0,
+        };
+        bad(given, desk.watch_findings(request).await, field);
+    }
+    world.is_intact().await;
+}
 
-    // The registry.
-    bad(
-        "a bad party",
-        ask!(registry.get_party, GetPartyRequest { id: "gln:1".into() }),
-        "id",
-    );
-    bad(
-        "a bad party",
-        ask!(
-            registry.list_keys,
-            ListKeysRequest {
-                party: "me".into(),
-                ..Default::default()
-            }
-        ),
-        "party",
-    );
-    bad(
-        "a short key id",
-        ask!(registry.get_key, GetKeyRequest { id: vec![1; 15] }),
-        "id",
-    );
-    bad(
-        "no scope",
-        ask!(registry.get_product, GetProductRequest { scope: None }),
-        "scope",
-    );
-    bad(
-        "a bad prefix",
-        ask!(
-            registry.get_product,
-            GetProductRequest { scope: prefix("1") }
-        ),
-        "scope.company_prefix",
-    );
-    missing(
-        "an unknown party",
-        ask!(registry.get_party, GetPartyRequest { id: gln(9) }),
-    );
-    missing(
-        "an unknown key",
-        ask!(registry.get_key, GetKeyRequest { id: vec![1; 16] }),
-    );
-    let delegated = world.trade.scanner.key_id().0.to_vec();
-    missing(
-        "an employee's key",
-        ask!(registry.get_key, GetKeyRequest { id: delegated }),
-    );
-    missing(
-        "an unclaimed prefix",
-        ask!(
-            registry.get_product,
-            GetProductRequest {
-                scope: prefix("0614149")
-            }
-        ),
-    );
+#[tokio::test(flavor = "multi_thread")]
+async fn given_tiles_and_proofs_out_of_range_when_asked_for_then_the_field_is_named() {
+    let world = World::start().await;
+    let regulator = world.server.regulator().await;
+    let (size, mut log) = (world.size().await, regulator.log());
 
-    // Tiles and proofs.
-    bad(
-        "level 8",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 8,
-                index: 0,
-                width: 1
-            }
-        ),
-        "level",
-    );
-    bad(
-        "level 256",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 256,
-                index: 0,
-                width: 1
-            }
-        ),
-        "level",
-    );
-    bad(
-        "width 257",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 0,
-                index: 0,
-                width: 257
-            }
-        ),
-        "width",
-    );
-    missing(
-        "a tile to come",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 0,
-                index: 1,
-                width: 1
-            }
-        ),
-    );
-    missing(
-        "a full tile to come",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 0,
-                index: 0,
-                width: 0
-            }
-        ),
-    );
-    missing(
-        "a level to come",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 1,
-                index: 0,
-                width: 1
-            }
-        ),
-    );
-    missing(
-        "the last tile",
-        ask!(
-            log.read_tile,
-            ReadTileRequest {
-                level: 0,
-                index: u64::MAX,
-                width: 256
-            }
-        ),
-    );
+    let tile = |level, index, width| wire::ReadTileRequest {
+        level,
+        index,
+        width,
+    };
+    for (given, request, field) in [
+        ("level 8", tile(8, 0, 1), "level"),
+        ("level 256", tile(256, 0, 1), "level"),
+        ("width 257", tile(0, 0, 257), "width"),
+    ] {
+        bad(given, log.read_tile(request).await, field);
+    }
+    for (given, request) in [
+        ("a tile to come", tile(0, 1, 1)),
+        ("a full tile to come", tile(0, 0, 0)),
+        ("a level to come", tile(1, 0, 1)),
+        ("the last tile", tile(0, u64::MAX, 256)),
+    ] {
+        missing(given, log.read_tile(request).await);
+    }
+
     let proof = |leaf, size| wire::GetInclusionProofRequest {
         leaf: Some(leaf),
         size,
     };
+    let no_leaf = wire::GetInclusionProofRequest {
+        leaf: None,
+        size: 0,
+    };
     for (given, request, field) in [
-        (
-            "no leaf",
-            wire::GetInclusionProofRequest {
-                leaf: None,
-                size: 0,
-            },
-            "leaf",
-        ),
+        ("no leaf", no_leaf, "leaf"),
         ("an index to come", proof(Leaf::Index(size), 0), "index"),
         (
             "an index beyond the size",
@@ -464,17 +273,11 @@ async fn given_questions_out_of_range_when_asked_then_each_gets_its_code_and_fie
             "record_id",
         ),
     ] {
-        bad(
-            given,
-            log.get_inclusion_proof(request).await.map(|_| ()),
-            field,
-        );
+        bad(given, log.get_inclusion_proof(request).await, field);
     }
     let unknown = proof(Leaf::RecordId(vec![1; 32]), 0);
-    missing(
-        "an unknown record",
-        log.get_inclusion_proof(unknown).await.map(|_| ()),
-    );
+    missing("an unknown record", log.get_inclusion_proof(unknown).await);
+
     for (given, first_size, second_size, field) in [
         ("from nothing", 0, 0, "first_size"),
         ("backwards", size, 1, "first_size"),
@@ -485,24 +288,14 @@ async fn given_questions_out_of_range_when_asked_then_each_gets_its_code_and_fie
             first_size,
             second_size,
         };
-        bad(
-            given,
-            log.get_consistency_proof(request).await.map(|_| ()),
-            field,
-        );
+        bad(given, log.get_consistency_proof(request).await, field);
     }
-    bad(
-        "an end to come",
-        ask!(
-            log.stream_entries,
-            StreamEntriesRequest {
-                first: 0,
-                end: size + 1
-            }
-        ),
-        "end",
-    );
 
+    let request = wire::StreamEntriesRequest {
+        first: 0,
+        end: size + 1,
+    };
+    bad("an end to come", log.stream_entries(request).await, "end");
     // What is beyond the end and no mistake is empty.
     let request = wire::StreamEntriesRequest {
         first: u64::MAX,
@@ -510,11 +303,5 @@ async fn given_questions_out_of_range_when_asked_then_each_gets_its_code_and_fie
     };
     let mut entries = log.stream_entries(request).await.unwrap().into_inner();
     assert!(entries.message().await.unwrap().is_none());
-    let request = wire::ListEntriesRequest {
-        first: u64::MAX,
-        page_size: 1,
-    };
-    let page = desk.list_entries(request).await.unwrap().into_inner();
-    assert_eq!((page.entries.len(), page.next), (0, 0));
     world.is_intact().await;
 }

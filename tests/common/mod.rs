@@ -326,6 +326,7 @@ pub fn approve(party: &str, roles: &[wire::Role]) -> Body {
         party: party.into(),
         roles: roles.iter().map(|role| (*role).into()).collect(),
         valid_until_ms: 0,
+        registration: 0,
     })
 }
 

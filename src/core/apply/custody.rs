@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::authority::{Authority, authorise};
-use super::effects::{self, Entry};
+use super::effects::{self, Entry, nearest_buyer};
 use super::judge::{Met, Outcome, judge, meet, product_of, scopes_of_product};
 use super::state::{
     Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, Goods, History,
     HistoryRow, Read, Stop, Unit, UnitFinding, Units,
 };
-use super::{Findings, Focus, MAX_UNIT_FINDINGS, Result, Step, ranges_cover, verdict};
+use super::{
+    Findings, Focus, MAX_GOODS_LOG, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step, ranges_cover,
+    verdict,
+};
 use crate::core::envelope::RETURN_CONSENT_TYPE;
 use crate::core::envelope::pae;
 use crate::core::id::UnitId;
 use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, Role, Scope};
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::rules::{Break, FindingKind, Target};
+use crate::core::rules::{Break, Explained, FindingKind, Severity, Target};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 
@@ -42,14 +45,21 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
     let mut decided = judge_all(step, &authority, subjects)?;
     refuse_if_stale(&decided)?;
     all_or_nothing(step, &mut decided);
-    drop_reported(step, &authority, &mut decided)?;
-    let verdict = record_outcomes(step, &authority, &decided)?;
-    if let Some(index) = corrected {
+    let dropped = limit_besides(step, &authority, &mut decided)?;
+    let verdict = record_outcomes(step, &authority, &decided, &dropped)?;
+    if let Some((index, kind_of_record)) = corrected {
         effects::explain(step, decided.iter().map(|(met, _)| met.id), &|kind, at| {
-            at == index && kind.rule().explained == crate::core::rules::Explained::ByCorrection
+            at == index && may_correct(kind, kind_of_record)
         })?;
     }
     Ok(verdict)
+}
+
+/// A mistake of the scanner is its signer's to explain; a claim to goods is not.
+fn may_correct(finding: FindingKind, record: Kind) -> bool {
+    let rule = finding.rule();
+    rule.explained == Explained::ByCorrection
+        && (rule.severity == Severity::LookCloser || record == Kind::Scan)
 }
 
 fn meet_subjects<R: Read>(step: &Step<'_, R>) -> Result<Vec<Met>> {
@@ -158,8 +168,8 @@ fn check_consent<R: Read>(
             ))
             .into());
         }
-        let outermost = met.around.last().map_or(&met.unit, |(_, unit)| unit);
-        let Some(buyer) = outermost.buyer else {
+        // Without a buyer key, the consent counts for nothing (see NOT_HOLDER).
+        let Some(buyer) = nearest_buyer(&met.unit, &met.around) else {
             continue;
         };
         let key = step.views.get::<super::state::Keys>(&buyer)?;
@@ -176,7 +186,10 @@ fn check_consent<R: Read>(
 }
 
 /// The entry that a Correct is about. Only its own signer may correct it.
-fn corrected_entry<R: Read>(step: &Step<'_, R>, authority: &Authority) -> Result<Option<LogIndex>> {
+fn corrected_entry<R: Read>(
+    step: &Step<'_, R>,
+    authority: &Authority,
+) -> Result<Option<(LogIndex, Kind)>> {
     let Body::Correct { record } = step.placed.record.body else {
         return Ok(None);
     };
@@ -191,6 +204,7 @@ fn corrected_entry<R: Read>(step: &Step<'_, R>, authority: &Authority) -> Result
         .views
         .get::<super::state::Records>(&record)?
         .ok_or_else(not_found)?;
+    let mut kind = Kind::Correct;
     for (i, unit) in step.placed.record.units.iter().enumerate() {
         if !step.focus.covers(&unit.id) {
             continue;
@@ -204,6 +218,7 @@ fn corrected_entry<R: Read>(step: &Step<'_, R>, authority: &Authority) -> Result
                     format!("record {record} is not about {}", unit.id),
                 )
             })?;
+        kind = row.kind;
         if row.signer != authority.actor {
             return Err(Refusal::new(
                 Reason::Unauthorised,
@@ -213,7 +228,7 @@ fn corrected_entry<R: Read>(step: &Step<'_, R>, authority: &Authority) -> Result
             .into());
         }
     }
-    Ok(Some(index))
+    Ok(Some((index, kind)))
 }
 
 fn judge_all<R: Read>(
@@ -241,7 +256,7 @@ fn judge_all<R: Read>(
             transformed: transformed.filter(|_| met.target == Target::Output),
             confirm_mismatch: confirm_mismatch(step, &met, number)?,
         };
-        let outcome = judge(
+        let mut outcome = judge(
             &step.views,
             step.placed,
             &step.ledger,
@@ -249,12 +264,30 @@ fn judge_all<R: Read>(
             &met,
             &facts,
         )?;
-        if matches!(outcome, Outcome::Joined(_)) {
+        if let Outcome::Joined(flags) = &mut outcome {
             lots.add(&met.id);
+            flags.extend(committed_flags(step.focus, number));
         }
         decided.push((met, outcome));
     }
     Ok(decided)
+}
+
+/// What a rule that looks at the whole log has found, where only part of the log is at hand.
+fn committed_flags(focus: Focus<'_>, number: u32) -> Vec<(FindingKind, Break)> {
+    let Focus::Only(_, committed) = focus else {
+        return Vec::new();
+    };
+    let flag = |finding: &wire::Finding| {
+        let kind = FindingKind::from_number(finding.kind)?;
+        let proof = Break {
+            evidence: finding.evidence.iter().copied().map(LogIndex).collect(),
+            measured: finding.measured,
+            limit: finding.limit,
+        };
+        (kind.rule().whole_log && ranges_cover(&finding.subjects, number)).then_some((kind, proof))
+    };
+    committed.findings.iter().filter_map(flag).collect()
 }
 
 /// Counts the units of the lots that a Commission adds to, if their size was declared.
@@ -344,11 +377,17 @@ fn confirm_mismatch<R: Read>(step: &Step<'_, R>, met: &Met, number: u32) -> Resu
         return Ok(false);
     };
     if let Focus::Only(_, committed) = step.focus {
-        // The contents' own histories are not at hand: the committed answer stands.
-        return Ok(committed.findings.iter().any(|finding| {
-            finding.kind == i32::from(FindingKind::ContentMismatch.number())
-                && ranges_cover(&finding.subjects, number)
-        }));
+        // The contents' own histories are not at hand: the committed answer stands. Where nothing
+        // was found at a unit beside the chain, the same was found there before on that day.
+        let mut at_unit = committed
+            .findings
+            .iter()
+            .filter(|finding| ranges_cover(&finding.subjects, number))
+            .peekable();
+        let nothing = at_unit.peek().is_none();
+        let mismatch = i32::from(FindingKind::ContentMismatch.number());
+        return Ok(at_unit.any(|finding| finding.kind == mismatch)
+            || (nothing && !contents.is_empty() && ranges_cover(&committed.beside, number)));
     }
     if contents.is_empty() {
         return Ok(false);
@@ -417,43 +456,45 @@ fn all_or_nothing<R: Read>(step: &Step<'_, R>, decided: &mut Decided) {
     }
 }
 
-/// One beside-record a signer, unit and kind of finding in a ledger day: a record that says nothing
-/// else is refused; in one that does, what is in the log of today is not found again.
-fn drop_reported<R: Read>(
-    step: &Step<'_, R>,
+/// Beside-records of a ledger day are limited by signer and unit: one for each kind of finding, and
+/// [`MAX_SILENT_BESIDES`] without any. What is over is not kept at that unit, and a record of which
+/// nothing is kept is refused. So no rival can flood somebody's history.
+fn limit_besides<R: Read>(
+    step: &mut Step<'_, R>,
     authority: &Authority,
     decided: &mut Decided,
-) -> Result<()> {
-    let mut new = false;
-    let mut reported = None;
+) -> Result<BTreeSet<UnitId>> {
+    let mut dropped = BTreeSet::new();
+    let mut kept = false;
     let day = step.placed.time.day();
     for (met, outcome) in decided.iter_mut() {
-        match outcome {
-            Outcome::Beside(Some((kind, _))) => {
-                let key = (day, authority.actor, met.id, *kind);
-                if step.views.get::<Besides>(&key)?.is_some() {
-                    reported = Some((met.id, *kind));
-                    *outcome = Outcome::Beside(None);
-                } else {
-                    new = true;
-                }
-            }
-            Outcome::Joined(_) => new = true,
-            Outcome::Beside(None) | Outcome::Stale(_) => {}
+        if !step.focus.covers(&met.id) {
+            kept = true;
+            continue;
+        }
+        let Outcome::Beside(broken) = outcome else {
+            kept = true;
+            continue;
+        };
+        let kind = broken.as_ref().map(|(kind, _)| *kind);
+        let key = (day, authority.actor, met.id, kind);
+        let before = step.views.get::<Besides>(&key)?.unwrap_or(0);
+        if before >= kind.map_or(MAX_SILENT_BESIDES, |_| 1) {
+            *outcome = Outcome::Beside(None);
+            dropped.insert(met.id);
+        } else {
+            step.views.put::<Besides>(key, before + 1);
+            kept = true;
         }
     }
-    match reported {
-        // Whether the record says anything else is known only with every unit at hand.
-        Some((unit, kind)) if !new && matches!(step.focus, Focus::All) => Err(Refusal::new(
+    if !kept {
+        return Err(Refusal::new(
             Reason::AlreadyReported,
-            format!(
-                "{} at {unit} is in the log of today by the same signer",
-                kind.name()
-            ),
+            "the log of today has this by the same signer",
         )
-        .into()),
-        _ => Ok(()),
+        .into());
     }
+    Ok(dropped)
 }
 
 /// Writes every outcome into the views, and the verdict.
@@ -461,6 +502,7 @@ fn record_outcomes<R: Read>(
     step: &mut Step<'_, R>,
     authority: &Authority,
     decided: &Decided,
+    dropped: &BTreeSet<UnitId>,
 ) -> Result<wire::Verdict> {
     let mut findings: Findings = BTreeMap::new();
     let mut beside = Vec::new();
@@ -483,7 +525,7 @@ fn record_outcomes<R: Read>(
         if joined {
             effects::join(step, entry, met, decided, in_focus)?;
         }
-        if !in_focus {
+        if !in_focus || dropped.contains(&met.id) {
             continue;
         }
         let mut unit = step.views.get::<Units>(&met.id)?.unwrap_or_default();
@@ -492,11 +534,6 @@ fn record_outcomes<R: Read>(
                 .entry((*kind, proof.clone()))
                 .or_default()
                 .push(number);
-            if !joined {
-                let day = step.placed.time.day();
-                step.views
-                    .put::<Besides>((day, authority.actor, met.id, *kind), ());
-            }
             add_finding(
                 step,
                 authority.actor,
@@ -505,14 +542,7 @@ fn record_outcomes<R: Read>(
                 proof,
             );
         }
-        let row = HistoryRow {
-            kind: step.placed.record.kind(),
-            joined,
-            signer: authority.actor,
-            holder: unit.holder,
-            offered: unit.offer.as_ref().map(|offer| offer.to),
-            buyer: unit.buyer,
-        };
+        let row = HistoryRow { joined, ..effects::history_row(entry, &unit) };
         step.views.put::<History>((met.id, step.placed.index), row);
         step.views.put::<Units>(met.id, unit);
     }
@@ -552,7 +582,7 @@ pub(super) fn add_finding<R: Read>(
     };
     step.views.put::<FindingTable>(number, row);
     if let Some((_, unit)) = unit
-        && unit.findings.len() < MAX_UNIT_FINDINGS
+        && make_room(&mut unit.findings)
     {
         let index = step.placed.index;
         unit.findings.push(UnitFinding {
@@ -562,6 +592,23 @@ pub(super) fn add_finding<R: Read>(
             status: FindingStatus::Open,
         });
     }
+}
+
+/// Room for one more finding: what is closed goes first, then what is least severe. When nothing can
+/// go, the unit is in as bad a standing as can be.
+fn make_room(findings: &mut Vec<UnitFinding>) -> bool {
+    if findings.len() < MAX_UNIT_FINDINGS {
+        return true;
+    }
+    let open = |finding: &UnitFinding| {
+        matches!(finding.status, FindingStatus::Open | FindingStatus::Confirmed)
+    };
+    let minor = |finding: &UnitFinding| finding.kind.rule().severity == Severity::LookCloser;
+    let goes = findings
+        .iter()
+        .position(|finding| !open(finding))
+        .or_else(|| findings.iter().position(minor));
+    goes.map(|at| findings.remove(at)).is_some()
 }
 
 fn goods_scope<R: Read>(step: &Step<'_, R>) -> Option<GoodsId> {
@@ -594,6 +641,21 @@ fn stop_goods<R: Read>(
     let mut row = step.views.get::<Goods>(goods)?.unwrap_or_default();
     let index = step.placed.index;
     let stop = Stop { index, by_regulator: authority.is_regulator() };
+    let in_force = match step.placed.record.kind() {
+        Kind::Hold => row.hold,
+        Kind::Recall => row.recall,
+        _ => None,
+    };
+    if in_force.is_some_and(|before| before.by_regulator || !stop.by_regulator) {
+        return Err(Refusal::new(Reason::AlreadyExists, format!("{goods} is stopped already")).into());
+    }
+    if row.log.len() >= MAX_GOODS_LOG {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            format!("{goods} was stopped and released {MAX_GOODS_LOG} times; ask the operator"),
+        )
+        .into());
+    }
     match step.placed.record.kind() {
         Kind::Hold => row.hold = Some(stop.over(row.hold)),
         Kind::Recall => row.recall = Some(stop.over(row.recall)),

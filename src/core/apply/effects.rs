@@ -3,12 +3,12 @@
 use super::custody::Decided;
 use super::judge::{Met, Outcome, product_of};
 use super::state::{
-    Actor, Contents, FindingStatus, Findings, Goods, History, Journey, Key, KeyScope, KeyStatus, Keys, Life,
+    Actor, Contents, FindingStatus, Findings, Goods, History, HistoryRow, Journey, Key, KeyScope, KeyStatus, Keys, Life,
     Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Means, Millis, Scope};
+use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Millis, Scope};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, FindingKind, Target};
 use crate::core::rules::{effective_scans, effective_sighting};
@@ -81,6 +81,7 @@ pub(super) fn join<R: Read>(
             unit.offer = None;
         }
         (Body::Reject, _) => unit.disputed = Some(entry.placed.index),
+        (Body::Confirm { .. }, _) => unit.disputed = None,
         (Body::Return { .. }, _) => give_back(step, entry, met, &mut unit)?,
         (Body::Hold(Scope::Units), _) => unit.hold = Some(entry.stop().over(unit.hold)),
         (Body::Recall(Scope::Units), _) => unit.recall = Some(entry.stop().over(unit.recall)),
@@ -126,11 +127,15 @@ pub(super) fn after<R: Read>(
 fn advance(entry: Entry<'_>, unit: &mut Unit) {
     unit.head = Some(entry.placed.id);
     unit.length += 1;
-    unit.last_time = unit.last_time.max(entry.event());
+    // A clock that runs ahead must not make all that follows look late.
+    let time = entry.event().min(entry.placed.time);
+    unit.last_time = unit.last_time.max(time);
     unit.last_index = entry.placed.index;
-    if let Some(position) = entry.placed.record.place.position {
+    if let Some(position) = entry.placed.record.place.position
+        && entry.placed.record.kind().is_physical()
+    {
         unit.sighting = Some(Sighting {
-            time: entry.event(),
+            time,
             position,
             index: entry.placed.index,
         });
@@ -303,6 +308,7 @@ fn offer(entry: Entry<'_>, unit: &mut Unit, handover: &Handover, around: &Around
         unit.buyer = Some(buyer.id());
         unit.journey = Some(Journey {
             index: entry.placed.index,
+            seller: entry.actor.party(),
             start: entry.event(),
             weight_grams: handover.weight_grams,
             means: handover.means,
@@ -322,17 +328,39 @@ fn forget_journey(unit: &mut Unit, offer: Option<&Offer>) {
 fn accept(entry: Entry<'_>, unit: &mut Unit) {
     let offer = unit.offer.take();
     unit.voided = None;
+    if unit.journey.as_ref().is_some_and(|journey| journey.seller == entry.actor.party()) {
+        // It came back undelivered: the order is open again.
+        (unit.journey, unit.buyer) = (None, None);
+    }
     // The first Accept after the seller's handover is where the way begins; a later one is on it.
     let on_the_way = unit.journey.as_ref().is_some_and(|journey| {
         offer
             .as_ref()
             .is_some_and(|offer| offer.index != journey.index)
-            && journey.means != Means::InPerson
     });
     if on_the_way {
         unit.scans = unit.scans.saturating_add(1);
     }
     hold_by(unit, entry);
+}
+
+/// The buyer key that a unit is for: its own, or that of the nearest container around it that is for
+/// one.
+pub(super) fn nearest_buyer(unit: &Unit, around: &Around) -> Option<KeyId> {
+    unit.buyer.or_else(|| around.iter().find_map(|(_, outer)| outer.buyer))
+}
+
+/// What a joined record did to a unit.
+pub(super) fn history_row(entry: Entry<'_>, unit: &Unit) -> HistoryRow {
+    HistoryRow {
+        kind: entry.placed.record.kind(),
+        joined: true,
+        signer: entry.actor,
+        holder: unit.holder,
+        offered: unit.offer.as_ref().map(|offer| offer.to),
+        buyer: unit.buyer,
+        container: unit.container,
+    }
 }
 
 /// The buyer gives the unit back: it leaves what it was delivered in.
@@ -346,10 +374,13 @@ fn give_back<R: Read>(
         take_out(step, entry, met, unit, *id)?;
         let mut container = step.views.get::<Units>(id)?.unwrap_or_default();
         empty(&mut container, 1);
+        if container.head != Some(entry.placed.id) {
+            advance(entry, &mut container);
+        }
+        step.views.put::<History>((*id, entry.placed.index), history_row(entry, &container));
         step.views.put::<Units>(*id, container);
     }
-    let buyer = met.around.last().map_or(unit.buyer, |(_, outer)| outer.buyer);
-    if let Some(buyer) = buyer
+    if let Some(buyer) = nearest_buyer(unit, &met.around)
         && let Some(mut key) = step.views.get::<Keys>(&buyer)?
     {
         // Its order is over: what is sold again needs another key.

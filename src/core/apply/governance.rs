@@ -7,12 +7,12 @@ use super::custody::add_finding;
 use super::effects::close_finding;
 use super::judge::{chain_row, row_entitles};
 use super::state::{
-    Actor, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
+    Actor, Besides, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
     Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
     Units,
 };
 use super::{Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
-use crate::core::envelope::{Envelope, key_possession_pae};
+use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{
     Body, Decision, Millis, NewKey, ProductScope, Record, RevocationReason, Role, UnitRef,
@@ -65,6 +65,8 @@ pub(super) fn genesis<R: Read>(
             valid_until: None,
             log: vec![placed.index],
             approved_at: Some(placed.index),
+            key: record.key_id,
+            contested: false,
         },
     );
     views.put::<Ledgers>(
@@ -97,16 +99,24 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
         .at("key_id")
         .into());
     }
-    if step.views.get::<Parties>(&body.party)?.is_some() {
-        return Err(already(
-            format!("{} is registered", body.party),
-            "register_party.party",
-        ));
-    }
     refuse_known_key(step, &body.key)?;
+    let before = step.views.get::<Parties>(&body.party)?;
+    match &before {
+        None => step.ledger.parties += 1,
+        // Whoever asks first doesn't own the name: until it is approved, a later registration takes
+        // the place of the earlier, and the approval says which one was verified.
+        Some(party) if party.status == PartyStatus::Pending => {
+            end_key(step, party.key, KeyStatus::Revoked(step.placed.time))?;
+        }
+        Some(_) => {
+            return Err(already(
+                format!("{} is registered", body.party),
+                "register_party.party",
+            ));
+        }
+    }
     let row = party_key(body.key, body.party, KeyScope::Full, step.placed.index);
     put_key(&mut step.views, body.party, row);
-    step.ledger.parties += 1;
     step.views.put::<Parties>(
         body.party,
         Party {
@@ -122,6 +132,8 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
             valid_until: None,
             log: vec![step.placed.index],
             approved_at: None,
+            key: body.key.id(),
+            contested: before.is_some(),
         },
     );
     Ok(wire::Verdict::default())
@@ -146,9 +158,10 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
             party,
             roles,
             valid_until,
+            registration,
         } => {
             needs_regulator(&authority)?;
-            approve_party(step, *party, roles, *valid_until)
+            approve_party(step, *party, roles, *valid_until, *registration)
         }
         Body::SuspendParty { party } => {
             needs_regulator(&authority)?;
@@ -212,16 +225,26 @@ fn approve_party<R: Read>(
     id: PartyId,
     roles: &[Role],
     valid_until: Option<Millis>,
+    registration: Option<LogIndex>,
 ) -> Result<wire::Verdict> {
     let mut party = known_party(step, id, "approve_party.party")?;
-    if roles.contains(&Role::Regulator) && id != step.ledger.regulator {
-        // Another agency may be a regulator; a root key says so.
-        let root = step.views.get::<Keys>(&step.placed.record.key_id)?;
-        if root.is_none_or(|key| key.scope != KeyScope::Root) {
-            return Err(unauthorised(
-                "the role of a regulator is given by a root key",
-            ));
-        }
+    if roles.contains(&Role::Regulator) || party.roles.contains(&Role::Regulator) {
+        // Another agency may be a regulator; only a root key makes or unmakes one.
+        needs_root(step, "the role of a regulator is given and taken by a root key")?;
+    }
+    if id == step.ledger.regulator && (!roles.contains(&Role::Regulator) || valid_until.is_some()) {
+        return Err(unauthorised(
+            "the regulator of the genesis record stays a regulator, without end",
+        ));
+    }
+    let registered = party.log.first().copied();
+    if party.contested && registration.is_none_or(|index| Some(index) != registered) {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            format!("{id} was registered more than once: name the registration that was verified"),
+        )
+        .at("approve_party.registration")
+        .into());
     }
     party.status = PartyStatus::Active;
     party.roles = roles.to_vec();
@@ -239,10 +262,21 @@ fn suspend_party<R: Read>(step: &mut Step<'_, R>, id: PartyId) -> Result<wire::V
             "the regulator of the genesis record is not suspended",
         ));
     }
+    if party.roles.contains(&Role::Regulator) {
+        needs_root(step, "a regulator is suspended by a root key")?;
+    }
     party.status = PartyStatus::Suspended;
     party.log.push(step.placed.index);
     step.views.put::<Parties>(id, party);
     Ok(wire::Verdict::default())
+}
+
+fn needs_root<R: Read>(step: &Step<'_, R>, message: &str) -> Result<()> {
+    let key = step.views.get::<Keys>(&step.placed.record.key_id)?;
+    if key.is_some_and(|key| key.scope == KeyScope::Root) {
+        return Ok(());
+    }
+    Err(unauthorised(message))
 }
 
 fn add_key<R: Read>(
@@ -420,6 +454,15 @@ fn decide_finding<R: Read>(
         Decision::Confirmed => FindingStatus::Confirmed,
         Decision::Dismissed => FindingStatus::Dismissed,
     };
+    let open = finding.status == FindingStatus::Open;
+    if finding.status == status || !(open || authority.is_regulator()) {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            "the finding is decided already; only a regulator decides otherwise",
+        )
+        .at("decide_finding")
+        .into());
+    }
     close_finding(step, id, finding.number, status)?;
     note_in_history(step, authority, id)?;
     Ok(wire::Verdict::default())
@@ -453,16 +496,11 @@ fn report_equivocation<R: Read>(
     }
     let key = step.views.get::<Keys>(&a.key_id)?;
     let actor = key.map_or(authority.actor, |key| key.owner);
-    let evidence: Vec<LogIndex> = [first, second]
-        .iter()
-        .filter_map(|bytes| envelope(bytes).ok())
-        .filter_map(|envelope| {
-            step.views
-                .get::<super::state::Records>(&envelope.record_id())
-                .ok()
-                .flatten()
-        })
-        .collect();
+    let ids = [envelope(first)?.record_id(), envelope(second)?.record_id()];
+    let mut evidence: Vec<LogIndex> = Vec::new();
+    for id in &ids {
+        evidence.extend(step.views.get::<super::state::Records>(id)?);
+    }
     let proof = Break {
         evidence,
         measured: 0,
@@ -470,22 +508,24 @@ fn report_equivocation<R: Read>(
     };
     let numbered = a.subjects();
     let mut entitled = Vec::new();
+    let (mut beside, mut known) = (false, false);
     for unit_ref in shared {
         let row = chain_row(&step.views, &unit_ref.id, unit_ref.prev)?;
         if !row.is_some_and(|row| row_entitles(&row, actor)) {
             continue;
         }
-        let mut unit = step.views.get::<Units>(&unit_ref.id)?.unwrap_or_default();
-        let known = unit
-            .findings
-            .iter()
-            .any(|f| f.kind == FindingKind::Equivocation);
-        if known {
-            return Err(already(
-                format!("equivocation at {} is in the log", unit_ref.id),
-                "",
-            ));
+        if stands_beside(step, &unit_ref.id, &ids)? {
+            beside = true;
+            continue;
         }
+        // Once is enough for a unit and whoever did it: day 0 is no ledger day.
+        let once = (0, actor, unit_ref.id, Some(FindingKind::Equivocation));
+        if step.views.get::<Besides>(&once)?.is_some() {
+            known = true;
+            continue;
+        }
+        step.views.put::<Besides>(once, 1);
+        let mut unit = step.views.get::<Units>(&unit_ref.id)?.unwrap_or_default();
         let number = numbered.iter().position(|subject| *subject == unit_ref.id);
         entitled.extend(number.and_then(|number| u32::try_from(number).ok()));
         add_finding(
@@ -498,6 +538,13 @@ fn report_equivocation<R: Read>(
         step.views.put::<Units>(unit_ref.id, unit);
         note_in_history(step, authority, unit_ref.id)?;
     }
+    if entitled.is_empty() && (beside || known) {
+        return Err(if known {
+            already("the equivocation is in the log".into(), "report_equivocation")
+        } else {
+            no_proof("one of the records stands beside the chain: it was never to be followed")
+        });
+    }
     if entitled.is_empty() {
         // A stranger's equivocation counts against the stranger alone.
         add_finding(step, actor, None, FindingKind::Equivocation, &proof);
@@ -506,6 +553,21 @@ fn report_equivocation<R: Read>(
     entitled.sort_unstable();
     findings.insert((FindingKind::Equivocation, proof), entitled);
     Ok(verdict(&findings, &[]))
+}
+
+/// Whether one of the records is in the log beside the unit's chain. Such a record doesn't move the
+/// head, so an honest signer names the same `prev` in its next one.
+fn stands_beside<R: Read>(step: &Step<'_, R>, unit: &UnitId, ids: &[RecordId]) -> Result<bool> {
+    for id in ids {
+        let Some(index) = step.views.get::<super::state::Records>(id)? else {
+            continue;
+        };
+        let row = step.views.get::<History>(&(*unit, index))?;
+        if row.is_none_or(|row| !row.joined) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What a record names, with the `prev` that it names.
@@ -568,6 +630,7 @@ fn note_in_history<R: Read>(
             holder: unit.holder,
             offered: unit.offer.as_ref().map(|offer| offer.to),
             buyer: unit.buyer,
+            container: unit.container,
         },
     );
     Ok(())

@@ -286,6 +286,14 @@ fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
                 .map(|offer| offer.to.to_string())
                 .unwrap_or_default()
         )),
+        Body::Pack { .. } | Body::Unpack { .. }
+            if unit.offer.is_some() || case.around.iter().any(|(_, outer)| outer.offer.is_some()) =>
+        {
+            failed(format!(
+                "{} or what it is in is offered to somebody; void the offer first",
+                met.id
+            ))
+        }
         Body::Handover(handover) if Some(handover.to) == case.party() => {
             failed(format!("{} would be handed to its holder", met.id))
         }

@@ -38,6 +38,10 @@ use state::{Ledgers, Records};
 pub const MAX_TENURES: usize = 32;
 /// Findings that a unit remembers.
 pub const MAX_UNIT_FINDINGS: usize = 64;
+/// Beside-records without a finding of one signer at one unit in a ledger day.
+pub const MAX_SILENT_BESIDES: u32 = 16;
+/// Holds, recalls and releases of one lot or product.
+pub const MAX_GOODS_LOG: usize = 4_096;
 /// Pending claims to one scope of identifiers.
 pub const MAX_CLAIMS: usize = 16;
 /// Version of the entry format.
@@ -216,8 +220,10 @@ fn verdict(findings: &Findings, beside: &[u32]) -> wire::Verdict {
             .map(|((kind, proof), s)| row(*kind, proof, s))
             .collect(),
         beside: ranges(beside),
+        merged: false,
     };
     if verdict.encoded_len() > MAX_VERDICT_BYTES {
+        verdict.merged = true;
         let mut by_kind: BTreeMap<FindingKind, (&Break, Vec<u32>)> = BTreeMap::new();
         for ((kind, proof), subjects) in findings {
             by_kind
@@ -575,7 +581,7 @@ mod tests {
         use proptest::strategy::ValueTree as _;
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let (mut kinds, mut found) = (BTreeSet::new(), BTreeSet::new());
-        for _ in 0..60 {
+        for _ in 0..400 {
             let mut w = begun();
             for one in tries().new_tree(&mut runner).unwrap().current() {
                 let _ = w.submit(&write(&w, &one));

@@ -148,12 +148,12 @@ tables! {
     Records, records: RecordId => LogIndex, |id| id.0.to_vec();
     /// Findings by number, from 1 on without gap.
     Findings, findings: u64 => FindingRow, |number| number.to_be_bytes().to_vec();
-    /// Beside-records of a ledger day: day, who, unit, kind of finding.
-    Besides, besides: (u64, Actor, UnitId, FindingKind) => (), |(day, actor, unit, kind)| {
+    /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
+    Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();
         bytes.extend(actor.bytes());
         bytes.extend(unit_bytes(unit));
-        bytes.push(kind.number());
+        bytes.push(kind.map_or(0, FindingKind::number));
         bytes
     };
 }
@@ -235,6 +235,10 @@ pub struct Party {
     pub log: Vec<LogIndex>,
     /// The approval in force.
     pub approved_at: Option<LogIndex>,
+    /// The key of its registration.
+    pub key: KeyId,
+    /// Another registration of the same id came before; the approval has to name this one.
+    pub contested: bool,
 }
 
 /// Whose a key is.
@@ -418,6 +422,8 @@ pub struct Offer {
 pub struct Journey {
     /// The Handover that named the buyer.
     pub index: LogIndex,
+    /// Who named the buyer.
+    pub seller: Option<PartyId>,
     /// Its event time.
     pub start: Millis,
     /// Its declared weight.
@@ -545,6 +551,8 @@ pub struct HistoryRow {
     pub offered: Option<PartyId>,
     /// The buyer key it is for after it.
     pub buyer: Option<KeyId>,
+    /// What it is in after it.
+    pub container: Option<UnitId>,
 }
 
 /// When a unit was in a container, the last time.

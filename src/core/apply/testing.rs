@@ -481,6 +481,7 @@ impl World {
                 party,
                 roles,
                 valid_until_ms: 0,
+                registration: 0,
             }),
         )
     }

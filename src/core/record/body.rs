@@ -55,6 +55,22 @@ impl Kind {
         (self as u8) <= (Self::Correct as u8)
     }
 
+    /// Whether its place is where the goods were; a recall or a confirmation may come from afar.
+    #[must_use]
+    pub const fn is_physical(self) -> bool {
+        self.is_custody()
+            && !matches!(
+                self,
+                Self::Hold
+                    | Self::Release
+                    | Self::Recall
+                    | Self::Correct
+                    | Self::Confirm
+                    | Self::Reject
+                    | Self::Void
+            )
+    }
+
     /// The name of the field in the proto.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -343,6 +359,7 @@ pub enum Body {
         party: PartyId,
         roles: Vec<Role>,
         valid_until: Option<Millis>,
+        registration: Option<LogIndex>,
     },
     SuspendParty {
         party: PartyId,

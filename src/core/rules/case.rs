@@ -99,6 +99,12 @@ impl Case<'_> {
         self.outermost().holder
     }
 
+    /// The buyer key that it is for: its own, or that of the nearest container that is for one.
+    #[must_use]
+    pub fn buyer(&self) -> Option<crate::core::signature::KeyId> {
+        self.state.buyer.or_else(|| self.around.iter().find_map(|(_, outer)| outer.buyer))
+    }
+
     /// Where it is in its life, through the outermost container.
     #[must_use]
     pub fn life(&self) -> Life {

@@ -4,7 +4,7 @@ use super::travel::distance_m;
 use super::{Break, Case};
 
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
-    let here = case.record.place.position?;
+    let here = case.record.place.position.filter(|_| case.kind().is_physical())?;
     let last = case.sighting()?;
     let metres = distance_m(last.position, here);
     let kmh = u64::from(case.thresholds.max_speed_kmh);

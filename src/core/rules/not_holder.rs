@@ -2,6 +2,7 @@
 //! unit goes by its outermost container.
 
 use super::{Break, Case, Target};
+use crate::core::apply::state::Life;
 use crate::core::record::Body;
 
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
@@ -14,12 +15,18 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
         | Body::Deliver { .. }
         | Body::Transform { .. }
         | Body::Destroy => case.target != Target::Output,
-        // Goods that were sold to a buyer key come back only with its consent.
+        // Goods that were sold to a buyer key come back only with its consent; others only to whom
+        // they were bought from.
         Body::Return { consent } => {
-            return if consent.is_none() && case.outermost().buyer.is_some() {
-                Break::by([case.outermost().last_index])
-            } else {
+            let sold_by = case.outermost().tenures.last().map(|tenure| tenure.party);
+            let allowed = match case.buyer() {
+                Some(_) => consent.is_some(),
+                None => sold_by.is_some() && sold_by == case.party(),
+            };
+            return if allowed || case.life() != Life::Delivered {
                 None
+            } else {
+                Break::by([case.outermost().last_index])
             };
         }
         _ => false,
@@ -35,6 +42,17 @@ mod tests {
     use crate::core::apply::testing::*;
     use crate::core::rules::FindingKind::NotHolder;
     use crate::core::wire;
+
+    #[test]
+    fn given_a_counter_sale_when_a_rival_takes_it_back_then_it_is_a_break_and_the_shop_may() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, SELLER);
+        w.ok(SELLER, &[item(1)], say::sell_over_the_counter());
+        let theft = w.draft(RIVAL, &[item(1)], say::take_back());
+        w.beside(&theft, NotHolder);
+        w.ok(SELLER, &[item(1)], say::take_back());
+    }
 
     #[test]
     fn given_goods_of_another_when_a_party_acts_on_them_then_it_is_a_break() {

@@ -3,7 +3,7 @@
 
 use super::{Break, Case};
 use crate::core::id::UnitId;
-use crate::core::record::{Kind, Role};
+use crate::core::record::{Body, Kind, Role};
 
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     let allowed = match case.party() {
@@ -11,6 +11,10 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
         Some(_) => case.roles.iter().any(|role| allows(*role, case)),
     };
     if allowed { None } else { Break::by([]) }
+}
+
+fn names_buyer(case: &Case<'_>) -> bool {
+    matches!(case.record.body, Body::Deliver { buyer: Some(_) })
 }
 
 fn allows(role: Role, case: &Case<'_>) -> bool {
@@ -24,7 +28,8 @@ fn allows(role: Role, case: &Case<'_>) -> bool {
         },
         Kind::Inspect => matches!(role, Inspector | Regulator),
         Kind::Transform => matches!(role, Maker | Distributor),
-        Kind::Deliver => matches!(role, Courier | Seller),
+        // Over the counter sells a shop; a courier delivers to whom the seller named.
+        Kind::Deliver => role == Seller || (role == Courier && names_buyer(case)),
         Kind::Hold | Kind::Release | Kind::Recall => matches!(role, Maker | Regulator),
         Kind::Confirm | Kind::Reject => false,
         Kind::Correct => true,
@@ -98,6 +103,16 @@ mod tests {
         w.ok(INSPECTOR, &[item(1)], say::inspect());
         w.ok(REGULATOR, &[item(1)], say::inspect());
         w.pass(&[item(1)], MAKER, COURIER);
-        w.ok(COURIER, &[item(1)], say::sell_over_the_counter());
+        w.pass(&[item(1)], COURIER, SELLER);
+        w.ok(SELLER, &[item(1)], say::sell_over_the_counter());
+    }
+
+    #[test]
+    fn given_a_courier_when_it_delivers_to_nobody_named_then_it_is_a_break() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, COURIER);
+        let sale = w.draft(COURIER, &[item(1)], say::sell_over_the_counter());
+        w.beside(&sale, OutOfRole);
     }
 }

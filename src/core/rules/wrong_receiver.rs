@@ -28,7 +28,7 @@ pub(super) fn check(case: &Case<'_>) -> Option<Break> {
             }
         }
         Body::Confirm { .. } | Body::Reject => {
-            let buyer = case.outermost().buyer.map(Actor::Buyer);
+            let buyer = case.buyer().map(Actor::Buyer);
             if buyer == Some(case.signer) {
                 None
             } else {
@@ -80,12 +80,34 @@ mod tests {
 
     #[test]
     fn given_a_named_buyer_when_delivered_to_another_or_to_nobody_named_then_it_is_a_break() {
-        for body in [say::deliver(BUYER_2), say::sell_over_the_counter()] {
-            let (mut w, shipped) = on_its_way();
-            let found = w.beside(&w.draft(COURIER, &[item(1)], body), WrongReceiver);
-            assert_eq!(found.evidence, [shipped]);
-            w.ok(COURIER, &[item(1)], say::deliver(BUYER));
-        }
+        let (mut w, shipped) = on_its_way();
+        let draft = w.draft(COURIER, &[item(1)], say::deliver(BUYER_2));
+        assert_eq!(w.beside(&draft, WrongReceiver).evidence, [shipped]);
+        w.ok(COURIER, &[item(1)], say::deliver(BUYER));
+
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.pass(&[item(1)], MAKER, SELLER);
+        let offer = say::ship(COURIER, BUYER, 9, wire::Means::Road);
+        let shipped = w.ok(SELLER, &[item(1)], offer);
+        let draft = w.draft(SELLER, &[item(1)], say::sell_over_the_counter());
+        assert_eq!(w.beside(&draft, WrongReceiver).evidence, [shipped]);
+    }
+
+    #[test]
+    fn given_goods_on_their_way_when_another_buyer_is_named_then_it_is_a_break() {
+        let (mut w, shipped) = on_its_way();
+        let swap = say::ship(DISTRIBUTOR, BUYER_2, 9, wire::Means::Road);
+        let draft = w.draft(COURIER, &[item(1)], swap);
+        assert_eq!(w.beside(&draft, WrongReceiver).evidence, [shipped]);
+    }
+
+    #[test]
+    fn given_it_came_back_undelivered_when_sold_to_another_buyer_then_it_is_no_break() {
+        let (mut w, _) = on_its_way();
+        w.pass(&[item(1)], COURIER, SELLER);
+        let again = say::ship(COURIER, BUYER_2, 9, wire::Means::Road);
+        w.ok(SELLER, &[item(1)], again);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(super) fn governance_body(body: WireBody) -> Checked<Body> {
             party: id(&b.party, "approve_party.party")?,
             roles: roles(&b.roles, "approve_party.roles")?,
             valid_until: until(b.valid_until_ms, "approve_party.valid_until_ms")?,
+            registration: (b.registration > 0).then_some(LogIndex(b.registration)),
         },
         WireBody::SuspendParty(b) => {
             text(&b.reason, "suspend_party.reason", 1, MAX_TEXT)?;

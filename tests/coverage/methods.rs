@@ -1,0 +1,815 @@
+//! Every gRPC method, as the server lists them by reflection.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use custody::client::{Draft, Ledger, Session};
+use custody::core::envelope::Envelope;
+use custody::core::id::UnitId;
+use custody::core::tlog::checkpoint::Checkpoint;
+use custody::core::tlog::proof::{verify_consistency, verify_inclusion};
+use custody::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
+use custody::core::wire;
+use prost::Message as _;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use crate::common::*;
+
+/// A ledger on which a unit went from maker to courier, and a stranger scanned another.
+struct World {
+    server: Server,
+    session: Session,
+    trade: Trade,
+    ledger: Ledger,
+    regulator: Ledger,
+}
+
+type Case = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+macro_rules! cases {
+    ($($method:literal => $case:ident,)*) => {
+        vec![$({
+            let case: Case = |world| Box::pin($case(world));
+            ($method, case)
+        }),*]
+    };
+}
+
+/// Each method, and the case that calls it.
+fn method_cases() -> Vec<(&'static str, Case)> {
+    cases! {
+        "custody.v1.LedgerService/Submit" => submit,
+        "custody.v1.LedgerService/SubmitStream" => submit_stream,
+        "custody.v1.LedgerService/GetHeads" => get_heads,
+        "custody.v1.ProvenanceService/GetProvenance" => get_provenance,
+        "custody.v1.ProvenanceService/BatchGetStandings" => batch_get_standings,
+        "custody.v1.ProvenanceService/GetBundle" => get_bundle,
+        "custody.v1.ProvenanceService/WatchUnit" => watch_unit,
+        "custody.v1.RegistryService/GetParty" => get_party,
+        "custody.v1.RegistryService/ListParties" => list_parties,
+        "custody.v1.RegistryService/GetKey" => get_key,
+        "custody.v1.RegistryService/ListKeys" => list_keys,
+        "custody.v1.RegistryService/GetProduct" => get_product,
+        "custody.v1.RegistryService/ListProducts" => list_products,
+        "custody.v1.RegulatorService/ListFindings" => list_findings,
+        "custody.v1.RegulatorService/WatchFindings" => watch_findings,
+        "custody.v1.RegulatorService/VerifyUnit" => verify_unit,
+        "custody.v1.RegulatorService/ListEntries" => list_entries,
+        "custody.v1.RegulatorService/Stats" => stats,
+        "custody.v1.LogService/GetCheckpoint" => get_checkpoint,
+        "custody.v1.LogService/GetInclusionProof" => get_inclusion_proof,
+        "custody.v1.LogService/GetConsistencyProof" => get_consistency_proof,
+        "custody.v1.LogService/ReadTile" => read_tile,
+        "custody.v1.LogService/StreamEntries" => stream_entries,
+        "grpc.health.v1.Health/Check" => health_check,
+        "grpc.health.v1.Health/Watch" => health_watch,
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
+    }
+}
+
+impl World {
+    async fn start() -> Self {
+        let server = Server::start();
+        let mut session = server.session().await;
+        let trade = Trade::set_up(&server, &mut session).await;
+        let drafts = vec![
+            draft(&trade.maker, &[unit(1), unit(2)], commission()),
+            draft(&trade.maker, &[unit(1)], handover(COURIER)),
+            draft(&trade.scanner, &[unit(1)], accept()),
+        ];
+        all_accepted(session.submit(drafts).await.unwrap());
+        let (ledger, regulator) = (server.ledger().await, server.regulator().await);
+        let mut world = Self {
+            server,
+            session,
+            trade,
+            ledger,
+            regulator,
+        };
+        world.theft(unit(2)).await;
+        world
+    }
+
+    /// A stranger scans what it doesn't hold: a finding.
+    async fn theft(&mut self, unit: UnitId) {
+        let scan = draft(&self.trade.stranger, &[unit], scan());
+        let theft = Draft {
+            advances: false,
+            ..scan
+        };
+        all_accepted(self.session.submit(vec![theft]).await.unwrap());
+    }
+
+    async fn scan(&mut self, unit: UnitId) {
+        let scan = draft(&self.trade.scanner, &[unit], scan());
+        all_accepted(self.session.submit(vec![scan]).await.unwrap());
+    }
+
+    /// An envelope that begins a unit's chain.
+    fn made(&self, serial: u64) -> wire::Envelope {
+        let maker = &self.trade.maker;
+        let mut record = record(&[unit(serial)], commission());
+        record.format = 1;
+        record.origin = ORIGIN.into();
+        record.suite = 1;
+        record.key_id = maker.key_id().0.to_vec();
+        record.nonce = vec![u8::try_from(serial).unwrap(); 16];
+        Envelope::sign(&record, maker).to_wire()
+    }
+
+    async fn checkpoint(&self) -> Checkpoint {
+        let (note, _) = self.ledger.checkpoint().await.unwrap();
+        let key = self.server.log_key().parse().unwrap();
+        Checkpoint::verify(&note, &[key], ORIGIN).unwrap()
+    }
+
+    async fn channel(&self) -> tonic::transport::Channel {
+        let address = self.server.address.clone();
+        tonic::transport::Endpoint::from_shared(address)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_every_method_that_the_server_lists_when_called_then_its_case_passes() {
+    let mut world = World::start().await;
+    let listed = reflected(&world).await;
+    let cases = method_cases();
+    let tested: Vec<String> = cases
+        .iter()
+        .map(|(method, _)| (*method).to_owned())
+        .collect();
+    let missing: Vec<_> = listed
+        .iter()
+        .filter(|method| !tested.contains(method))
+        .collect();
+    assert!(missing.is_empty(), "methods without a case: {missing:?}");
+    let gone: Vec<_> = tested
+        .iter()
+        .filter(|method| !listed.contains(method))
+        .collect();
+    assert!(gone.is_empty(), "cases without a method: {gone:?}");
+    for (method, case) in cases {
+        println!("{method}");
+        case(&mut world).await;
+    }
+}
+
+/// All methods, as `service/method`, from what the server says about itself.
+async fn reflected(world: &World) -> Vec<String> {
+    let mut client = ServerReflectionClient::new(world.channel().await);
+    let mut ask = async |message| {
+        let request = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(message),
+        };
+        let stream = client
+            .server_reflection_info(tokio_stream::iter([request]))
+            .await
+            .unwrap();
+        stream
+            .into_inner()
+            .message()
+            .await
+            .unwrap()
+            .unwrap()
+            .message_response
+            .unwrap()
+    };
+    let services = match ask(MessageRequest::ListServices(String::new())).await {
+        MessageResponse::ListServicesResponse(list) => list.service,
+        other => panic!("{other:?}"),
+    };
+    let mut methods = Vec::new();
+    for service in services {
+        let files = match ask(MessageRequest::FileContainingSymbol(service.name.clone())).await {
+            MessageResponse::FileDescriptorResponse(files) => files.file_descriptor_proto,
+            other => panic!("{}: {other:?}", service.name),
+        };
+        for file in files {
+            let file = prost_types::FileDescriptorProto::decode(file.as_slice()).unwrap();
+            for described in &file.service {
+                if format!("{}.{}", file.package(), described.name()) == service.name {
+                    let names = described.method.iter();
+                    methods.extend(names.map(|m| format!("{}/{}", service.name, m.name())));
+                }
+            }
+        }
+    }
+    methods
+}
+
+async fn submit(world: &mut World) {
+    let request = wire::SubmitRequest {
+        envelope: Some(world.made(101)),
+    };
+    let receipt = world
+        .ledger
+        .ledger()
+        .submit(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .receipt
+        .unwrap();
+    let size = world.checkpoint().await.size().get();
+    assert_eq!(receipt.log_index, size - 1);
+    assert_eq!(receipt.record_id.len(), 32);
+    assert!(receipt.verdict.unwrap_or_default().findings.is_empty());
+}
+
+async fn submit_stream(world: &mut World) {
+    let requests: Vec<_> = (102..112)
+        .map(|serial| wire::SubmitStreamRequest {
+            envelope: Some(world.made(serial)),
+        })
+        .collect();
+    let requests = tokio_stream::iter(requests);
+    let mut stream = world
+        .ledger
+        .ledger()
+        .submit_stream(requests)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut indexes = Vec::new();
+    while let Some(answer) = stream.message().await.unwrap() {
+        assert_eq!(answer.sequence, indexes.len() as u64);
+        match answer.result.unwrap() {
+            wire::submit_stream_response::Result::Receipt(receipt) => {
+                indexes.push(receipt.log_index)
+            }
+            wire::submit_stream_response::Result::Refusal(refusal) => panic!("{refusal:?}"),
+        }
+    }
+    assert_eq!(
+        indexes,
+        (indexes[0]..indexes[0] + 10).collect::<Vec<_>>(),
+        "in the order sent"
+    );
+}
+
+async fn get_heads(world: &mut World) {
+    let units = vec![
+        unit(1).to_string(),
+        "urn:epc:id:sgtin:0614141.112345.404".into(),
+    ];
+    let request = wire::GetHeadsRequest { units };
+    let heads = world
+        .ledger
+        .ledger()
+        .get_heads(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .heads;
+    assert_eq!(
+        (heads[0].unit.as_str(), heads[0].length),
+        (&*unit(1).to_string(), 3)
+    );
+    assert_eq!(heads[0].head.len(), 32);
+    assert_eq!(
+        (heads[1].length, heads[1].head.len()),
+        (0, 0),
+        "it has no chain"
+    );
+}
+
+async fn get_provenance(world: &mut World) {
+    let mut ask = wire::GetProvenanceRequest {
+        unit: unit(1).to_string(),
+        page_size: 2,
+        page_token: String::new(),
+    };
+    let mut kinds = Vec::new();
+    let answer = loop {
+        let answer = world
+            .ledger
+            .provenance()
+            .get_provenance(ask.clone())
+            .await
+            .unwrap();
+        let answer = answer.into_inner();
+        kinds.extend(answer.steps.iter().map(|step| step.kind.clone()));
+        ask.page_token.clone_from(&answer.next_page_token);
+        if ask.page_token.is_empty() {
+            break answer;
+        }
+    };
+    assert_eq!(kinds, ["commission", "handover", "accept"]);
+    assert_eq!(
+        (answer.holder.as_str(), answer.maker.as_str()),
+        (COURIER, MAKER)
+    );
+    assert_eq!(
+        answer.standing.unwrap().word(),
+        wire::StandingWord::InTransit
+    );
+}
+
+async fn batch_get_standings(world: &mut World) {
+    let units = vec![unit(2).to_string(), unit(404).to_string()];
+    let request = wire::BatchGetStandingsRequest {
+        units: units.clone(),
+    };
+    let answer = world
+        .ledger
+        .provenance()
+        .batch_get_standings(request)
+        .await
+        .unwrap();
+    let standings = answer.into_inner().standings;
+    let asked: Vec<_> = standings
+        .iter()
+        .map(|standing| standing.unit.clone())
+        .collect();
+    assert_eq!(asked, units);
+    assert_eq!(standings[0].word(), wire::StandingWord::Suspect);
+    assert!(!standings[0].reasons.is_empty());
+    assert_eq!(standings[1].word(), wire::StandingWord::Unknown);
+}
+
+async fn get_bundle(world: &mut World) {
+    let request = wire::GetBundleRequest {
+        unit: unit(1).to_string(),
+    };
+    let answer = world.ledger.provenance().get_bundle(request).await.unwrap();
+    let bytes = answer.into_inner().bundle.unwrap().encode_to_vec();
+    let report = custody::core::bundle::verify(&bytes, &[world.server.log_key().parse().unwrap()]);
+    assert!(report.passed(), "{report:?}");
+}
+
+async fn watch_unit(world: &mut World) {
+    let request = wire::WatchUnitRequest {
+        unit: unit(1).to_string(),
+    };
+    let mut stream = world
+        .ledger
+        .provenance()
+        .watch_unit(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!(
+        first.standing.unwrap().word(),
+        wire::StandingWord::InTransit
+    );
+    world.scan(unit(1)).await;
+    let second = stream.message().await.unwrap().unwrap();
+    assert_eq!(second.log_size, first.log_size + 1);
+    // What doesn't touch it says nothing; the next scan does.
+    world.theft(unit(101)).await;
+    world.scan(unit(1)).await;
+    let third = stream.message().await.unwrap().unwrap();
+    assert_eq!(third.log_size, second.log_size + 2);
+}
+
+async fn get_party(world: &mut World) {
+    let request = wire::GetPartyRequest { id: COURIER.into() };
+    let party = world
+        .ledger
+        .registry()
+        .get_party(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let party = party.party.unwrap();
+    assert_eq!(
+        (party.id.as_str(), party.status()),
+        (COURIER, wire::PartyStatus::Active)
+    );
+    assert!(party.approved_at > party.registered_at);
+}
+
+async fn list_parties(world: &mut World) {
+    let mut request = wire::ListPartiesRequest {
+        page_size: 3,
+        page_token: String::new(),
+    };
+    let mut parties = Vec::new();
+    loop {
+        let page = world
+            .ledger
+            .registry()
+            .list_parties(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        parties.extend(page.parties.into_iter().map(|party| party.id));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    parties.sort();
+    let mut expected = [MAKER, COURIER, STRANGER, REGULATOR];
+    expected.sort_unstable();
+    assert_eq!(parties, expected);
+}
+
+async fn get_key(world: &mut World) {
+    let (own, device) = (
+        world.trade.courier.key_id().0,
+        world.trade.scanner.key_id().0,
+    );
+    let get = async |ledger: &Ledger, id: [u8; 16]| {
+        let request = wire::GetKeyRequest { id: id.to_vec() };
+        ledger
+            .registry()
+            .get_key(request)
+            .await
+            .map(|answer| answer.into_inner().key.unwrap())
+    };
+    let key = get(&world.ledger, own).await.unwrap();
+    assert_eq!((key.party.as_str(), key.delegated), (COURIER, false));
+    assert_eq!(key.status(), wire::KeyStatus::Active);
+    assert_eq!(
+        get(&world.ledger, device).await.unwrap_err().code(),
+        tonic::Code::NotFound
+    );
+    let key = get(&world.regulator, device).await.unwrap();
+    assert_eq!((key.party.as_str(), key.delegated), (COURIER, true));
+}
+
+async fn list_keys(world: &mut World) {
+    let list = async |ledger: &Ledger| {
+        let request = wire::ListKeysRequest {
+            party: COURIER.into(),
+            ..Default::default()
+        };
+        ledger
+            .registry()
+            .list_keys(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .keys
+    };
+    let open = list(&world.ledger).await;
+    assert_eq!(open.len(), 1, "an employee's key is nobody's business");
+    assert!(!open[0].delegated);
+    assert_eq!(list(&world.regulator).await.len(), 2);
+}
+
+fn prefix(digits: &str) -> Option<wire::ProductScope> {
+    let scope = wire::product_scope::Scope::CompanyPrefix(digits.into());
+    Some(wire::ProductScope { scope: Some(scope) })
+}
+
+async fn get_product(world: &mut World) {
+    let request = wire::GetProductRequest {
+        scope: prefix(PREFIX),
+    };
+    let answer = world
+        .ledger
+        .registry()
+        .get_product(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let product = answer.product.unwrap();
+    assert_eq!(
+        (product.party.as_str(), product.name.as_str()),
+        (MAKER, "Tea")
+    );
+    assert!(product.approved_at > product.claimed_at);
+}
+
+async fn list_products(world: &mut World) {
+    let request = wire::ListProductsRequest::default();
+    let answer = world
+        .ledger
+        .registry()
+        .list_products(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(answer.products.len(), 1);
+    assert_eq!(answer.products[0].scope, prefix(PREFIX));
+}
+
+async fn list_findings(world: &mut World) {
+    let list = async |filter: wire::FindingFilter| {
+        let request = wire::ListFindingsRequest {
+            filter: Some(filter),
+            ..Default::default()
+        };
+        world
+            .regulator
+            .regulator()
+            .list_findings(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .findings
+    };
+    let at = wire::FindingFilter {
+        unit: unit(2).to_string(),
+        ..Default::default()
+    };
+    let findings = list(at).await;
+    assert_eq!(
+        (findings[0].sequence, findings[0].kind()),
+        (1, wire::FindingKind::NotHolder)
+    );
+    assert_eq!(findings[0].party, STRANGER);
+    assert!(!findings[0].text.is_empty() && !findings[0].next_step.is_empty());
+    let by_maker = wire::FindingFilter {
+        party: MAKER.into(),
+        ..Default::default()
+    };
+    assert_eq!(list(by_maker).await, []);
+    let kinds = vec![wire::FindingKind::Expired.into()];
+    assert_eq!(
+        list(wire::FindingFilter {
+            kinds,
+            ..Default::default()
+        })
+        .await,
+        []
+    );
+}
+
+async fn watch_findings(world: &mut World) {
+    let mut stream = watch(&world.regulator, 1).await;
+    let first = next(&mut stream).await;
+    assert_eq!(
+        (first.sequence, first.unit.as_str()),
+        (1, &*unit(2).to_string())
+    );
+    // Catch up with what the other cases did, then live.
+    let known = world
+        .regulator
+        .regulator()
+        .stats(wire::StatsRequest {})
+        .await
+        .unwrap();
+    let known = known.into_inner().findings;
+    for sequence in 2..=known {
+        assert_eq!(next(&mut stream).await.sequence, sequence);
+    }
+    let mut live = watch(&world.regulator, 0).await;
+    world.theft(unit(102)).await;
+    for stream in [&mut stream, &mut live] {
+        let finding = next(stream).await;
+        assert_eq!(
+            (finding.sequence, finding.unit),
+            (known + 1, unit(102).to_string())
+        );
+    }
+}
+
+async fn watch(ledger: &Ledger, from: u64) -> tonic::Streaming<wire::WatchFindingsResponse> {
+    let request = wire::WatchFindingsRequest {
+        filter: None,
+        from_sequence: from,
+    };
+    ledger
+        .regulator()
+        .watch_findings(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+async fn next(stream: &mut tonic::Streaming<wire::WatchFindingsResponse>) -> wire::FindingRecord {
+    stream.message().await.unwrap().unwrap().finding.unwrap()
+}
+
+async fn verify_unit(world: &mut World) {
+    let request = wire::VerifyUnitRequest {
+        unit: unit(2).to_string(),
+    };
+    let answer = world
+        .regulator
+        .regulator()
+        .verify_unit(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        answer.passed && answer.checks.iter().all(|check| check.passed),
+        "{answer:?}"
+    );
+    assert!(answer.checks.len() >= 5, "{answer:?}");
+    assert_eq!(answer.standing.unwrap().word(), wire::StandingWord::Suspect);
+}
+
+async fn list_entries(world: &mut World) {
+    let size = world.checkpoint().await.size().get();
+    let (mut first, mut count) = (0, 0);
+    loop {
+        let request = wire::ListEntriesRequest {
+            first,
+            page_size: 4,
+        };
+        let page = world
+            .regulator
+            .regulator()
+            .list_entries(request)
+            .await
+            .unwrap()
+            .into_inner();
+        for entry in &page.entries {
+            assert_eq!(entry.index, count);
+            wire::Entry::decode(entry.entry.clone())
+                .unwrap()
+                .envelope
+                .unwrap();
+            count += 1;
+        }
+        first = page.next;
+        if first == 0 {
+            break;
+        }
+    }
+    assert_eq!(count, size);
+}
+
+async fn stats(world: &mut World) {
+    let answer = world
+        .regulator
+        .regulator()
+        .stats(wire::StatsRequest {})
+        .await
+        .unwrap();
+    let stats = answer.into_inner();
+    assert_eq!(stats.log_size, world.checkpoint().await.size().get());
+    assert_eq!((stats.parties, stats.units), (4, 13));
+    let not_holder = stats
+        .findings_by_kind
+        .iter()
+        .find(|row| row.kind == 4)
+        .unwrap();
+    assert_eq!(not_holder.count, stats.findings);
+    assert!(stats.last_time_ms > TIME);
+}
+
+async fn get_checkpoint(world: &mut World) {
+    let checkpoint = world.checkpoint().await;
+    assert_eq!(checkpoint.origin(), ORIGIN);
+    world.scan(unit(1)).await;
+    let later = world.checkpoint().await;
+    assert_eq!(later.size().get(), checkpoint.size().get() + 1);
+    assert_ne!(later.root(), checkpoint.root());
+}
+
+fn hashes(list: &[Vec<u8>]) -> Vec<Hash> {
+    list.iter()
+        .map(|hash| Hash::new(hash.as_slice().try_into().unwrap()))
+        .collect()
+}
+
+async fn get_inclusion_proof(world: &mut World) {
+    let checkpoint = world.checkpoint().await;
+    for index in 0..checkpoint.size().get() {
+        let leaf = Some(wire::get_inclusion_proof_request::Leaf::Index(index));
+        let request = wire::GetInclusionProofRequest { leaf, size: 0 };
+        let proof = world
+            .ledger
+            .log()
+            .get_inclusion_proof(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((proof.index, proof.size), (index, checkpoint.size().get()));
+        let leaf = hashes(&[proof.leaf_hash])[0];
+        let (at, size, root) = (LogIndex(index), checkpoint.size(), checkpoint.root());
+        verify_inclusion(at, size, &leaf, &hashes(&proof.proof), &root).unwrap();
+    }
+    let head = world
+        .session
+        .heads(&[unit(1)])
+        .await
+        .unwrap()
+        .remove(0)
+        .head;
+    let leaf = Some(wire::get_inclusion_proof_request::Leaf::RecordId(head));
+    let request = wire::GetInclusionProofRequest { leaf, size: 0 };
+    world
+        .ledger
+        .log()
+        .get_inclusion_proof(request)
+        .await
+        .expect("by record id");
+}
+
+async fn get_consistency_proof(world: &mut World) {
+    let first = world.checkpoint().await;
+    for _ in 0..3 {
+        world.scan(unit(1)).await;
+    }
+    let second = world.checkpoint().await;
+    let request = wire::GetConsistencyProofRequest {
+        first_size: first.size().get(),
+        second_size: 0,
+    };
+    let proof = world
+        .ledger
+        .log()
+        .get_consistency_proof(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(proof.second_size, second.size().get());
+    let (from, to): (TreeSize, TreeSize) = (first.size(), second.size());
+    verify_consistency(
+        from,
+        to,
+        &hashes(&proof.proof),
+        &first.root(),
+        &second.root(),
+    )
+    .unwrap();
+}
+
+async fn read_tile(world: &mut World) {
+    let width = u32::try_from(world.checkpoint().await.size().get()).unwrap();
+    let request = wire::ReadTileRequest {
+        level: 0,
+        index: 0,
+        width,
+    };
+    let tile = world
+        .ledger
+        .log()
+        .read_tile(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .hashes;
+    let request = wire::ListEntriesRequest {
+        first: 0,
+        page_size: width,
+    };
+    let page = world
+        .regulator
+        .regulator()
+        .list_entries(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let leaves: Vec<u8> = page
+        .entries
+        .iter()
+        .flat_map(|entry| *leaf_hash(&entry.entry).as_bytes())
+        .collect();
+    assert_eq!(tile, leaves);
+}
+
+async fn stream_entries(world: &mut World) {
+    let request = wire::StreamEntriesRequest { first: 3, end: 7 };
+    let mut stream = world
+        .regulator
+        .log()
+        .stream_entries(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut indexes = Vec::new();
+    while let Some(page) = stream.message().await.unwrap() {
+        indexes.extend(page.entries.iter().map(|entry| entry.index));
+    }
+    assert_eq!(indexes, [3, 4, 5, 6]);
+}
+
+async fn health_check(world: &mut World) {
+    let mut health = HealthClient::new(world.channel().await);
+    let request = tonic_health::pb::HealthCheckRequest {
+        service: String::new(),
+    };
+    let answer = health.check(request).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::Serving);
+    let request = tonic_health::pb::HealthCheckRequest {
+        service: "nothing".into(),
+    };
+    assert_eq!(
+        health.check(request).await.unwrap_err().code(),
+        tonic::Code::NotFound
+    );
+}
+
+async fn health_watch(world: &mut World) {
+    let mut health = HealthClient::new(world.channel().await);
+    let request = tonic_health::pb::HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut stream = health.watch(request).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+}
+
+async fn reflection(world: &mut World) {
+    let methods = reflected(world).await;
+    assert!(methods.len() >= 26, "{methods:?}");
+    assert!(methods.contains(&"custody.v1.LedgerService/Submit".to_owned()));
+}
