@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
 use crate::commit::{CommitError, Committer};
@@ -16,6 +16,9 @@ use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
 use crate::sequence::{self, Answer, Submission, Submissions};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
+
+/// Most streams open at once, of all clients.
+const MAX_STREAMS: usize = 4_096;
 
 /// What a node is told.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,8 @@ pub struct Node {
     head: watch::Receiver<LogHead>,
     closing: AtomicBool,
     failed: watch::Receiver<bool>,
+    streams: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -106,6 +111,8 @@ impl Node {
             head,
             closing: AtomicBool::new(false),
             failed,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            reads: Arc::new(Semaphore::new(options.admit_threads.max(1) * 2)),
             committer: std::sync::Mutex::new(Some(thread)),
         }))
     }
@@ -132,6 +139,17 @@ impl Node {
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.failed.clone()
+    }
+
+    /// A place for one more open stream; none when there are too many.
+    #[must_use]
+    pub fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+
+    /// A place for a read that may take long, so that such reads don't take all threads.
+    pub async fn read_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.reads).acquire_owned().await.ok()
     }
 
     /// The verifier key of the log's checkpoints.

@@ -395,16 +395,13 @@ fn corrupted(seed: u8, message: &[u8], corruption: &Corruption) -> Vector {
         Corruption::FlipKey(bit) => vector.key[bit / 8] ^= 1 << (bit % 8),
         Corruption::OtherMessage => vector.message.push(0),
         Corruption::UnreducedS => {
-            let order = hex::decode("edd3f55c1a631258d69cf7a2def9de14").unwrap();
+            let mut order = hex::decode("edd3f55c1a631258d69cf7a2def9de14").unwrap();
+            order.resize(31, 0);
+            order.push(0x10);
             let mut carry = 0u16;
-            for i in 0..32 {
-                let l = match i {
-                    0..16 => order[i],
-                    31 => 0x10,
-                    _ => 0,
-                };
-                let sum = u16::from(vector.signature[32 + i]) + u16::from(l) + carry;
-                vector.signature[32 + i] = sum.to_le_bytes()[0];
+            for (digit, l) in vector.signature[32..].iter_mut().zip(order) {
+                let sum = u16::from(*digit) + u16::from(l) + carry;
+                *digit = sum.to_le_bytes()[0];
                 carry = sum >> 8;
             }
         }

@@ -9,6 +9,7 @@ mod quota;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -103,14 +104,26 @@ struct Job {
     reply: oneshot::Sender<Admissions>,
 }
 
-/// The pool.
-#[derive(Clone)]
+/// The pool. When it is dropped its threads have ended and let go of the store, so that the store
+/// is never closed while the process exits: RocksDB would then free twice what it shares.
 pub struct Admission {
-    jobs: mpsc::Sender<Job>,
+    /// None only while it is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A panic of the thread is no news here: its records were not answered.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Admission {
-    /// Starts `threads` threads. They end when the last clone of this is dropped.
+    /// Starts `threads` threads.
     ///
     /// # Errors
     /// The system's, when a thread can't be started.
@@ -122,20 +135,28 @@ impl Admission {
             keys: RwLock::new(HashMap::new()),
             quota,
         });
+        let mut pool = Self {
+            jobs: Some(jobs),
+            threads: Vec::new(),
+        };
         for i in 0..threads.max(1) {
             let (queue, worker) = (Arc::clone(&queue), Arc::clone(&worker));
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name(format!("admit-{i}"))
                 .spawn(move || worker.run(&queue))?;
+            pool.threads.push(thread);
         }
-        Ok(Self { jobs })
+        Ok(pool)
     }
 
     /// Checks records; the answer has one result for each, in order.
     pub async fn admit(&self, records: Vec<Decoded>) -> Admissions {
         let count = records.len();
         let (reply, answer) = oneshot::channel();
-        let sent = self.jobs.send(Job { records, reply }).await.is_ok();
+        let sent = match &self.jobs {
+            Some(jobs) => jobs.send(Job { records, reply }).await.is_ok(),
+            None => false,
+        };
         match answer.await {
             Ok(admissions) if sent => admissions,
             _ => (0..count).map(|_| Err(shutting_down())).collect(),

@@ -27,7 +27,7 @@ use crate::sequence::Answer;
 /// Records of one stream that are checked in one go.
 const STREAM_BATCH: usize = 128;
 /// Answers of one stream that may be under way; then the stream is read no further.
-const STREAM_WINDOW: usize = 1024;
+const STREAM_WINDOW: usize = 256;
 
 pub(super) struct Ledger {
     node: Arc<Node>,
@@ -67,6 +67,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<Streaming<SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        let place = super::stream_place(&self.node)?;
         let (pending, answers) = mpsc::channel(STREAM_WINDOW);
         let (out, results) = mpsc::channel(STREAM_WINDOW);
         let (answered, progress) = watch::channel(0);
@@ -80,7 +81,10 @@ impl LedgerService for Ledger {
             pending,
             progress,
         ));
-        tokio::spawn(write_results(answers, answered, out));
+        tokio::spawn(async move {
+            write_results(answers, answered, out).await;
+            drop(place);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(results))))
     }
 
@@ -275,7 +279,8 @@ async fn write_results(
             sequence,
             result: Some(result),
         };
-        if out.send(Ok(response)).await.is_err() {
+        // Who doesn't read for so long is gone.
+        if out.send_timeout(Ok(response), STREAM_IDLE).await.is_err() {
             return;
         }
         sequence += 1;

@@ -169,7 +169,9 @@ impl LogService for Log {
         let end = self.size(request.end, "end")?;
         let (out, answers) = mpsc::channel(4);
         let node = Arc::clone(&self.node);
+        let place = super::stream_place(&self.node)?;
         tokio::spawn(async move {
+            let _place = place;
             let mut next = request.first;
             while next < end {
                 let page = regulator::entries(node.store(), next, end, STREAM_PAGE);
@@ -180,7 +182,12 @@ impl LogService for Log {
                 let last = response
                     .as_ref()
                     .map_or(true, |page| page.entries.is_empty());
-                if out.send(response).await.is_err() || last {
+                if out
+                    .send_timeout(response, super::STREAM_IDLE)
+                    .await
+                    .is_err()
+                    || last
+                {
                     return;
                 }
             }

@@ -30,6 +30,31 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(300);
 /// Most bytes of one page or one streamed message of entries.
 pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
+/// A place for one more stream.
+fn stream_place(node: &Node) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
+    node.stream_place().ok_or_else(|| {
+        status(&crate::core::refusal::Refusal::new(
+            crate::core::refusal::Reason::Overloaded,
+            "too many streams are open; try again later",
+        ))
+    })
+}
+
+/// Runs a read that may take long off the threads that serve calls.
+async fn off_thread<T: Send + 'static>(
+    node: &Arc<Node>,
+    read: impl FnOnce(&Node) -> Result<T, tonic::Status> + Send + 'static,
+) -> Result<T, tonic::Status> {
+    let place = node.read_place().await;
+    let node = Arc::clone(node);
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        read(&node)
+    });
+    done.await
+        .unwrap_or_else(|_| Err(tonic::Status::internal("the read ended early")))
+}
+
 /// All services on one server. The second is where their health is told.
 ///
 /// # Errors

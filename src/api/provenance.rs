@@ -71,43 +71,8 @@ impl ProvenanceService for Provenance {
         let unit = UnitId::parse_any(&request.unit).map_err(errors::bad_id("unit"))?;
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let from = page_token(&request.page_token)?;
-        let view = self.node.store().view();
-        let rows = read::timeline(&view, unit, MAX_TIMELINE)?;
-        let mut steps = Vec::new();
-        let mut next_page_token = String::new();
-        for row in rows.into_iter().filter(|row| row.index.0 >= from) {
-            if steps.len() == page {
-                next_page_token = row.index.0.to_string();
-                break;
-            }
-            steps.push(step(&view, unit, &row)?);
-        }
-        let state = view
-            .get::<Units>(&unit)
-            .map_err(errors::store)?
-            .unwrap_or_default();
-        let around = around_of(&view, &state).map_err(errors::store)?;
-        let holder = around
-            .last()
-            .map_or(state.holder, |(_, outer)| outer.holder);
-        let name = |party: Option<crate::core::id::PartyId>| match party {
-            Some(party) => read::party_name(&view, party),
-            None => Ok(String::new()),
-        };
-        let text = |party: Option<crate::core::id::PartyId>| {
-            party.map(|party| party.to_string()).unwrap_or_default()
-        };
-        Ok(Response::new(wire::GetProvenanceResponse {
-            standing: Some(standing_of(&view, unit)?),
-            steps,
-            next_page_token,
-            holder: text(holder),
-            holder_name: name(holder)?,
-            maker: text(state.maker),
-            maker_name: name(state.maker)?,
-            attributes: Some(attributes(&state.attributes)),
-            log_size: view.head().map_err(errors::store)?.size,
-        }))
+        let answer = super::off_thread(&self.node, move |node| provenance(node, unit, page, from));
+        answer.await.map(Response::new)
     }
 
     async fn batch_get_standings(
@@ -133,7 +98,7 @@ impl ProvenanceService for Provenance {
         request: Request<wire::GetBundleRequest>,
     ) -> Result<Response<wire::GetBundleResponse>, Status> {
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
-        let bundle = read::bundle(&self.node, unit)?;
+        let bundle = super::off_thread(&self.node, move |node| read::bundle(node, unit)).await?;
         Ok(Response::new(wire::GetBundleResponse {
             bundle: Some(bundle),
         }))
@@ -148,9 +113,60 @@ impl ProvenanceService for Provenance {
     ) -> Result<Response<Self::WatchUnitStream>, Status> {
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
         let (out, answers) = mpsc::channel(16);
-        tokio::spawn(watch(Arc::clone(&self.node), unit, out));
+        let place = super::stream_place(&self.node)?;
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            watch(node, unit, out).await;
+            drop(place);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
+}
+
+/// One page of a unit's way, and where it stands.
+fn provenance(
+    node: &Node,
+    unit: UnitId,
+    page: usize,
+    from: u64,
+) -> Result<wire::GetProvenanceResponse, Status> {
+    let view = node.store().view();
+    let rows = read::timeline(&view, unit, MAX_TIMELINE)?;
+    let mut steps = Vec::new();
+    let mut next_page_token = String::new();
+    for row in rows.into_iter().filter(|row| row.index.0 >= from) {
+        if steps.len() == page {
+            next_page_token = row.index.0.to_string();
+            break;
+        }
+        steps.push(step(&view, unit, &row)?);
+    }
+    let state = view
+        .get::<Units>(&unit)
+        .map_err(errors::store)?
+        .unwrap_or_default();
+    let around = around_of(&view, &state).map_err(errors::store)?;
+    let holder = around
+        .last()
+        .map_or(state.holder, |(_, outer)| outer.holder);
+    let name = |party: Option<crate::core::id::PartyId>| match party {
+        Some(party) => read::party_name(&view, party),
+        None => Ok(String::new()),
+    };
+    let text = |party: Option<crate::core::id::PartyId>| {
+        party.map(|party| party.to_string()).unwrap_or_default()
+    };
+    Ok(wire::GetProvenanceResponse {
+        standing: Some(standing_of(&view, unit)?),
+        steps,
+        next_page_token,
+        holder: text(holder),
+        holder_name: name(holder)?,
+        maker: text(state.maker),
+        maker_name: name(state.maker)?,
+        attributes: Some(attributes(&state.attributes)),
+        log_size: view.head().map_err(errors::store)?.size,
+    })
 }
 
 /// Sends the standing now, and again whenever it changes or the unit was touched.

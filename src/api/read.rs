@@ -1,13 +1,14 @@
 //! What several services read: timelines and bundles, from one view of the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tonic::Status;
 
 use super::errors;
 use crate::core::apply::state::{
-    Actor, FindingRow, FindingStatus, Findings, Goods, History, HistoryRow, Keys, Ledgers,
-    Parties, Products, Read, Records, Units, unit_bytes,
+    Actor, FindingRow, FindingStatus, Findings, Goods, History, HistoryRow, Keys, Ledgers, Parties,
+    Products, Read, Records, Units, unit_bytes,
 };
 use crate::core::apply::{goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
@@ -17,7 +18,7 @@ use crate::core::rules::FindingKind;
 use crate::core::signature::KeyId;
 use crate::core::tlog::proof::inclusion_proof;
 use crate::core::tlog::tile::{TileHashReader, TileId};
-use crate::core::tlog::{LogIndex, TreeSize};
+use crate::core::tlog::{Hash, LogIndex, TreeSize};
 use crate::core::wire;
 use crate::node::Node;
 use crate::store::{Store, StoreError, View};
@@ -27,12 +28,21 @@ const MAX_BUNDLE_ENTRIES: usize = 20_000;
 /// Most bytes of an inclusion proof in a bundle, about.
 const PROOF_BYTES: usize = 1_300;
 
-/// A reader of the tree's hashes out of the store.
+/// A reader of the tree's hashes out of the store. It remembers the tiles that it read: the proofs
+/// of one answer share most of them, and those at the right edge cost 256 entries each.
 pub(super) fn tree(
     store: &Store,
     size: TreeSize,
-) -> TileHashReader<impl Fn(TileId) -> Result<Vec<crate::core::tlog::Hash>, StoreError> + '_> {
-    TileHashReader::new(size, |tile| store.tile(tile))
+) -> TileHashReader<impl Fn(TileId) -> Result<Vec<Hash>, StoreError> + '_> {
+    let known: RefCell<HashMap<TileId, Vec<Hash>>> = RefCell::default();
+    TileHashReader::new(size, move |tile| {
+        if let Some(hashes) = known.borrow().get(&tile) {
+            return Ok(hashes.clone());
+        }
+        let hashes = store.tile(tile)?;
+        known.borrow_mut().insert(tile, hashes.clone());
+        Ok(hashes)
+    })
 }
 
 /// An entry, decoded.
@@ -203,10 +213,7 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
         proven.push(wire::ProvenEntry {
             index: index.0,
             entry: bytes,
-            proof: proof
-                .iter()
-                .map(|hash| hash.as_bytes().to_vec())
-                .collect(),
+            proof: proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
         });
     }
     let mut bundle = wire::UnitBundle {
@@ -237,7 +244,8 @@ struct Collector<'a> {
 impl Collector<'_> {
     fn gather(&mut self) -> Result<(), Status> {
         let ledger = self.view.get::<Ledgers>(&()).map_err(errors::store)?;
-        self.waiting.extend(ledger.into_iter().flat_map(|ledger| ledger.thresholds_log));
+        self.waiting
+            .extend(ledger.into_iter().flat_map(|ledger| ledger.thresholds_log));
         loop {
             let before = self.units.clone();
             for (unit, until) in before.clone() {
@@ -283,9 +291,14 @@ impl Collector<'_> {
     fn identifier(&mut self, unit: UnitId) -> Result<(), Status> {
         for scope in scopes_of(&unit) {
             let product = self.view.get::<Products>(&scope).map_err(errors::store)?;
-            self.waiting.extend(product.into_iter().flat_map(|product| product.log));
+            self.waiting
+                .extend(product.into_iter().flat_map(|product| product.log));
         }
-        let state = self.view.get::<Units>(&unit).map_err(errors::store)?.unwrap_or_default();
+        let state = self
+            .view
+            .get::<Units>(&unit)
+            .map_err(errors::store)?
+            .unwrap_or_default();
         for goods in goods_of(&unit, &state) {
             let row = self.view.get::<Goods>(&goods).map_err(errors::store)?;
             self.waiting.extend(row.into_iter().flat_map(|row| row.log));
@@ -320,6 +333,7 @@ impl Collector<'_> {
                     self.key(id)?;
                 }
             }
+            Body::Handover(handover) => self.party(handover.to)?,
             Body::Correct { record } => {
                 let about = self.view.get::<Records>(record).map_err(errors::store)?;
                 self.waiting.extend(about);
@@ -338,10 +352,16 @@ impl Collector<'_> {
         };
         self.waiting.push(key.registered_at);
         self.waiting.extend(key.ended_at);
-        if let Actor::Party(party) = key.owner {
-            let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
-            self.waiting.extend(row.into_iter().flat_map(|row| row.log));
+        match key.owner {
+            Actor::Party(party) => self.party(party),
+            Actor::Buyer(_) => Ok(()),
         }
+    }
+
+    /// Who a party is, and by which approval.
+    fn party(&mut self, party: PartyId) -> Result<(), Status> {
+        let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
+        self.waiting.extend(row.into_iter().flat_map(|row| row.log));
         Ok(())
     }
 }

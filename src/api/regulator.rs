@@ -100,7 +100,12 @@ impl RegulatorService for Regulator {
             from => from,
         };
         let (out, answers) = mpsc::channel(256);
-        tokio::spawn(watch(Arc::clone(&self.node), metadata, filter, next, out));
+        let place = super::stream_place(&self.node)?;
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            watch(node, metadata, filter, next, out).await;
+            drop(place);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
@@ -110,7 +115,8 @@ impl RegulatorService for Regulator {
     ) -> Result<Response<wire::VerifyUnitResponse>, Status> {
         self.check(&request)?;
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
-        let bundle = prost::Message::encode_to_vec(&read::bundle(&self.node, unit)?);
+        let bundle = super::off_thread(&self.node, move |node| read::bundle(node, unit)).await?;
+        let bundle = prost::Message::encode_to_vec(&bundle);
         let key = self.node.log_key().parse();
         let key = key.map_err(|_| Status::internal("the log's own key doesn't parse"))?;
         let report = verify(&bundle, &[key]);

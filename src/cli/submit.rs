@@ -62,7 +62,10 @@ impl Submit {
                         // It may be in the log already: the very same envelope says so.
                         let outcome = session.send(std::slice::from_ref(&envelope)).await?.pop();
                         match outcome {
-                            Some(Err(refusal)) if wants_new_heads(&refusal) => {
+                            Some(Err(refusal))
+                                if wants_new_heads(&refusal)
+                                    || (!fresh.is_empty() && waits(&refusal)) =>
+                            {
                                 statement(&envelope)?
                             }
                             Some(outcome) => {
@@ -157,13 +160,14 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 fn wants_new_heads(refusal: &wire::Refusal) -> bool {
-    [
-        Reason::Conflict,
-        Reason::PrevUnknown,
-        Reason::PrevNotInChain,
-    ]
-    .iter()
-    .any(|reason| reason.name() == refusal.reason)
+    [Reason::Conflict, Reason::PrevNotInChain]
+        .iter()
+        .any(|reason| reason.name() == refusal.reason)
+}
+
+/// What comes before it is about to be signed again, and so it is as well.
+fn waits(refusal: &wire::Refusal) -> bool {
+    refusal.reason == Reason::PrevUnknown.name()
 }
 
 /// A line's draft, with the time of now where it names none.

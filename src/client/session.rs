@@ -168,11 +168,17 @@ impl Session {
                 }
                 for (&i, outcome) in chunk.iter().zip(self.send(&envelopes).await?) {
                     self.learn_outcome(&drafts[i], &outcome);
-                    match outcome {
-                        Err(refusal) if round < MAX_REBASES && is_rebased(&refusal.reason) => {
-                            again.push(i);
-                        }
-                        outcome => outcomes[i] = Some(outcome),
+                    let retried = outcome.as_ref().err().is_some_and(|refusal| {
+                        is_rebased(&refusal.reason)
+                            || (refusal.reason == Reason::PrevUnknown.name()
+                                && again
+                                    .iter()
+                                    .any(|before| shares_a_unit(&drafts, *before, i)))
+                    });
+                    if retried && round < MAX_REBASES {
+                        again.push(i);
+                    } else {
+                        outcomes[i] = Some(outcome);
                     }
                 }
             }
@@ -380,15 +386,27 @@ impl Session {
     }
 }
 
-/// The refusals that new heads may cure.
+/// Whether two drafts are about a unit in common, so that the later one waits for the earlier.
+fn shares_a_unit(drafts: &[Draft], before: usize, later: usize) -> bool {
+    let units = |draft: &Draft| -> HashSet<String> {
+        let record = &draft.record;
+        let all = record
+            .units
+            .iter()
+            .chain(container(record))
+            .chain(&record.containers);
+        all.map(|unit| unit.id.clone()).collect()
+    };
+    !units(&drafts[before]).is_disjoint(&units(&drafts[later]))
+}
+
+/// The refusals that new heads may cure. PREV_UNKNOWN is none of them: what comes before has to
+/// arrive first, and signing past it would make an honest record look like a claim to another's
+/// goods.
 fn is_rebased(reason: &str) -> bool {
-    [
-        Reason::Conflict,
-        Reason::PrevUnknown,
-        Reason::PrevNotInChain,
-    ]
-    .iter()
-    .any(|cured| cured.name() == reason)
+    [Reason::Conflict, Reason::PrevNotInChain]
+        .iter()
+        .any(|cured| cured.name() == reason)
 }
 
 fn canonical(text: &str) -> Result<UnitId, ClientError> {

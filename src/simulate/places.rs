@@ -228,11 +228,7 @@ mod tests {
     fn given_any_city_when_the_farthest_is_asked_then_no_lorry_gets_there_in_a_day() {
         for (index, city) in CITIES.iter().enumerate() {
             let site = Site::new(index, 0, 0);
-            assert!(
-                site.metres_to(farthest(site)) > 1_500_000,
-                "{}",
-                city.name
-            );
+            assert!(site.metres_to(farthest(site)) > 1_500_000, "{}", city.name);
         }
     }
 

@@ -49,7 +49,7 @@ async fn given_the_same_envelope_when_sent_again_then_the_receipt_is_the_same() 
         ))
         .await
         .unwrap();
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +112,7 @@ async fn given_a_client_that_goes_away_mid_stream_when_asked_then_what_it_was_to
     assert_eq!(again[..50], receipts[..]);
     let known = again.iter().map(|receipt| receipt.log_index);
     assert_eq!(known.collect::<std::collections::BTreeSet<_>>().len(), 200);
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,5 +170,5 @@ async fn given_two_clients_at_one_head_when_they_race_then_one_wins_and_the_othe
         let receipt = world.submit(seal(signers[lost], &rebased)).await.unwrap();
         assert!(receipt.verdict.unwrap_or_default().findings.is_empty());
     }
-    world.is_intact().await;
+    world.stays_intact().await;
 }

@@ -134,7 +134,7 @@ async fn given_keys_that_ended_or_have_not_begun_when_they_sign_then_their_time_
         let receipt = world.submit(seal(signer, &record)).await.unwrap();
         assert!(receipt.verdict.unwrap_or_default().beside.is_empty());
     }
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +206,7 @@ async fn given_a_party_that_is_not_active_when_it_signs_then_it_is_refused() {
         .submit(seal(&stranger, &held))
         .await
         .expect("approved again, the same envelope is good");
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -418,7 +418,7 @@ async fn given_governance_without_authority_when_submitted_then_it_is_refused() 
         .says(ORIGIN),
     ];
     world.refuses(&cases).await;
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 /// Nobody can be stalled, nor accused, with what it did not sign.
@@ -556,5 +556,5 @@ async fn given_a_report_of_double_dealing_that_proves_none_when_submitted_then_i
         .expect("this one proves it");
     let findings = receipt.verdict.unwrap().findings;
     assert_eq!(findings[0].kind(), wire::FindingKind::Equivocation);
-    world.is_intact().await;
+    world.stays_intact().await;
 }

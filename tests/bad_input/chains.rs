@@ -77,7 +77,7 @@ async fn given_a_prev_that_is_not_the_head_when_submitted_then_the_refusal_says_
         "ALREADY_REPORTED",
     );
     world.refuses(&[again]).await;
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn given_containers_in_containers_when_packed_in_a_circle_or_too_deep_then
         refused("a ninth level", &deep).says("deeper than 8"),
     ];
     world.refuses(&refusals).await;
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,5 +162,5 @@ async fn given_a_time_two_days_ahead_when_submitted_then_it_is_accepted_and_flag
     assert_eq!(flagged(world.submit(skewed).await.unwrap()), []);
     let unset = ahead(5, now - 366 * DAY, 366 * DAY as i64);
     assert_eq!(flagged(world.submit(unset).await.unwrap()), []);
-    world.is_intact().await;
+    world.stays_intact().await;
 }

@@ -332,7 +332,7 @@ async fn given_a_field_that_breaks_a_rule_when_submitted_then_the_refusal_names_
         "MALFORMED",
     )];
     world.refuses(&malformed).await;
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -548,5 +548,5 @@ async fn given_fields_of_governance_that_break_a_rule_when_submitted_then_each_i
         ),
     ];
     world.refuses(&cases).await;
-    world.is_intact().await;
+    world.stays_intact().await;
 }

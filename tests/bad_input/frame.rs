@@ -108,7 +108,7 @@ async fn given_a_frame_that_is_wrong_when_submitted_then_it_is_refused_and_nothi
     ];
     world.refuses(&cases).await;
     world.submit(good).await.expect("the record itself is good");
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ async fn given_an_envelope_at_the_bound_when_one_byte_is_added_then_it_is_refuse
         .await
         .remove(0);
     outcome.expect("the bound itself is allowed");
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 /// The framework answers these before anything of ours sees them.
@@ -189,5 +189,5 @@ async fn given_a_message_that_is_no_request_when_sent_then_the_call_fails_and_th
     assert_eq!(status.code(), Code::Internal, "{status}");
 
     assert_eq!(world.size().await, before);
-    world.is_intact().await;
+    world.stays_intact().await;
 }

@@ -68,7 +68,7 @@ async fn given_units_that_are_none_or_too_many_when_asked_about_then_the_field_i
         let request = wire::VerifyUnitRequest { unit: unit() };
         bad(given, desk.verify_unit(request).await, "unit");
     }
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn given_pages_too_large_or_tokens_of_no_page_when_asked_for_then_the_fiel
     };
     let page = desk.list_entries(request).await.unwrap().into_inner();
     assert_eq!((page.entries.len(), page.next), (0, 0));
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +219,7 @@ async fn given_what_nobody_registered_when_asked_about_then_it_is_bad_or_not_fou
         };
         bad(given, desk.watch_findings(request).await, field);
     }
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,5 +303,5 @@ async fn given_tiles_and_proofs_out_of_range_when_asked_for_then_the_field_is_na
     };
     let mut entries = log.stream_entries(request).await.unwrap().into_inner();
     assert!(entries.message().await.unwrap().is_none());
-    world.is_intact().await;
+    world.stays_intact().await;
 }

@@ -164,7 +164,7 @@ async fn given_a_token_that_is_not_good_when_a_guarded_call_is_made_then_it_is_r
         check_status(call, &status, Code::PermissionDenied, "ROLE_MISSING", "");
     }
     assert_eq!(world.size().await, before);
-    world.is_intact().await;
+    world.stays_intact().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,5 +212,5 @@ async fn given_an_auditors_token_when_used_then_it_reads_the_log_and_nothing_els
         let status = outcome.expect_err(call);
         check_status(call, &status, Code::PermissionDenied, "ROLE_MISSING", "");
     }
-    world.is_intact().await;
+    world.stays_intact().await;
 }

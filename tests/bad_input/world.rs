@@ -236,7 +236,7 @@ impl World {
     }
 
     /// The ledger goes on, and all that is in it holds.
-    pub(crate) async fn is_intact(mut self) {
+    pub(crate) async fn stays_intact(mut self) {
         let before = self.size().await;
         let maker = Arc::clone(&self.trade.maker);
         self.accepted(&maker, &[unit(999_999)], commission()).await;

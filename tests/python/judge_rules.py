@@ -17,6 +17,7 @@ from judge_state import (
     INSPECTOR,
     MAKER,
     REGULATOR,
+    REMOTE,
     SELLER,
     TRADE,
     Sighting,
@@ -80,7 +81,12 @@ def judge(world: World, said: Statement) -> Ruling:
         broken = custody_rule(world, said, number)
         if broken is not None:
             ruling.beside.add(number)
-            ruling.findings.add((broken, number))
+            # One beside-record a signer, unit and kind of finding in a ledger day.
+            day = said.entry_time // DAY_MS
+            once = (day, said.party or said.key_id.hex(), said.subjects[number], broken)
+            if once not in world.reported:
+                world.reported.add(once)
+                ruling.findings.add((broken, number))
     everything = set(range(len(said.subjects)))
     if said.kind == "transform" and ruling.beside:
         ruling.beside = everything
@@ -132,6 +138,8 @@ def allowed(said: Statement, number: int) -> bool:
     """Whether the signer's roles allow the kind."""
     if said.kind in BUYERS:
         return said.party is None
+    if said.kind == "deliver" and SELLER not in said.roles:
+        return COURIER in said.roles and bool(said.body.buyer_key_id)
     if said.kind == "commission":
         form = said.subjects[number].partition("/")[0]
         return bool(CREATION_ROLES.get(form, frozenset()) & said.roles)
@@ -186,6 +194,16 @@ def life_rule(said: Statement, number: int, unit: Unit, world: World) -> str | N
     return None
 
 
+def nearest_buyer(unit: Unit) -> bytes:
+    """The buyer key a unit is for: its own, or that of the nearest container that has one."""
+    at: Unit | None = unit
+    while at is not None:
+        if at.buyer:
+            return at.buyer
+        at = at.container
+    return b""
+
+
 def custody_of(said: Statement, unit: Unit) -> str | None:
     """Rules about who may act now."""
     outer, kind = unit.outermost, said.kind
@@ -202,15 +220,15 @@ def custody_of(said: Statement, unit: Unit) -> str | None:
     if kind == "handover" and holds and unit.buyer and said.body.HasField("buyer"):
         if wire.key_id(said.body.buyer.public_key, said.body.buyer.suite) != unit.buyer:
             return "WRONG_RECEIVER"
-    if kind in BUYERS and said.key_id != outer.buyer:
+    if kind in BUYERS and said.key_id != nearest_buyer(unit):
         return "WRONG_RECEIVER"
     if kind in HOLDERS and not holds:
         return "NOT_HOLDER"
-    if kind == "return":
-        if outer.buyer and not said.body.consent:
-            return "NOT_HOLDER"
-        if not (unit.delivered or outer.delivered) and not holds:
-            return "NOT_HOLDER"
+    if kind == "return" and (unit.delivered or outer.delivered):
+        sold_by = outer.tenures[-1].party if outer.tenures else None
+        if nearest_buyer(unit):
+            return None if said.body.consent else "NOT_HOLDER"
+        return None if sold_by is not None and sold_by == said.party else "NOT_HOLDER"
     return None
 
 
@@ -258,7 +276,7 @@ def chord_m(a: Sighting, b: Sighting) -> float:
 
 def impossible_travel(said: Statement, unit: Unit, limits: Any) -> bool | None:
     """Whether the unit can't have come here in time; none where that is too close to say."""
-    if not said.record.place.HasField("position"):
+    if not said.record.place.HasField("position") or said.kind in REMOTE:
         return False
     position = said.record.place.position
     here = Sighting(said.time, position.latitude_e7, position.longitude_e7)
@@ -345,7 +363,7 @@ def phantom(said: Statement, unit: Unit, limits: Any) -> bool:
     journey = unit.journey
     if said.kind != "deliver" or journey is None or journey.scans:
         return False
-    if journey.means == wire.record_pb.MEANS_IN_PERSON:
+    if journey.means == wire.record_pb.MEANS_IN_PERSON and journey.seller == said.party:
         return False
     return journey.weight == 0 or said.time - journey.start < limits.min_delivery_ms
 

@@ -144,6 +144,7 @@ class Journey:
     start: int
     means: int
     weight: int
+    seller: str | None = None
     scans: int = 0
 
 
@@ -232,6 +233,8 @@ class World:
     units: dict[str, Unit] = field(default_factory=dict)
     # Lots and products under a hold or recall: ("lot", product, lot) or ("product", product).
     stopped: set[tuple[str, ...]] = field(default_factory=set)
+    # Beside-records with a finding: (day, signer, unit, kind).
+    reported: set[tuple[int, str, str, str]] = field(default_factory=set)
     # Commissioned units and declared size of (product, lot).
     lot_counts: dict[tuple[str, str], int] = field(default_factory=dict)
     lot_sizes: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -308,6 +311,10 @@ def scope_key(body: Any) -> tuple[str, ...] | None:
 # -------------------------------------------------------------------------------------------------
 
 
+# What may be said from afar: its place is not where the goods are.
+REMOTE = STOPS + ("release", "correct", "confirm", "reject", "void")
+
+
 def advance(world: World, said: Statement, joined: list[int]) -> None:
     """Applies a record to the subjects that it joins."""
     if said.kind in STOPS + ("release",):
@@ -323,10 +330,12 @@ def advance(world: World, said: Statement, joined: list[int]) -> None:
         if not said.creates(number):
             act(world, said, number, unit)
         unit.head = said.record_id
-        unit.latest = max(unit.latest, said.time)
-        if said.record.place.HasField("position"):
+        # A clock that runs ahead counts up to the ledger's own.
+        time = min(said.time, said.entry_time)
+        unit.latest = max(unit.latest, time)
+        if said.record.place.HasField("position") and said.kind not in REMOTE:
             position = said.record.place.position
-            unit.sight([Sighting(said.time, position.latitude_e7, position.longitude_e7)])
+            unit.sight([Sighting(time, position.latitude_e7, position.longitude_e7)])
         touched.append(unit)
     for unit in touched:
         note_entitled(unit)
@@ -360,7 +369,9 @@ def act(world: World, said: Statement, number: int, unit: Unit) -> None:
         unit.offer, unit.voided_to = Offer(body.to, said.index), None
         if body.HasField("buyer") and not (unit.buyer and unit.journey is not None):
             unit.buyer = wire.key_id(body.buyer.public_key, body.buyer.suite)
-            unit.journey = Journey(said.index, said.time, body.means, body.weight_grams)
+            unit.journey = Journey(
+                said.index, said.time, body.means, body.weight_grams, said.party
+            )
     elif kind in ("void", "refuse") and unit.offer is not None:
         if unit.journey is not None and unit.journey.index == unit.offer.index:
             unit.journey, unit.buyer = None, b""
@@ -369,6 +380,8 @@ def act(world: World, said: Statement, number: int, unit: Unit) -> None:
         unit.offer = None
     elif kind == "accept":
         assert unit.offer is not None
+        if unit.journey is not None and unit.journey.seller == said.party:
+            unit.journey, unit.buyer = None, b""
         observe(unit, unit.offer.index)
         unit.holder, unit.offer, unit.voided_to = said.party, None, None
         unit.change_tenure(said.time)

@@ -10,8 +10,8 @@ use super::state::{
     HistoryRow, Read, Stop, Unit, UnitFinding, Units,
 };
 use super::{
-    Findings, Focus, MAX_GOODS_LOG, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step, ranges_cover,
-    verdict,
+    Findings, Focus, MAX_GOODS_LOG, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step,
+    ranges_cover, verdict,
 };
 use crate::core::envelope::RETURN_CONSENT_TYPE;
 use crate::core::envelope::pae;
@@ -28,6 +28,9 @@ pub(super) struct Facts {
     pub lot_count: Option<(u64, u64, LogIndex)>,
     pub transformed: Option<(u64, u64)>,
     pub confirm_mismatch: bool,
+    /// Whether what is inside a container is known: not where only its own entries are at hand,
+    /// since a Return takes a unit out without an entry in the container's chain.
+    pub contents_known: bool,
 }
 
 /// What was decided for each subject.
@@ -125,7 +128,8 @@ fn check_packing<R: Read>(step: &Step<'_, R>, subjects: &[Met]) -> Result<()> {
             .at(met.field.clone())
             .into());
         }
-        if depth + usize::from(met.unit.height) > MAX_NESTING {
+        let contents_known = matches!(step.focus, Focus::All);
+        if contents_known && depth + usize::from(met.unit.height) > MAX_NESTING {
             return Err(Refusal::new(
                 Reason::FailedPrecondition,
                 format!("containers would be nested deeper than {MAX_NESTING}"),
@@ -255,6 +259,7 @@ fn judge_all<R: Read>(
             lot_count: lots.with(&met.id),
             transformed: transformed.filter(|_| met.target == Target::Output),
             confirm_mismatch: confirm_mismatch(step, &met, number)?,
+            contents_known: matches!(step.focus, Focus::All),
         };
         let mut outcome = judge(
             &step.views,
@@ -542,7 +547,10 @@ fn record_outcomes<R: Read>(
                 proof,
             );
         }
-        let row = HistoryRow { joined, ..effects::history_row(entry, &unit) };
+        let row = HistoryRow {
+            joined,
+            ..effects::history_row(entry, &unit)
+        };
         step.views.put::<History>((met.id, step.placed.index), row);
         step.views.put::<Units>(met.id, unit);
     }
@@ -601,7 +609,10 @@ fn make_room(findings: &mut Vec<UnitFinding>) -> bool {
         return true;
     }
     let open = |finding: &UnitFinding| {
-        matches!(finding.status, FindingStatus::Open | FindingStatus::Confirmed)
+        matches!(
+            finding.status,
+            FindingStatus::Open | FindingStatus::Confirmed
+        )
     };
     let minor = |finding: &UnitFinding| finding.kind.rule().severity == Severity::LookCloser;
     let goes = findings
@@ -640,14 +651,19 @@ fn stop_goods<R: Read>(
     }
     let mut row = step.views.get::<Goods>(goods)?.unwrap_or_default();
     let index = step.placed.index;
-    let stop = Stop { index, by_regulator: authority.is_regulator() };
+    let stop = Stop {
+        index,
+        by_regulator: authority.is_regulator(),
+    };
     let in_force = match step.placed.record.kind() {
         Kind::Hold => row.hold,
         Kind::Recall => row.recall,
         _ => None,
     };
     if in_force.is_some_and(|before| before.by_regulator || !stop.by_regulator) {
-        return Err(Refusal::new(Reason::AlreadyExists, format!("{goods} is stopped already")).into());
+        return Err(
+            Refusal::new(Reason::AlreadyExists, format!("{goods} is stopped already")).into(),
+        );
     }
     if row.log.len() >= MAX_GOODS_LOG {
         return Err(Refusal::new(

@@ -3,8 +3,8 @@
 use super::custody::Decided;
 use super::judge::{Met, Outcome, product_of};
 use super::state::{
-    Actor, Contents, FindingStatus, Findings, Goods, History, HistoryRow, Journey, Key, KeyScope, KeyStatus, Keys, Life,
-    Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
+    Actor, Contents, FindingStatus, Findings, Goods, History, HistoryRow, Journey, Key, KeyScope,
+    KeyStatus, Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
@@ -26,7 +26,10 @@ pub(super) struct Entry<'a> {
 
 impl Entry<'_> {
     const fn stop(&self) -> Stop {
-        Stop { index: self.placed.index, by_regulator: self.regulator }
+        Stop {
+            index: self.placed.index,
+            by_regulator: self.regulator,
+        }
     }
 
     const fn event(&self) -> Millis {
@@ -283,7 +286,10 @@ fn inherit(unit: &mut Unit, around: &Around) {
     unit.scans = effective_scans(unit, around);
     unit.sighting = effective_sighting(unit, around);
     // Who held the container since is who held the unit.
-    let since = outermost.tenures.iter().filter(|tenure| tenure.from > unit.packed_time);
+    let since = outermost
+        .tenures
+        .iter()
+        .filter(|tenure| tenure.from > unit.packed_time);
     let since: Vec<Tenure> = since.copied().collect();
     if let Some(first) = since.first() {
         close_tenure(unit, first.from);
@@ -328,7 +334,11 @@ fn forget_journey(unit: &mut Unit, offer: Option<&Offer>) {
 fn accept(entry: Entry<'_>, unit: &mut Unit) {
     let offer = unit.offer.take();
     unit.voided = None;
-    if unit.journey.as_ref().is_some_and(|journey| journey.seller == entry.actor.party()) {
+    if unit
+        .journey
+        .as_ref()
+        .is_some_and(|journey| journey.seller == entry.actor.party())
+    {
         // It came back undelivered: the order is open again.
         (unit.journey, unit.buyer) = (None, None);
     }
@@ -347,7 +357,8 @@ fn accept(entry: Entry<'_>, unit: &mut Unit) {
 /// The buyer key that a unit is for: its own, or that of the nearest container around it that is for
 /// one.
 pub(super) fn nearest_buyer(unit: &Unit, around: &Around) -> Option<KeyId> {
-    unit.buyer.or_else(|| around.iter().find_map(|(_, outer)| outer.buyer))
+    unit.buyer
+        .or_else(|| around.iter().find_map(|(_, outer)| outer.buyer))
 }
 
 /// What a joined record did to a unit.
@@ -374,10 +385,6 @@ fn give_back<R: Read>(
         take_out(step, entry, met, unit, *id)?;
         let mut container = step.views.get::<Units>(id)?.unwrap_or_default();
         empty(&mut container, 1);
-        if container.head != Some(entry.placed.id) {
-            advance(entry, &mut container);
-        }
-        step.views.put::<History>((*id, entry.placed.index), history_row(entry, &container));
         step.views.put::<Units>(*id, container);
     }
     if let Some(buyer) = nearest_buyer(unit, &met.around)

@@ -7,9 +7,9 @@ use super::custody::add_finding;
 use super::effects::close_finding;
 use super::judge::{chain_row, row_entitles};
 use super::state::{
-    Actor, Besides, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
-    Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
-    Units,
+    Actor, Besides, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys,
+    Ledger, Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products,
+    Read, Units,
 };
 use super::{Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
 use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
@@ -230,7 +230,10 @@ fn approve_party<R: Read>(
     let mut party = known_party(step, id, "approve_party.party")?;
     if roles.contains(&Role::Regulator) || party.roles.contains(&Role::Regulator) {
         // Another agency may be a regulator; only a root key makes or unmakes one.
-        needs_root(step, "the role of a regulator is given and taken by a root key")?;
+        needs_root(
+            step,
+            "the role of a regulator is given and taken by a root key",
+        )?;
     }
     if id == step.ledger.regulator && (!roles.contains(&Role::Regulator) || valid_until.is_some()) {
         return Err(unauthorised(
@@ -540,7 +543,10 @@ fn report_equivocation<R: Read>(
     }
     if entitled.is_empty() && (beside || known) {
         return Err(if known {
-            already("the equivocation is in the log".into(), "report_equivocation")
+            already(
+                "the equivocation is in the log".into(),
+                "report_equivocation",
+            )
         } else {
             no_proof("one of the records stands beside the chain: it was never to be followed")
         });

@@ -4,12 +4,14 @@ use super::authority::Authority;
 use super::custody::Facts;
 use super::state::{
     Actor, Goods, GoodsState, History, HistoryRow, Ledger, Life, Products, Read, ReadError,
-    Records, Unit, Units, Stop,
+    Records, Stop, Unit, Units,
 };
 use super::{Placed, Result};
 use crate::core::envelope::RecordId;
 use crate::core::id::{CompanyPrefix, PartyId, UnitId};
-use crate::core::record::{Body, GoodsId, Kind, MAX_NESTING, ProductId, ProductScope, Scope, UnitRef};
+use crate::core::record::{
+    Body, GoodsId, Kind, MAX_NESTING, ProductId, ProductScope, Scope, UnitRef,
+};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, Break, Case, Class, FindingKind, GoodsStop, RULES, Target};
 
@@ -119,7 +121,7 @@ pub(super) fn judge<R: Read>(
         prev_is_of_this_unit(state, met)?;
         return Ok(stale(met));
     }
-    preconditions(&case, met)?;
+    preconditions(&case, met, facts.contents_known)?;
     let flags = RULES
         .iter()
         .filter(|rule| rule.class == Class::Plausibility)
@@ -270,7 +272,7 @@ fn prev_is_of_this_unit<R: Read>(state: &R, met: &Met) -> Result<()> {
 }
 
 /// What a lawful signer got wrong about the state: an input error, no finding.
-fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
+fn preconditions(case: &Case<'_>, met: &Met, contents_known: bool) -> Result<()> {
     let failed = |message: String| {
         Err(Refusal::new(Reason::FailedPrecondition, message)
             .at(met.field.clone())
@@ -287,7 +289,8 @@ fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
                 .unwrap_or_default()
         )),
         Body::Pack { .. } | Body::Unpack { .. }
-            if unit.offer.is_some() || case.around.iter().any(|(_, outer)| outer.offer.is_some()) =>
+            if unit.offer.is_some()
+                || case.around.iter().any(|(_, outer)| outer.offer.is_some()) =>
         {
             failed(format!(
                 "{} or what it is in is offered to somebody; void the offer first",
@@ -300,14 +303,15 @@ fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
         Body::Void if unit.offer.is_none() => {
             failed(format!("{} is not offered to anybody", met.id))
         }
-        Body::Release(Scope::Units)
-            if unit.hold.is_none() && unit.recall.is_none() =>
-        {
+        Body::Release(Scope::Units) if unit.hold.is_none() && unit.recall.is_none() => {
             failed(format!("{} is neither held nor recalled", met.id))
         }
         Body::Release(Scope::Units) if !case.may_release() => Err(Refusal::new(
             Reason::Unauthorised,
-            format!("a regulator stopped {}, and only a regulator releases it", met.id),
+            format!(
+                "a regulator stopped {}, and only a regulator releases it",
+                met.id
+            ),
         )
         .at(met.field.clone())
         .into()),
@@ -316,10 +320,12 @@ fn preconditions(case: &Case<'_>, met: &Met) -> Result<()> {
         {
             failed(format!("{} has not been delivered", met.id))
         }
-        Body::Transform { .. } | Body::Destroy if unit.contents > 0 => failed(format!(
-            "{} has {} units inside; unpack them first",
-            met.id, unit.contents
-        )),
+        Body::Transform { .. } | Body::Destroy if contents_known && unit.contents > 0 => {
+            failed(format!(
+                "{} has {} units inside; unpack them first",
+                met.id, unit.contents
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -367,7 +367,9 @@ impl Stop {
     /// The stop that is in force after this one came.
     #[must_use]
     pub fn over(self, before: Option<Self>) -> Self {
-        before.filter(|before| before.by_regulator && !self.by_regulator).unwrap_or(self)
+        before
+            .filter(|before| before.by_regulator && !self.by_regulator)
+            .unwrap_or(self)
     }
 
     /// Whether who would set this one may end those in force.

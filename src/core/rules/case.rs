@@ -84,7 +84,11 @@ impl Case<'_> {
     #[must_use]
     pub fn may_release(&self) -> bool {
         let by_regulator = self.roles.contains(&Role::Regulator);
-        Stop { index: LogIndex(0), by_regulator }.may_release(self.state.hold, self.state.recall)
+        Stop {
+            index: LogIndex(0),
+            by_regulator,
+        }
+        .may_release(self.state.hold, self.state.recall)
     }
 
     /// The unit that custody goes by: the outermost container, or the unit itself.
@@ -102,7 +106,9 @@ impl Case<'_> {
     /// The buyer key that it is for: its own, or that of the nearest container that is for one.
     #[must_use]
     pub fn buyer(&self) -> Option<crate::core::signature::KeyId> {
-        self.state.buyer.or_else(|| self.around.iter().find_map(|(_, outer)| outer.buyer))
+        self.state
+            .buyer
+            .or_else(|| self.around.iter().find_map(|(_, outer)| outer.buyer))
     }
 
     /// Where it is in its life, through the outermost container.

@@ -97,7 +97,14 @@ fn event_time(claimed: u64, offset: i64) -> Checked<Millis> {
             "the offset is more than 366 days; set the device's clock",
         ));
     }
-    Ok(Millis(claimed.saturating_add_signed(offset)))
+    let event = Millis(claimed.saturating_add_signed(offset));
+    if event > Millis::MAX {
+        return Err(Refusal::field(
+            "clock_offset_ms",
+            "the time lies after the year 2199",
+        ));
+    }
+    Ok(event)
 }
 
 /// The number of units that the kind needs, each once, and the bounds over all subjects.
