@@ -158,7 +158,7 @@ async fn given_two_clients_at_one_head_when_they_race_then_one_wins_and_the_othe
             id: unit(1).to_string(),
             prev: winner,
         };
-        assert_eq!(refusal.heads, [head.clone()]);
+        assert_eq!(refusal.heads, std::slice::from_ref(&head));
         let outcome = world
             .stream(vec![Some(envelopes[lost].clone())])
             .await

@@ -18,7 +18,10 @@ struct Desk {
 }
 
 /// Each subcommand, and the case that runs it.
-const COMMANDS: &[(&str, fn(&mut Desk))] = &[
+/// A subcommand, and what is done with it.
+type Case = (&'static str, fn(&mut Desk));
+
+const COMMANDS: &[Case] = &[
     ("init", init_command),
     ("serve", serve),
     ("key new", key_new),

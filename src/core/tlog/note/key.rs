@@ -103,7 +103,7 @@ impl KeyId {
         &self.0
     }
 
-    /// The id of a key: SHA-256(name || 0x0A || type || public key)[:4].
+    /// The id of a key: SHA-256(name || 0x0A || type || public key), first 4 bytes.
     pub(super) fn of(name: &KeyName, kind: KeyKind, public_key: &[u8; 32]) -> Self {
         let hash: [u8; 32] = Sha256::new()
             .chain_update(&name.0)
