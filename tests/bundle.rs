@@ -73,6 +73,9 @@ async fn given_a_clean_and_a_broken_unit_when_any_byte_changes_then_verification
     }
 }
 
+/// The check that has to fail, and what is changed.
+type Lie = (&'static str, Box<dyn Fn(&mut wire::UnitBundle)>);
+
 /// A liar would make the digest fit: everything that is proven must hold without it.
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_lie_with_a_fitting_digest_when_verified_then_the_proof_fails() {
@@ -87,7 +90,7 @@ async fn given_a_lie_with_a_fitting_digest_when_verified_then_the_proof_fails() 
     all_accepted(session.submit(drafts).await.unwrap());
     let honest = wire::UnitBundle::decode(bundle(&server, &unit(1).to_string()).await.as_slice());
     let honest = honest.unwrap();
-    let lies: Vec<(&str, Box<dyn Fn(&mut wire::UnitBundle)>)> = vec![
+    let lies: Vec<Lie> = vec![
         ("inclusion", Box::new(|b| b.entries[3].proof[0][0] ^= 1)),
         (
             "inclusion",

@@ -17,10 +17,10 @@ struct Desk {
     server: Server,
 }
 
-/// Each subcommand, and the case that runs it.
 /// A subcommand, and what is done with it.
 type Case = (&'static str, fn(&mut Desk));
 
+/// Each subcommand, and the case that runs it.
 const COMMANDS: &[Case] = &[
     ("init", init_command),
     ("serve", serve),
