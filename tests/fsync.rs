@@ -14,7 +14,7 @@ use common::{Server, Trade, commission, custody, draft, unit};
 enum Call {
     WalWrite,
     WalSync,
-    /// Bytes to a TCP socket after the group was asked for.
+    /// A result that leaves for a client.
     Answer,
 }
 
@@ -37,16 +37,16 @@ async fn trace(arguments: &[&str]) -> Option<Vec<Call>> {
             "-e",
             "trace=write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync",
         ])
-        .args(["-e", "signal=none", "-s", "16", "-o"])
+        .args(["-e", "signal=none", "-x", "-s", "4096", "-o"])
         .arg(&log)
         .arg(custody().get_program());
     let mut server = Server::spawn(strace, &data, arguments);
     let mut session = server.session().await;
-    let trade = Trade::set_up(&server, &mut session).await;
-    for n in 1..=20 {
-        let outcome = session
-            .submit(vec![draft(&trade.maker, &[unit(n)], commission())])
-            .await;
+    // One by one: else an answer of one group may rightly leave while the next is written.
+    let (trade, mut drafts) = Trade::drafts(&server);
+    drafts.extend((1..=20).map(|n| draft(&trade.maker, &[unit(n)], commission())));
+    for draft in drafts {
+        let outcome = session.submit(vec![draft]).await;
         assert!(outcome.unwrap()[0].is_ok());
     }
     // strace forwards nothing when it is killed, so the program itself is asked to end.
@@ -98,11 +98,38 @@ fn read_trace(log: &Path) -> Vec<Call> {
     calls
 }
 
+/// Whether a call sends an HTTP/2 DATA frame (RFC 9113, section 6.1): only these carry results.
+/// Headers, settings, pings and window updates leave whenever they like.
 fn is_answer(call: &str) -> bool {
-    call.contains("TCP:[") && !call.contains("resumed>")
-        || call.contains("<socket:[")
-            && (call.contains("writev(") || call.contains("write("))
-            && !call.contains("resumed>")
+    let sends = ["write(", "writev(", "sendto(", "sendmsg("]
+        .iter()
+        .any(|name| call.contains(name));
+    let socket = call.contains("TCP:[") || call.contains("socket:[");
+    sends && socket && !call.contains("resumed>") && has_data_frame(&sent_bytes(call))
+}
+
+/// The bytes that strace shows of a call, in hex by `-x`.
+fn sent_bytes(call: &str) -> Vec<u8> {
+    let quoted = call.split('"').skip(1).step_by(2);
+    quoted
+        .flat_map(|text| {
+            text.split("\\x")
+                .skip(1)
+                .map(|hex| u8::from_str_radix(hex, 16).unwrap())
+        })
+        .collect()
+}
+
+fn has_data_frame(mut bytes: &[u8]) -> bool {
+    while let [a, b, c, kind, rest @ ..] = bytes {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        if *kind == 0 && length > 0 {
+            return true;
+        }
+        // Flags and stream id, then the payload.
+        bytes = rest.get(5 + length..).unwrap_or(&[]);
+    }
+    false
 }
 
 /// Answers that left after a write to the log with no sync between.

@@ -343,6 +343,13 @@ pub fn delegate(signer: &Signer, party: &str) -> Body {
 impl Trade {
     /// Sets the parties up through gRPC.
     pub async fn set_up(server: &Server, session: &mut Session) -> Self {
+        let (trade, drafts) = Self::drafts(server);
+        all_accepted(session.submit(drafts).await.unwrap());
+        trade
+    }
+
+    /// What sets them up.
+    pub fn drafts(server: &Server) -> (Self, Vec<Draft>) {
         let trade = Self {
             maker: key(1),
             courier: key(2),
@@ -381,8 +388,7 @@ impl Trade {
             draft(&regulator, &[], Body::ApproveProduct(approval)),
             draft(&trade.courier, &[], delegate(&trade.scanner, COURIER)),
         ];
-        all_accepted(session.submit(drafts).await.unwrap());
-        trade
+        (trade, drafts)
     }
 
     pub fn party(text: &str) -> PartyId {
