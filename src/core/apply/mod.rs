@@ -13,6 +13,8 @@
 mod authority;
 mod custody;
 mod effects;
+mod facts;
+mod goods;
 mod governance;
 mod judge;
 pub mod state;
