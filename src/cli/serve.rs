@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
@@ -86,6 +87,7 @@ impl Serve {
     pub(super) async fn run(mut self) -> Done {
         self.fill_from_file()?;
         start_log(self.log_format.unwrap_or_default());
+        let signals = Signals::catch().map_err(could("signals"))?;
         let data = self
             .data
             .clone()
@@ -138,7 +140,7 @@ impl Serve {
             node.head().borrow().size
         ))?;
 
-        let failed = wait_for_end(&node).await;
+        let failed = wait_for_end(&node, signals).await;
         tracing::info!("stopping: committing what is in the order, refusing the rest");
         health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
@@ -266,20 +268,28 @@ fn http_routes(
         )
 }
 
+/// The signals that ask the process to stop.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From here on they end the ledger in order, and no longer at once.
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Waits for a signal to stop, or for the store to fail. True when it failed.
-async fn wait_for_end(node: &Node) -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
+async fn wait_for_end(node: &Node, mut signals: Signals) -> bool {
     let mut failed = node.failed();
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        let _ = failed.wait_for(|failed| *failed).await;
-        return true;
-    };
     tokio::select! {
-        _ = term.recv() => false,
-        _ = int.recv() => false,
+        _ = signals.term.recv() => false,
+        _ = signals.int.recv() => false,
         // A committer that is gone without a word has failed as well.
         _ = failed.wait_for(|failed| *failed) => true,
     }

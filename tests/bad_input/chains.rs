@@ -63,13 +63,18 @@ async fn given_a_prev_that_is_not_the_head_when_submitted_then_the_refusal_says_
     let outcome = world.stream(vec![Some(naming(&first))]).await.remove(0);
     assert_eq!(outcome.unwrap_err(), refusal, "both ways in say the same");
 
-    // A stranger's record is evidence, once a day.
+    // A stranger's record is evidence, found once a day and kept a few times.
     let mut theft = sound(&stranger, &[unit(1)], scan());
     theft.units[0].prev.clone_from(&head);
     let receipt = world.submit(seal(&stranger, &theft)).await.unwrap();
     assert_eq!(receipt.verdict.unwrap().beside, [0, 1]);
     assert_eq!(world.head(unit(1)).await, head, "and moves nothing");
-    theft.nonce = vec![8; 16];
+    for again in 0..16 {
+        theft.nonce = vec![again; 16];
+        let receipt = world.submit(seal(&stranger, &theft)).await.unwrap();
+        assert_eq!(receipt.verdict.unwrap().findings, []);
+    }
+    theft.nonce = vec![99; 16];
     let again = case_of(
         "the same theft again",
         seal(&stranger, &theft),

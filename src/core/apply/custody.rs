@@ -317,9 +317,10 @@ fn all_or_nothing<R: Read>(step: &Step<'_, R>, decided: &mut Decided) {
     }
 }
 
-/// Beside-records of a ledger day are limited by signer and unit: one for each kind of finding, and
-/// [`MAX_SILENT_BESIDES`] without any. What is over is not kept at that unit, and a record of which
-/// nothing is kept is refused. So no rival can flood somebody's history.
+/// Beside-records of a ledger day are limited by signer and unit: one with each kind of finding, and
+/// [`MAX_SILENT_BESIDES`] without. What repeats a finding is kept as evidence without another one;
+/// what is over is not kept at that unit, and a record of which nothing is kept is refused. So no
+/// rival can flood somebody's history, and no honest importer loses the second event of a day.
 fn limit_besides<R: Read>(
     step: &mut Step<'_, R>,
     authority: &Authority,
@@ -337,21 +338,34 @@ fn limit_besides<R: Read>(
             kept = true;
             continue;
         };
-        let kind = broken.as_ref().map(|(kind, _)| *kind);
-        let key = (day, authority.actor, met.id, kind);
-        let before = step.views.get::<Besides>(&key)?.unwrap_or(0);
-        if before >= kind.map_or(MAX_SILENT_BESIDES, |_| 1) {
-            *outcome = Outcome::Beside(None);
-            dropped.insert(met.id);
-        } else {
-            step.views.put::<Besides>(key, before + 1);
+        let count = |step: &Step<'_, R>, kind| -> Result<u32> {
+            let key = (day, authority.actor, met.id, kind);
+            Ok(step.views.get::<Besides>(&key)?.unwrap_or(0))
+        };
+        if let Some((kind, _)) = broken {
+            let kind = Some(*kind);
+            if count(step, kind)? == 0 {
+                step.views
+                    .put::<Besides>((day, authority.actor, met.id, kind), 1);
+                kept = true;
+                continue;
+            }
+        }
+        // The same was found today: what happened is kept, and not found again.
+        *outcome = Outcome::Beside(None);
+        let silent = count(step, None)?;
+        if silent < MAX_SILENT_BESIDES {
+            step.views
+                .put::<Besides>((day, authority.actor, met.id, None), silent + 1);
             kept = true;
+        } else {
+            dropped.insert(met.id);
         }
     }
     if !kept {
         return Err(Refusal::new(
             Reason::AlreadyReported,
-            "the log of today has this by the same signer",
+            "the log of today has enough of this by the same signer; send it again tomorrow",
         )
         .into());
     }
