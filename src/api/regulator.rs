@@ -286,5 +286,6 @@ impl Filter {
             && finding.time_ms >= filter.from_ms
             && (filter.until_ms == 0 || finding.time_ms < filter.until_ms)
             && finding.region.starts_with(&filter.region)
+            && (filter.city.is_empty() || filter.city == finding.city)
     }
 }

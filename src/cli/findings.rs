@@ -24,6 +24,9 @@ pub(crate) struct FindingsCommand {
     /// Only in this region.
     #[arg(long, default_value = "")]
     region: String,
+    /// Only in this city.
+    #[arg(long, default_value = "")]
+    city: String,
     /// From this number on.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -48,6 +51,7 @@ impl FindingsCommand {
             party: self.by.clone(),
             unit: self.unit.clone(),
             region: self.region.clone(),
+            city: self.city.clone(),
             ..wire::FindingFilter::default()
         });
         let ledger = self.remote.connect_as(&self.key).await?;
