@@ -11,7 +11,7 @@ use crate::core::id::UnitId;
 use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Millis, Scope};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, FindingKind, Target};
-use crate::core::rules::{effective_scans, effective_sighting};
+use crate::core::rules::{effective_scans, effective_sighting, nearest_buyer};
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 
@@ -297,6 +297,14 @@ fn inherit(unit: &mut Unit, around: &Around) {
     for tenure in since {
         remember_tenure(unit, tenure);
     }
+    // A clock that ran back can date a change of hands before the packing.
+    let last = unit.tenures.last().map(|tenure| tenure.party);
+    if let (true, Some(tenure)) = (last != outermost.holder, outermost.tenures.last())
+        && outermost.holder.is_some()
+    {
+        close_tenure(unit, tenure.from);
+        remember_tenure(unit, *tenure);
+    }
     unit.holder = outermost.holder;
     for (_, container) in around {
         unit.last_time = unit.last_time.max(container.last_time);
@@ -352,13 +360,6 @@ fn accept(entry: Entry<'_>, unit: &mut Unit) {
         unit.scans = unit.scans.saturating_add(1);
     }
     hold_by(unit, entry);
-}
-
-/// The buyer key that a unit is for: its own, or that of the nearest container around it that is for
-/// one.
-pub(super) fn nearest_buyer(unit: &Unit, around: &Around) -> Option<KeyId> {
-    unit.buyer
-        .or_else(|| around.iter().find_map(|(_, outer)| outer.buyer))
 }
 
 /// What a joined record did to a unit.
