@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Done, Failure, Remote, could, keys, output};
-use crate::client::{ClientError, Draft, Outbox, Outcome, Session, draft};
+use crate::client::{ClientError, Draft, Outbox, Outcome, Session, draft, is_rebased};
 use crate::core::envelope::Envelope;
 use crate::core::refusal::Reason;
 use crate::core::wire;
@@ -63,7 +63,7 @@ impl Submit {
                         let outcome = session.send(std::slice::from_ref(&envelope)).await?.pop();
                         match outcome {
                             Some(Err(refusal))
-                                if wants_new_heads(&refusal)
+                                if is_rebased(&refusal.reason)
                                     || (!fresh.is_empty() && waits(&refusal)) =>
                             {
                                 statement(&envelope)?
@@ -157,12 +157,6 @@ fn beside(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".outbox");
     PathBuf::from(name)
-}
-
-fn wants_new_heads(refusal: &wire::Refusal) -> bool {
-    [Reason::Conflict, Reason::PrevNotInChain]
-        .iter()
-        .any(|reason| reason.name() == refusal.reason)
 }
 
 /// What comes before it is about to be signed again, and so it is as well.

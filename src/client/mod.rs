@@ -18,7 +18,7 @@ use tonic::{Request, Status};
 use crate::core::wire;
 
 pub use outbox::{Outbox, OutboxError};
-pub use session::{Draft, Outcome, Session};
+pub use session::{Draft, Outcome, Session, is_rebased};
 
 /// Most bytes of one answer: a bundle is the largest.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

@@ -403,7 +403,8 @@ fn shares_a_unit(drafts: &[Draft], before: usize, later: usize) -> bool {
 /// The refusals that new heads may cure. PREV_UNKNOWN is none of them: what comes before has to
 /// arrive first, and signing past it would make an honest record look like a claim to another's
 /// goods.
-fn is_rebased(reason: &str) -> bool {
+#[must_use]
+pub fn is_rebased(reason: &str) -> bool {
     [Reason::Conflict, Reason::PrevNotInChain]
         .iter()
         .any(|cured| cured.name() == reason)

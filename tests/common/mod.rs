@@ -119,11 +119,6 @@ impl Server {
         self.child.id()
     }
 
-    /// The folder, kept after the server is gone.
-    pub fn take_folder(&mut self) -> Option<TempDir> {
-        self.folder.take()
-    }
-
     /// Ends it as a power button does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

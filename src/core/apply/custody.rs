@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::authority::{Authority, authorise};
-use super::effects::{self, Entry, nearest_buyer};
+use super::effects::{self, Entry};
 use super::facts::{Facts, LotCounter, committed_flags, confirm_mismatch, transformed};
 use super::goods::{goods_scope, stop_goods};
 use super::judge::{Met, Outcome, judge, meet};
@@ -19,7 +19,7 @@ use crate::core::envelope::pae;
 use crate::core::id::UnitId;
 use crate::core::record::{Body, Kind, MAX_NESTING, Role};
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::rules::{Break, Explained, FindingKind, Severity, Target};
+use crate::core::rules::{Break, Explained, FindingKind, Severity, Target, nearest_buyer};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 

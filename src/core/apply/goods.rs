@@ -1,10 +1,9 @@
 //! Hold, Release and Recall of a lot or a product: they concern no chain, and act as governance.
 
 use super::authority::Authority;
-use super::judge::scopes_of_product;
-use super::state::{Actor, Goods, KeyScope, Products, Read, Stop};
+use super::judge::{owner, scopes_of_product};
+use super::state::{Actor, Goods, KeyScope, Read, Stop};
 use super::{MAX_GOODS_LOG, Result, Step};
-use crate::core::id::PartyId;
 use crate::core::record::{Body, GoodsId, Kind, Scope};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire;
@@ -25,7 +24,9 @@ pub(super) fn stop_goods<R: Read>(
     goods: &GoodsId,
 ) -> Result<wire::Verdict> {
     let owns = match authority.actor {
-        Actor::Party(party) => owner_of_product(&step.views, goods)? == Some(party),
+        Actor::Party(party) => {
+            owner(&step.views, &scopes_of_product(goods.product()))? == Some(party)
+        }
         Actor::Buyer(_) => false,
     };
     let delegated = authority.scope == KeyScope::Delegated;
@@ -81,16 +82,4 @@ pub(super) fn stop_goods<R: Read>(
     row.log.push(index);
     step.views.put::<Goods>(goods.clone(), row);
     Ok(wire::Verdict::default())
-}
-
-fn owner_of_product<R: Read>(state: &R, goods: &GoodsId) -> Result<Option<PartyId>> {
-    for scope in scopes_of_product(goods.product()) {
-        let owner = state
-            .get::<Products>(&scope)?
-            .and_then(|product| product.owner);
-        if let Some(owner) = owner {
-            return Ok(Some(owner.party));
-        }
-    }
-    Ok(None)
 }

@@ -76,7 +76,8 @@ pub(super) fn judge<R: Read>(
     let stops = stops(state, &met.id, &met.unit, &met.around)?;
     let owns_identifier = match authority.actor.party() {
         Some(party) => {
-            needs_owner(placed.record.kind(), met.target) && owner(state, &met.id)? == Some(party)
+            needs_owner(placed.record.kind(), met.target)
+                && owner(state, &scopes_of(&met.id))? == Some(party)
         }
         None => false,
     };
@@ -400,11 +401,11 @@ const fn needs_owner(kind: Kind, target: Target) -> bool {
         )
 }
 
-/// Who gives out a unit's identifier: the longest approved scope that covers it.
-pub(super) fn owner<R: Read>(state: &R, id: &UnitId) -> Result<Option<PartyId>> {
-    for scope in scopes_of(id) {
+/// Who gives out identifiers: the owner of the first approved one of these scopes.
+pub(super) fn owner<R: Read>(state: &R, scopes: &[ProductScope]) -> Result<Option<PartyId>> {
+    for scope in scopes {
         let owner = state
-            .get::<Products>(&scope)?
+            .get::<Products>(scope)?
             .and_then(|product| product.owner);
         if let Some(owner) = owner {
             return Ok(Some(owner.party));

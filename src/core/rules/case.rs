@@ -3,6 +3,7 @@
 use crate::core::apply::state::{Actor, Journey, Life, Sighting, Stop, Unit};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{Body, Kind, Millis, Record, Role, Thresholds};
+use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 
 /// The containers around a unit, innermost first, with their state.
@@ -105,10 +106,8 @@ impl Case<'_> {
 
     /// The buyer key that it is for: its own, or that of the nearest container that is for one.
     #[must_use]
-    pub fn buyer(&self) -> Option<crate::core::signature::KeyId> {
-        self.state
-            .buyer
-            .or_else(|| self.around.iter().find_map(|(_, outer)| outer.buyer))
+    pub fn buyer(&self) -> Option<KeyId> {
+        nearest_buyer(self.state, self.around)
     }
 
     /// Where it is in its life, through the outermost container.
@@ -177,6 +176,14 @@ impl Case<'_> {
         };
         taker.is_some() && taker == self.state.maker
     }
+}
+
+/// The buyer key that a unit is for: its own, or that of the nearest container around it that is for
+/// one.
+#[must_use]
+pub fn nearest_buyer(unit: &Unit, around: &Around) -> Option<KeyId> {
+    unit.buyer
+        .or_else(|| around.iter().find_map(|(_, outer)| outer.buyer))
 }
 
 /// Where and when a unit was last seen, itself or what is around it.

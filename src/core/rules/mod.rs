@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 mod case;
 mod travel;
 
-pub use case::{Around, Case, GoodsStop, Target, effective_scans, effective_sighting};
+pub use case::{
+    Around, Case, GoodsStop, Target, effective_scans, effective_sighting, nearest_buyer,
+};
 
 use crate::core::tlog::LogIndex;
 
