@@ -7,7 +7,7 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use crate::core::apply::state::{Changes, Ledgers, Read};
+use crate::core::apply::state::{Changes, Read, Tallies};
 use crate::core::apply::{self, Focus, Placed, encode_entry};
 use crate::core::bundle::{decode_entry, signing_key};
 use crate::core::envelope::record_id;
@@ -162,11 +162,12 @@ impl Auditor {
                 what: "its signature doesn't verify".into(),
             });
         }
-        let ledger = self.state.get::<Ledgers>(&()).ok().flatten();
+        let tally = self.state.get::<Tallies>(&()).ok().flatten();
+        let tally = tally.unwrap_or_default();
         Ok(Audited {
             entries: self.frontier.size().get(),
-            units: ledger.as_ref().map_or(0, |ledger| ledger.units),
-            findings: ledger.as_ref().map_or(0, |ledger| ledger.findings),
+            units: tally.units,
+            findings: tally.findings,
             root: self.frontier.root(),
         })
     }

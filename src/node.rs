@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
 use crate::commit::{CommitError, Committer};
@@ -14,7 +14,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
-use crate::sequence::{self, Answer, Submission, Submissions};
+use crate::sequence::{self, Answer, Answers, Submissions};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
 /// Most streams open at once, of all clients.
@@ -31,6 +31,9 @@ pub struct NodeOptions {
     pub admit_threads: usize,
     /// Records that may wait for the order; more is backpressure.
     pub queue: usize,
+    /// Units whose state the committing thread remembers, in each of two generations; some 600
+    /// bytes each.
+    pub remembered_units: usize,
 }
 
 impl Default for NodeOptions {
@@ -39,7 +42,8 @@ impl Default for NodeOptions {
             store: StoreOptions::default(),
             quota: QuotaConfig::default(),
             admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
-            queue: 4096,
+            queue: 16_384,
+            remembered_units: 1 << 17,
         }
     }
 }
@@ -85,14 +89,14 @@ impl Node {
     ) -> Result<Arc<Self>, NodeError> {
         let store = Arc::new(Store::open(path, &options.store)?);
         let ledger = store.get::<Ledgers>(&()).map_err(StoreError::from)?;
-        let origin = ledger.ok_or(NodeError::NoGenesis)?.origin;
+        let origin = ledger.ok_or(NodeError::NoGenesis)?.origin.clone();
         let name = signer.verifier().name().as_str().to_owned();
         if name != origin {
             return Err(NodeError::WrongKey { key: name, origin });
         }
         let admission = Admission::start(&store, Quota::new(options.quota), options.admit_threads)?;
         let (submissions, sequencer) = sequence::local(options.queue);
-        let (committer, head) = Committer::new(Arc::clone(&store))?;
+        let (committer, head) = Committer::new(Arc::clone(&store), options.remembered_units)?;
         let (failing, failed) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("commit".into())
@@ -180,23 +184,21 @@ impl Node {
     /// Submits one record and waits for its answer; refused when too much is waiting.
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let admitted = self.admission.admit(vec![decoded]).await.pop();
-        let admitted = admitted.unwrap_or_else(|| Err(shutting_down()))?;
-        let (reply, answer) = oneshot::channel();
-        self.submissions()?
-            .try_submit(Submission { admitted, reply })?;
-        answer.await.unwrap_or_else(|_| Err(lost()))
+        let admitted = match admitted {
+            Some(admission) => admission.map_err(|rejected| rejected.refusal)?,
+            None => return Err(shutting_down()),
+        };
+        let answers = self.submissions()?.try_submit(vec![admitted])?;
+        let mut answers = answers.await.unwrap_or_default();
+        answers.pop().unwrap_or_else(|| Err(lost()))
     }
 
-    /// Puts an admitted record into the order, waiting for room. Its answer comes later.
+    /// Puts admitted records into the order, waiting for room. Their answers come later.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn enqueue(&self, admitted: Admitted) -> Result<oneshot::Receiver<Answer>, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.submissions()?
-            .submit(Submission { admitted, reply })
-            .await?;
-        Ok(answer)
+    pub async fn enqueue(&self, admitted: Vec<Admitted>) -> Result<Answers, Refusal> {
+        self.submissions()?.submit(admitted).await
     }
 
     fn submissions(&self) -> Result<Submissions, Refusal> {

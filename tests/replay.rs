@@ -19,24 +19,26 @@ use tokio::sync::oneshot;
 /// Replays a store's entries into an empty one, in groups of the size given.
 fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store> {
     let store = Arc::new(Store::create(into, &StoreOptions::default()).unwrap());
-    let (mut committer, _) = Committer::new(Arc::clone(&store)).unwrap();
+    let (mut committer, _) = Committer::new(Arc::clone(&store), 16).unwrap();
     let mut group: Option<(Millis, Vec<Submission>)> = None;
     let mut flush = |group: Option<(Millis, Vec<Submission>)>| {
-        if let Some((time, records)) = group {
-            committer.commit(Group { time, records }).unwrap();
+        if let Some((time, submissions)) = group {
+            committer.commit(Group { time, submissions }).unwrap();
         }
     };
     from.entries(LogIndex(0), |_, bytes| {
         let (envelope, record, time, _) = decode_entry(&bytes).unwrap();
         let id = envelope.record_id();
         let (reply, _) = oneshot::channel();
+        let admitted = Admitted {
+            envelope,
+            record,
+            id,
+        };
         let submission = Submission {
-            admitted: Admitted {
-                envelope,
-                record,
-                id,
-            },
+            records: vec![admitted],
             reply,
+            places: None,
         };
         match &mut group {
             Some((at, records)) if *at == time && records.len() < group_size => {

@@ -42,10 +42,10 @@ impl Decoded {
     ///
     /// # Errors
     /// A [`Refusal`] that names the field and the rule.
-    pub fn from_wire(envelope: Option<&wire::Envelope>) -> Result<Self, Refusal> {
+    pub fn from_wire(envelope: Option<wire::Envelope>) -> Result<Self, Refusal> {
         let envelope =
             envelope.ok_or_else(|| Refusal::field("envelope", "the request has no envelope"))?;
-        let envelope = Envelope::from_wire(envelope).map_err(|error| {
+        let envelope = Envelope::from_wire(&envelope).map_err(|error| {
             let field = match error {
                 EnvelopeError::TooLarge(_) => "envelope",
                 EnvelopeError::Empty => "envelope.payload",
@@ -55,12 +55,6 @@ impl Decoded {
             Refusal::field(field, error.to_string())
         })?;
         Self::from_envelope(envelope)
-    }
-
-    /// The envelope, as it was sent.
-    #[must_use]
-    pub fn envelope(&self) -> Envelope {
-        self.envelope.clone()
     }
 
     /// Checks the form of what is in a frame.
@@ -96,8 +90,17 @@ pub struct Admitted {
     pub id: RecordId,
 }
 
-/// What came of each record of a job, in the order given.
-pub type Admissions = Vec<Result<Admitted, Refusal>>;
+/// A record that is not admitted.
+#[derive(Debug)]
+pub struct Rejected {
+    /// As it was sent.
+    pub envelope: Envelope,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// What came of each record of a job, in the order given; fewer when the server is ending.
+pub type Admissions = Vec<Result<Admitted, Box<Rejected>>>;
 
 struct Job {
     records: Vec<Decoded>,
@@ -151,7 +154,6 @@ impl Admission {
 
     /// Checks records; the answer has one result for each, in order.
     pub async fn admit(&self, records: Vec<Decoded>) -> Admissions {
-        let count = records.len();
         let (reply, answer) = oneshot::channel();
         let sent = match &self.jobs {
             Some(jobs) => jobs.send(Job { records, reply }).await.is_ok(),
@@ -159,7 +161,7 @@ impl Admission {
         };
         match answer.await {
             Ok(admissions) if sent => admissions,
-            _ => (0..count).map(|_| Err(shutting_down())).collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -241,28 +243,37 @@ impl Worker {
             valid.extend(verify_batch(batch));
         }
         let mut valid = valid.into_iter();
-        let admit = |(decoded, key): (Decoded, Result<Known, Refusal>)| {
-            let (_, owner) = key?;
-            if !valid.next().unwrap_or(false) {
-                return Err(Refusal::new(
-                    Reason::BadSignature,
-                    format!(
+        let mut takings = self.quota.takings();
+        let mut admit = |decoded: Decoded, key: Result<Known, Refusal>| {
+            let checked = key.and_then(|(_, owner)| {
+                if !valid.next().unwrap_or(false) {
+                    let message = format!(
                         "the signature is not that of key {} over these bytes",
                         decoded.record.key_id
-                    ),
-                )
-                .at("envelope.signature"));
+                    );
+                    return Err(
+                        Refusal::new(Reason::BadSignature, message).at("envelope.signature")
+                    );
+                }
+                // Only now: else forgeries in its name would use up a holder's quota.
+                takings.take(owner)
+            });
+            let Decoded {
+                envelope,
+                record,
+                signed,
+            } = decoded;
+            match checked {
+                Ok(()) => Ok(Admitted {
+                    envelope,
+                    record,
+                    id: record_id(&signed),
+                }),
+                Err(refusal) => Err(Box::new(Rejected { envelope, refusal })),
             }
-            // Only now: else forgeries in its name would use up a holder's quota.
-            self.quota.take(owner)?;
-            let id = record_id(&decoded.signed);
-            Ok(Admitted {
-                envelope: decoded.envelope,
-                record: decoded.record,
-                id,
-            })
         };
-        records.into_iter().zip(keys).map(admit).collect()
+        let records = records.into_iter().zip(keys);
+        records.map(|(decoded, key)| admit(decoded, key)).collect()
     }
 
     /// The public key that has to have signed, and whose quota it takes; none is whoever registers.

@@ -1,7 +1,7 @@
 //! Quotas: how fast one party may fill the log. Taken before the order, never in it (I1).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::core::apply::state::Actor;
@@ -55,11 +55,30 @@ impl Quota {
         }
     }
 
+    /// To take several at one moment.
+    #[must_use]
+    pub fn takings(&self) -> Takings<'_> {
+        Takings {
+            config: &self.config,
+            buckets: self.buckets.lock().unwrap_or_else(PoisonError::into_inner),
+            now: Instant::now(),
+        }
+    }
+}
+
+/// Takes from buckets. While it lives nobody else does.
+pub struct Takings<'a> {
+    config: &'a QuotaConfig,
+    buckets: MutexGuard<'a, HashMap<Option<Actor>, Bucket>>,
+    now: Instant,
+}
+
+impl Takings<'_> {
     /// Takes one record from the owner's bucket; none is whoever registers.
     ///
     /// # Errors
     /// [`Reason::QuotaExceeded`] when the bucket is empty.
-    pub fn take(&self, owner: Option<Actor>) -> Result<(), Refusal> {
+    pub fn take(&mut self, owner: Option<Actor>) -> Result<(), Refusal> {
         let (rate, burst) = match owner {
             Some(_) => (self.config.records_per_second, self.config.burst),
             None => (
@@ -67,19 +86,18 @@ impl Quota {
                 self.config.registration_burst,
             ),
         };
-        let now = Instant::now();
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_BUCKETS {
+        if self.buckets.len() >= MAX_BUCKETS {
             let full = f64::from(self.config.burst) * 0.9;
-            buckets.retain(|_, bucket| bucket.tokens < full);
+            self.buckets.retain(|_, bucket| bucket.tokens < full);
         }
-        let bucket = buckets.entry(owner).or_insert(Bucket {
+        let bucket = self.buckets.entry(owner).or_insert(Bucket {
             tokens: f64::from(burst),
-            filled: now,
+            filled: self.now,
         });
-        let elapsed = now.duration_since(bucket.filled).as_secs_f64();
-        bucket.tokens = (bucket.tokens + elapsed * f64::from(rate)).min(f64::from(burst));
-        bucket.filled = now;
+        let elapsed = self.now.saturating_duration_since(bucket.filled);
+        let refill = elapsed.as_secs_f64() * f64::from(rate);
+        bucket.tokens = (bucket.tokens + refill).min(f64::from(burst));
+        bucket.filled = bucket.filled.max(self.now);
         if bucket.tokens < 1.0 {
             return Err(Refusal::new(
                 Reason::QuotaExceeded,
@@ -102,8 +120,11 @@ mod tests {
             registration_burst: 2,
             ..QuotaConfig::default()
         });
-        assert!(quota.take(None).is_ok());
-        assert!(quota.take(None).is_ok());
-        assert_eq!(quota.take(None).unwrap_err().reason, Reason::QuotaExceeded);
+        assert!(quota.takings().take(None).is_ok());
+        assert!(quota.takings().take(None).is_ok());
+        assert_eq!(
+            quota.takings().take(None).unwrap_err().reason,
+            Reason::QuotaExceeded
+        );
     }
 }

@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{STREAM_IDLE, errors};
-use crate::admit::Decoded;
+use crate::admit::{Admitted, Decoded, Rejected};
 use crate::core::apply::around_of;
 use crate::core::apply::state::{Read, Units};
 use crate::core::id::UnitId;
@@ -22,12 +22,13 @@ use crate::core::wire::{
     SubmitStreamResponse, UnitHead, UnitRef,
 };
 use crate::node::{Node, lost};
-use crate::sequence::Answer;
+use crate::sequence::{Answer, Answers};
 
 /// Records of one stream that are checked in one go.
 const STREAM_BATCH: usize = 128;
-/// Answers of one stream that may be under way; then the stream is read no further.
-const STREAM_WINDOW: usize = 256;
+/// Batches of one stream that may wait for their answers, and whose answers may wait to be read;
+/// then the stream is read no further.
+const STREAM_WINDOW: usize = 2;
 
 pub(super) struct Ledger {
     node: Arc<Node>,
@@ -47,7 +48,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<SubmitRequest>,
     ) -> Result<Response<SubmitResponse>, Status> {
-        let decoded = Decoded::from_wire(request.get_ref().envelope.as_ref());
+        let decoded = Decoded::from_wire(request.into_inner().envelope);
         let answer = match decoded {
             Ok(decoded) => self.node.submit(decoded).await,
             Err(refusal) => Err(refusal),
@@ -71,21 +72,22 @@ impl LedgerService for Ledger {
         let (pending, answers) = mpsc::channel(STREAM_WINDOW);
         let (out, results) = mpsc::channel(STREAM_WINDOW);
         let (answered, progress) = watch::channel(0);
-        let progress = Progress {
+        let upload = Upload {
+            node: Arc::clone(&self.node),
+            pending,
             sent: 0,
             answered: progress,
         };
-        tokio::spawn(read_stream(
-            Arc::clone(&self.node),
-            request.into_inner(),
-            pending,
-            progress,
-        ));
+        tokio::spawn(upload.read(request.into_inner()));
         tokio::spawn(async move {
             write_results(answers, answered, out).await;
             drop(place);
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(results))))
+        let results = Results {
+            batches: results,
+            at_hand: Vec::new().into_iter(),
+        };
+        Ok(Response::new(Box::pin(results)))
     }
 
     async fn get_heads(
@@ -126,163 +128,223 @@ impl LedgerService for Ledger {
     }
 }
 
-/// What is under way for one record of a stream.
+/// What is under way for records of a stream that follow each other.
 enum Pending {
-    Answer(oneshot::Receiver<Answer>),
-    Refused(Box<Refusal>),
+    /// A slot for each; the answers are for those that are in the order.
+    Batch(Vec<Slot>, Option<Answers>),
     Failed(Status),
 }
 
-/// Reads a stream in batches of what has come, checks them, and puts them into the order in the
-/// order of the stream. It reads on only while answers find room: that is the backpressure.
-async fn read_stream(
-    node: Arc<Node>,
-    mut stream: Streaming<SubmitStreamRequest>,
-    pending: mpsc::Sender<Pending>,
-    mut progress: Progress,
-) {
-    loop {
-        let first = match tokio::time::timeout(STREAM_IDLE, stream.next()).await {
-            Ok(Some(Ok(first))) => first,
-            Ok(Some(Err(status))) => {
-                let _ = pending.send(Pending::Failed(status)).await;
-                return;
-            }
-            Ok(None) => return,
-            Err(_) => {
-                let message = "nothing came on the stream for five minutes; open a new one";
-                let _ = pending
-                    .send(Pending::Failed(Status::deadline_exceeded(message)))
-                    .await;
-                return;
-            }
-        };
-        let mut batch = vec![Decoded::from_wire(first.envelope.as_ref())];
-        let mut ended = None;
-        while batch.len() < STREAM_BATCH {
-            // What has arrived already, and no waiting for more.
-            match std::future::poll_fn(|cx| {
-                std::task::Poll::Ready(Pin::new(&mut stream).poll_next(cx))
-            })
-            .await
-            {
-                std::task::Poll::Ready(Some(Ok(next))) => {
-                    batch.push(Decoded::from_wire(next.envelope.as_ref()));
-                }
-                std::task::Poll::Ready(Some(Err(status))) => {
-                    ended = Some(Some(status));
-                    break;
-                }
-                std::task::Poll::Ready(None) => {
-                    ended = Some(None);
-                    break;
-                }
-                std::task::Poll::Pending => break,
-            }
-        }
-        if !submit_batch(&node, batch, &pending, &mut progress).await {
-            return;
-        }
-        match ended {
-            Some(Some(status)) => {
-                let _ = pending.send(Pending::Failed(status)).await;
-                return;
-            }
-            Some(None) => return,
-            None => {}
-        }
-    }
+enum Slot {
+    InOrder,
+    Refused(Box<Refusal>),
 }
 
-/// What one stream has put into the order, and how much of it was answered.
-struct Progress {
+/// The reading half of a submission stream.
+struct Upload {
+    node: Arc<Node>,
+    pending: mpsc::Sender<Pending>,
+    /// Records that were given on.
     sent: u64,
+    /// How many of them were answered.
     answered: watch::Receiver<u64>,
 }
 
-/// False when nobody wants the answers any more.
-async fn submit_batch(
-    node: &Arc<Node>,
-    batch: Vec<Result<Decoded, Refusal>>,
-    pending: &mpsc::Sender<Pending>,
-    progress: &mut Progress,
-) -> bool {
-    let mut forms = Vec::with_capacity(batch.len());
-    let mut decoded = Vec::with_capacity(batch.len());
-    for result in batch {
-        forms.push(result.as_ref().map(Decoded::envelope).map_err(Clone::clone));
-        decoded.extend(result);
-    }
-    let mut admissions = node.admit(decoded).await.into_iter();
-    for form in forms {
-        let admitted = match form {
-            Err(refusal) => Err(refusal),
-            Ok(envelope) => match admissions.next() {
-                Some(Err(refusal)) if refusal.reason == Reason::UnknownKey && progress.sent > 0 => {
-                    // A record before it in the same stream may register its key: that one has
-                    // to be committed first.
-                    let sent = progress.sent;
-                    if progress
-                        .answered
-                        .wait_for(|answered| *answered >= sent)
-                        .await
-                        .is_err()
-                    {
-                        return false;
-                    }
-                    match Decoded::from_envelope(envelope) {
-                        Ok(again) => node.admit(vec![again]).await.pop().unwrap_or(Err(refusal)),
-                        Err(refusal) => Err(refusal),
-                    }
+impl Upload {
+    /// Reads a stream in batches of what has come, checks them, and puts them into the order in the
+    /// order of the stream. It reads on only while answers find room: that is the backpressure.
+    async fn read(mut self, mut stream: Streaming<SubmitStreamRequest>) {
+        let end = loop {
+            let first = match tokio::time::timeout(STREAM_IDLE, stream.next()).await {
+                Ok(Some(Ok(first))) => first,
+                Ok(Some(Err(status))) => break Some(status),
+                Ok(None) => break None,
+                Err(_) => {
+                    break Some(Status::deadline_exceeded(
+                        "nothing came on the stream for five minutes; open a new one",
+                    ));
                 }
-                Some(admission) => admission,
-                None => Err(crate::admit::shutting_down()),
-            },
+            };
+            let mut batch = vec![Decoded::from_wire(first.envelope)];
+            let ended = gather(&mut stream, &mut batch).await;
+            if !self.submit(batch).await {
+                return;
+            }
+            match ended {
+                Some(Ok(())) => break None,
+                Some(Err(status)) => break Some(status),
+                None => {}
+            }
         };
-        let sent = match admitted {
-            Ok(admitted) => match node.enqueue(admitted).await {
-                Ok(answer) => Pending::Answer(answer),
-                Err(refusal) => Pending::Refused(Box::new(refusal)),
-            },
-            Err(refusal) => Pending::Refused(Box::new(refusal)),
-        };
-        progress.sent += 1;
-        if pending.send(sent).await.is_err() {
-            return false;
+        if let Some(status) = end {
+            let _ = self.pending.send(Pending::Failed(status)).await;
         }
     }
-    true
+
+    /// False when nobody wants the answers any more.
+    async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>) -> bool {
+        let mut forms = Vec::with_capacity(batch.len());
+        let mut decoded = Vec::with_capacity(batch.len());
+        for result in batch {
+            forms.push(result.map(|record| decoded.push(record)));
+        }
+        let mut admissions = self.node.admit(decoded).await.into_iter();
+        let mut slots = Vec::with_capacity(forms.len());
+        let mut admitted = Vec::with_capacity(forms.len());
+        for form in forms {
+            let admission = match form {
+                Err(refusal) => Err(refusal),
+                Ok(()) => match admissions.next() {
+                    Some(Ok(admitted)) => Ok(admitted),
+                    Some(Err(rejected)) => {
+                        let first = self.sent == 0 && slots.is_empty();
+                        if rejected.refusal.reason == Reason::UnknownKey && !first {
+                            // A record before it in the same stream may register its key: that one
+                            // has to be committed first.
+                            let before = std::mem::take(&mut slots);
+                            if !self.enqueue(before, std::mem::take(&mut admitted)).await
+                                || !self.all_answered().await
+                            {
+                                return false;
+                            }
+                            self.admit_again(*rejected).await
+                        } else {
+                            Err(rejected.refusal)
+                        }
+                    }
+                    None => Err(crate::admit::shutting_down()),
+                },
+            };
+            slots.push(match admission {
+                Ok(record) => {
+                    admitted.push(record);
+                    Slot::InOrder
+                }
+                Err(refusal) => Slot::Refused(Box::new(refusal)),
+            });
+        }
+        self.enqueue(slots, admitted).await
+    }
+
+    async fn enqueue(&mut self, mut slots: Vec<Slot>, admitted: Vec<Admitted>) -> bool {
+        let answers = if admitted.is_empty() {
+            None
+        } else {
+            match self.node.enqueue(admitted).await {
+                Ok(answers) => Some(answers),
+                Err(refusal) => {
+                    for slot in &mut slots {
+                        if matches!(slot, Slot::InOrder) {
+                            *slot = Slot::Refused(Box::new(refusal.clone()));
+                        }
+                    }
+                    None
+                }
+            }
+        };
+        self.sent += slots.len() as u64;
+        let batch = Pending::Batch(slots, answers);
+        self.pending.send(batch).await.is_ok()
+    }
+
+    async fn all_answered(&mut self) -> bool {
+        let sent = self.sent;
+        let answered = self.answered.wait_for(|answered| *answered >= sent);
+        answered.await.is_ok()
+    }
+
+    async fn admit_again(&self, rejected: Rejected) -> Result<Admitted, Refusal> {
+        let decoded = Decoded::from_envelope(rejected.envelope)?;
+        match self.node.admit(vec![decoded]).await.pop() {
+            Some(admission) => admission.map_err(|again| again.refusal),
+            None => Err(rejected.refusal),
+        }
+    }
 }
 
-/// Sends the results in the order of the stream.
+/// Takes what has arrived on a stream already, without waiting for more. Says so if it ended.
+async fn gather(
+    stream: &mut Streaming<SubmitStreamRequest>,
+    batch: &mut Vec<Result<Decoded, Refusal>>,
+) -> Option<Result<(), Status>> {
+    while batch.len() < STREAM_BATCH {
+        let next = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_next(cx)));
+        match next.await {
+            Poll::Ready(Some(Ok(next))) => batch.push(Decoded::from_wire(next.envelope)),
+            Poll::Ready(Some(Err(status))) => return Some(Err(status)),
+            Poll::Ready(None) => return Some(Ok(())),
+            Poll::Pending => return None,
+        }
+    }
+    None
+}
+
+/// A batch of results, or what ends the stream.
+type Batch = Result<Vec<SubmitStreamResponse>, Status>;
+
+/// Makes the results in the order of the stream.
 async fn write_results(
-    mut answers: mpsc::Receiver<Pending>,
+    mut pending: mpsc::Receiver<Pending>,
     answered: watch::Sender<u64>,
-    out: mpsc::Sender<Result<SubmitStreamResponse, Status>>,
+    out: mpsc::Sender<Batch>,
 ) {
     let mut sequence = 0;
-    while let Some(pending) = answers.recv().await {
-        let answer = match pending {
-            Pending::Answer(answer) => answer.await.unwrap_or_else(|_| Err(lost())),
-            Pending::Refused(refusal) => Err(*refusal),
+    while let Some(next) = pending.recv().await {
+        let (slots, answers) = match next {
+            Pending::Batch(slots, answers) => (slots, answers),
             Pending::Failed(status) => {
                 let _ = out.send(Err(status)).await;
                 return;
             }
         };
-        let result = match answer {
-            Ok(receipt) => StreamResult::Receipt(receipt),
-            Err(refusal) => StreamResult::Refusal(errors::to_wire(&refusal)),
+        let answers: Vec<Answer> = match answers {
+            Some(answers) => answers.await.unwrap_or_default(),
+            None => Vec::new(),
         };
-        answered.send_replace(sequence + 1);
-        let response = SubmitStreamResponse {
-            sequence,
-            result: Some(result),
-        };
+        let mut answers = answers.into_iter();
+        let mut results = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let answer = match slot {
+                Slot::InOrder => answers.next().unwrap_or_else(|| Err(lost())),
+                Slot::Refused(refusal) => Err(*refusal),
+            };
+            let result = match answer {
+                Ok(receipt) => StreamResult::Receipt(receipt),
+                Err(refusal) => StreamResult::Refusal(errors::to_wire(&refusal)),
+            };
+            results.push(SubmitStreamResponse {
+                sequence,
+                result: Some(result),
+            });
+            sequence += 1;
+        }
+        answered.send_replace(sequence);
         // Who doesn't read for so long is gone.
-        if out.send_timeout(Ok(response), STREAM_IDLE).await.is_err() {
+        if out.send_timeout(Ok(results), STREAM_IDLE).await.is_err() {
             return;
         }
-        sequence += 1;
+    }
+}
+
+/// The results one by one.
+struct Results {
+    batches: mpsc::Receiver<Batch>,
+    at_hand: std::vec::IntoIter<SubmitStreamResponse>,
+}
+
+impl Stream for Results {
+    type Item = Result<SubmitStreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(result) = self.at_hand.next() {
+                return Poll::Ready(Some(Ok(result)));
+            }
+            match std::task::ready!(self.batches.poll_recv(cx)) {
+                Some(Ok(batch)) => self.at_hand = batch.into_iter(),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }

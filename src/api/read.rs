@@ -7,8 +7,8 @@ use tonic::Status;
 
 use super::errors;
 use crate::core::apply::state::{
-    Actor, FindingRow, FindingStatus, Findings, Goods, History, HistoryRow, Keys, Ledgers, Parties,
-    Products, Read, Records, Units, unit_bytes,
+    Actor, FindingRow, FindingStatus, Findings, Goods, HistoryRow, Keys, Ledgers, Parties,
+    Products, Read, Records, Units,
 };
 use crate::core::apply::{goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
@@ -66,25 +66,42 @@ pub(super) fn entry(
 /// One row of a unit's own history.
 pub(super) type Row = (LogIndex, HistoryRow);
 
-/// The rows of a unit's own history from an index on, at most `limit`.
+/// The rows of a unit's own history from an index on, in the order of the log, and before them the
+/// last row that comes before that index.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED when there are more than `limit`.
 pub(super) fn history(
     view: &View<'_>,
     unit: UnitId,
     from: LogIndex,
     limit: usize,
-) -> Result<Vec<Row>, Status> {
-    let prefix = unit_bytes(&unit);
-    let start = [prefix.as_slice(), &from.0.to_be_bytes()].concat();
+) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
+    let state = view.get::<Units>(&unit).map_err(errors::store)?;
+    let mut next = state.and_then(|state| state.touched);
+    let mut reader = view.store().reader().map_err(errors::store)?;
     let mut rows = Vec::new();
-    view.scan_prefix::<History>(&prefix, &start, |key, row| {
-        let index = key
-            .last_chunk::<8>()
-            .map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        rows.push((LogIndex(index), row));
-        rows.len() < limit
-    })
-    .map_err(errors::store)?;
-    Ok(rows)
+    // A row names the one before it, so the way leads backwards.
+    let before = loop {
+        let Some(index) = next else { break None };
+        let row = reader.row(&unit, index).map_err(errors::store)?;
+        let row = row.ok_or_else(|| {
+            let what = format!("entry {index} has no row of {unit}");
+            errors::store(StoreError::Corrupt(what))
+        })?;
+        if index < from {
+            break Some(row);
+        }
+        if rows.len() == limit {
+            return Err(Status::resource_exhausted(format!(
+                "the history has more than {limit} steps; read the log instead"
+            )));
+        }
+        next = row.before;
+        rows.push((index, row));
+    };
+    rows.reverse();
+    Ok((before, rows))
 }
 
 /// A step of a timeline: through which container it concerns the unit.
@@ -131,11 +148,13 @@ fn collect(
     let mut waiting = vec![all];
     let mut read = 0;
     while let Some(stretch) = waiting.pop() {
+        let (before, own) = history(view, stretch.unit, stretch.from, limit - read)?;
+        read += own.len();
         // What it was in before the stretch begins: the last row before it says so.
-        let mut inside = container_before(view, stretch.unit, stretch.from)?
+        let mut inside = before
+            .and_then(|row| row.container)
             .map(|container| (container, stretch.from));
-        for (index, row) in history(view, stretch.unit, stretch.from, limit - read)? {
-            read += 1;
+        for (index, row) in own {
             if index > stretch.until {
                 break;
             }
@@ -147,11 +166,6 @@ fn collect(
             }
         }
         waiting.extend(inside.map(|(container, from)| stay(container, from, stretch.until)));
-        if read >= limit {
-            return Err(Status::resource_exhausted(format!(
-                "the history has more than {limit} steps; read the log instead"
-            )));
-        }
     }
     Ok(())
 }
@@ -163,23 +177,6 @@ const fn stay(container: UnitId, from: LogIndex, until: LogIndex) -> Stretch {
         from,
         until,
     }
-}
-
-/// What a unit was in just before an index.
-fn container_before(
-    view: &View<'_>,
-    unit: UnitId,
-    index: LogIndex,
-) -> Result<Option<UnitId>, Status> {
-    let prefix = unit_bytes(&unit);
-    let end = [prefix.as_slice(), &index.0.to_be_bytes()].concat();
-    let mut container = None;
-    view.scan_back::<History>(&prefix, &end, |row| {
-        container = row.container;
-        !row.joined
-    })
-    .map_err(errors::store)?;
-    Ok(container)
 }
 
 /// Everything that proves a unit's history.
@@ -244,8 +241,11 @@ struct Collector<'a> {
 impl Collector<'_> {
     fn gather(&mut self) -> Result<(), Status> {
         let ledger = self.view.get::<Ledgers>(&()).map_err(errors::store)?;
-        self.waiting
-            .extend(ledger.into_iter().flat_map(|ledger| ledger.thresholds_log));
+        self.waiting.extend(
+            ledger
+                .iter()
+                .flat_map(|ledger| ledger.thresholds_log.iter().copied()),
+        );
         loop {
             let before = self.units.clone();
             for (unit, until) in before.clone() {
@@ -264,7 +264,8 @@ impl Collector<'_> {
     fn unit(&mut self, unit: UnitId, until: LogIndex) -> Result<(), Status> {
         self.identifier(unit)?;
         let mut inside: Option<UnitId> = None;
-        for (index, row) in history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)? {
+        let (_, rows) = history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)?;
+        for (index, row) in rows {
             if index > until {
                 break;
             }
@@ -361,7 +362,8 @@ impl Collector<'_> {
     /// Who a party is, and by which approval.
     fn party(&mut self, party: PartyId) -> Result<(), Status> {
         let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
-        self.waiting.extend(row.into_iter().flat_map(|row| row.log));
+        self.waiting
+            .extend(row.iter().flat_map(|row| row.log.iter().copied()));
         Ok(())
     }
 }
@@ -370,7 +372,7 @@ impl Collector<'_> {
 pub(super) fn party_name<R: Read>(state: &R, party: PartyId) -> Result<String, Status> {
     let row = state.get::<Parties>(&party).map_err(errors::store)?;
     Ok(row
-        .map(|row| row.name)
+        .map(|row| row.name.clone())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| party.to_string()))
 }

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::provenance::{page_size, page_token, to_wire};
 use super::{MAX_PAGE_BYTES, errors, read, token};
-use crate::core::apply::state::{Ledgers, Read};
+use crate::core::apply::state::{Read, Tallies};
 use crate::core::bundle::verify;
 use crate::core::id::UnitId;
 use crate::core::record::Role;
@@ -93,10 +93,10 @@ impl RegulatorService for Regulator {
         let known = self
             .node
             .store()
-            .get::<Ledgers>(&())
+            .get::<Tallies>(&())
             .map_err(errors::store)?;
         let next = match request.from_sequence {
-            0 => known.map_or(0, |ledger| ledger.findings) + 1,
+            0 => known.map_or(0, |tally| tally.findings) + 1,
             from => from,
         };
         let (out, answers) = mpsc::channel(256);
@@ -159,22 +159,21 @@ impl RegulatorService for Regulator {
     ) -> Result<Response<wire::StatsResponse>, Status> {
         self.check(&request)?;
         let view = self.node.store().view();
-        let ledger = view.get::<Ledgers>(&()).map_err(errors::store)?;
-        let ledger = ledger.ok_or_else(|| errors::not_found("the ledger has no genesis record"))?;
+        let tally = view.get::<Tallies>(&()).map_err(errors::store)?;
+        let tally = tally.ok_or_else(|| errors::not_found("the ledger has no genesis record"))?;
         Ok(Response::new(wire::StatsResponse {
             log_size: view.head().map_err(errors::store)?.size,
-            units: ledger.units,
-            parties: ledger.parties,
-            findings: ledger.findings,
-            findings_by_kind: ledger
-                .findings_by_kind
-                .iter()
+            units: tally.units,
+            parties: tally.parties,
+            findings: tally.findings,
+            findings_by_kind: tally
+                .findings_by_kind()
                 .map(|(kind, count)| wire::KindCount {
                     kind: i32::from(kind.number()),
-                    count: *count,
+                    count,
                 })
                 .collect(),
-            last_time_ms: ledger.last_time.0,
+            last_time_ms: tally.last_time.0,
         }))
     }
 }

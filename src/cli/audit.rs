@@ -147,7 +147,7 @@ fn ledger_origin(auditor: &Auditor) -> Option<String> {
         .get::<Ledgers>(&())
         .ok()
         .flatten()
-        .map(|ledger| ledger.origin)
+        .map(|ledger| ledger.origin.clone())
 }
 
 fn failed(error: &crate::audit::AuditError) -> Failure {

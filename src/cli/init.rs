@@ -136,22 +136,23 @@ impl Init {
 
 /// The genesis record goes the way of all records, before anybody can send another.
 fn append(store: &Arc<Store>, genesis: Admitted) -> Done {
-    let committer = Committer::new(Arc::clone(store));
+    let committer = Committer::new(Arc::clone(store), 1);
     let (mut committer, _) = committer.map_err(|error| Failure::Could(error.to_string()))?;
     let (reply, mut answer) = tokio::sync::oneshot::channel();
-    let records = vec![Submission {
-        admitted: genesis,
+    let submissions = vec![Submission {
+        records: vec![genesis],
         reply,
+        places: None,
     }];
     committer
         .commit(Group {
             time: now(),
-            records,
+            submissions,
         })
         .map_err(|error| Failure::Could(error.to_string()))?;
-    match answer.try_recv() {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(refusal)) => Err(Failure::No(refusal.to_string())),
-        Err(_) => Err(Failure::Could("the genesis record was not answered".into())),
+    match answer.try_recv().ok().and_then(|mut answers| answers.pop()) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(refusal)) => Err(Failure::No(refusal.to_string())),
+        None => Err(Failure::Could("the genesis record was not answered".into())),
     }
 }

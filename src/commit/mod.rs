@@ -9,13 +9,14 @@
 //! nothing is known of the group, so nothing more is accepted: the process has to open the store
 //! anew, which finds it whole (I3).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message as _;
+use prost::bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use crate::core::apply::state::{Changes, Overlay, Read, Records};
+use crate::admit::Admitted;
+use crate::core::apply::state::{Changes, Overlay, Read, Tallies};
 use crate::core::apply::{self, ApplyError, Focus, Placed, encode_entry};
 use crate::core::envelope::RecordId;
 use crate::core::record::Millis;
@@ -23,12 +24,12 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 use crate::core::wire;
-use crate::sequence::{Answer, Group, Sequencer, Submission};
-use crate::store::{self, LogHead, Store, StoreError};
+use crate::sequence::{Answer, Group, Sequencer};
+use crate::store::{self, Cached, LogHead, Store, StoreError};
 
 /// Applies and writes groups.
 pub struct Committer {
-    store: Arc<Store>,
+    views: Cached,
     edge: RightEdge,
     last_time: Millis,
     published: watch::Sender<LogHead>,
@@ -50,23 +51,25 @@ struct Applied {
     group: store::Group,
     edge: RightEdge,
     last_time: Millis,
-    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    answers: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
 }
 
 impl Committer {
-    /// Picks up where the store is.
+    /// Picks up where the store is, and remembers so many units.
     ///
     /// # Errors
     /// [`StoreError`] when the store can't be read or its tree doesn't lead to its root.
-    pub fn new(store: Arc<Store>) -> Result<(Self, watch::Receiver<LogHead>), StoreError> {
+    pub fn new(
+        store: Arc<Store>,
+        units: usize,
+    ) -> Result<(Self, watch::Receiver<LogHead>), StoreError> {
         let edge = store.right_edge()?;
-        let last_time = store
-            .get::<crate::core::apply::state::Ledgers>(&())?
-            .map_or(Millis(0), |ledger| ledger.last_time);
+        let tally = store.get::<Tallies>(&())?.unwrap_or_default();
+        let last_time = tally.last_time;
         let (published, head) = watch::channel(store.head()?);
         Ok((
             Self {
-                store,
+                views: Cached::new(store, units),
                 edge,
                 last_time,
                 published,
@@ -98,17 +101,19 @@ impl Committer {
             answers,
         } = self.apply(group)?;
         if !group.entries.is_empty() {
-            if let Err(error) = self.store.commit(&group) {
+            if let Err(error) = self.views.store().commit(&group) {
                 let refusal = Refusal::new(
                     Reason::Storage,
                     "the store failed; whether the record is in the log is not known: send the \
                      same envelope again",
                 );
-                for (reply, _) in answers {
-                    let _ = reply.send(Err(refusal.clone()));
+                for (reply, answers) in answers {
+                    let unknown = answers.iter().map(|_| Err(refusal.clone()));
+                    let _ = reply.send(unknown.collect());
                 }
                 return Err(error.into());
             }
+            self.views.absorb(&group.changes);
             metrics::counter!("custody_groups_total").increment(1);
             metrics::counter!("custody_entries_total").increment(group.entries.len() as u64);
         }
@@ -125,28 +130,36 @@ impl Committer {
     fn apply(&self, group: Group) -> Result<Applied, CommitError> {
         let time = group.time.max(self.last_time);
         let first = LogIndex(self.edge.size().get());
+        let records = group.submissions.iter().flat_map(|s| &s.records);
+        let units = records.flat_map(|admitted| {
+            let record = &admitted.record;
+            record.refs().chain(record.containers.iter().copied())
+        });
+        self.views.prefetch(units.map(|unit| unit.id))?;
         let mut builder = Builder {
-            store: &self.store,
-            views: Overlay::new(&*self.store),
+            store: self.views.store(),
+            views: Overlay::new(&self.views),
             edge: self.edge.clone(),
+            first,
             entries: Vec::new(),
             tiles: Vec::new(),
-            receipts: HashMap::new(),
-            appended: false,
         };
-        let mut answers = Vec::with_capacity(group.records.len());
-        for Submission { admitted, reply } in group.records {
-            let answer = builder.append(&admitted, time)?;
-            answers.push((reply, answer));
+        let mut answers = Vec::with_capacity(group.submissions.len());
+        for submission in group.submissions {
+            let records = submission.records.iter();
+            let answered: Result<Vec<Answer>, CommitError> = records
+                .map(|admitted| builder.append(admitted, time))
+                .collect();
+            answers.push((submission.reply, answered?));
         }
         let head = LogHead {
             size: builder.edge.size().get(),
             root: builder.edge.root(),
         };
-        let last_time = if builder.appended {
-            time
-        } else {
+        let last_time = if builder.entries.is_empty() {
             self.last_time
+        } else {
+            time
         };
         let changes: Changes = builder.views.into_changes();
         let group = store::Group {
@@ -168,31 +181,16 @@ impl Committer {
 /// A group under way.
 struct Builder<'a> {
     store: &'a Store,
-    views: Overlay<'a, Store>,
+    views: Overlay<'a, Cached>,
     edge: RightEdge,
-    entries: Vec<prost::bytes::Bytes>,
+    first: LogIndex,
+    entries: Vec<Bytes>,
     tiles: Vec<(TileId, Vec<Hash>)>,
-    receipts: HashMap<RecordId, wire::Receipt>,
-    appended: bool,
 }
 
 impl Builder<'_> {
     /// Judges a record and appends its entry, or says why not.
-    fn append(
-        &mut self,
-        admitted: &crate::admit::Admitted,
-        time: Millis,
-    ) -> Result<Answer, CommitError> {
-        if let Some(receipt) = self.receipts.get(&admitted.id) {
-            return Ok(Ok(receipt.clone()));
-        }
-        let known = self
-            .views
-            .get::<Records>(&admitted.id)
-            .map_err(StoreError::from)?;
-        if let Some(index) = known {
-            return Ok(Ok(receipt(self.store, admitted.id, index)?));
-        }
+    fn append(&mut self, admitted: &Admitted, time: Millis) -> Result<Answer, CommitError> {
         let index = LogIndex(self.edge.size().get());
         let placed = Placed {
             index,
@@ -202,6 +200,7 @@ impl Builder<'_> {
         };
         let applied = match apply::apply(&self.views, placed, Focus::All) {
             Ok(applied) => applied,
+            Err(ApplyError::Known(index)) => return Ok(Ok(self.receipt(admitted.id, index)?)),
             Err(ApplyError::Drop(refusal)) => {
                 metrics::counter!("custody_refused_total", "reason" => refusal.reason.name())
                     .increment(1);
@@ -223,26 +222,33 @@ impl Builder<'_> {
         }
         self.entries.push(entry);
         self.views.merge(applied.changes);
-        self.appended = true;
-        let receipt = wire::Receipt {
+        Ok(Ok(wire::Receipt {
             record_id: admitted.id.0.to_vec(),
             log_index: index.0,
             time_ms: time.0,
             verdict: Some(applied.verdict),
+        }))
+    }
+
+    /// The receipt of a record that was acknowledged before, or comes earlier in this group.
+    fn receipt(&self, id: RecordId, index: LogIndex) -> Result<wire::Receipt, StoreError> {
+        let here = index.0.checked_sub(self.first.0);
+        let here = here.and_then(|at| self.entries.get(usize::try_from(at).ok()?));
+        let entry = match here {
+            Some(entry) => Some(entry.clone()),
+            None => self.store.entry(index)?,
         };
-        self.receipts.insert(admitted.id, receipt.clone());
-        Ok(Ok(receipt))
+        receipt(id, index, entry)
     }
 }
 
 /// The receipt of a record that is in the log: the same whenever it is asked for (I6).
-///
-/// # Errors
-/// [`StoreError`] when its entry can't be read.
-pub fn receipt(store: &Store, id: RecordId, index: LogIndex) -> Result<wire::Receipt, StoreError> {
-    let bytes = store
-        .entry(index)?
-        .ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
+fn receipt(
+    id: RecordId,
+    index: LogIndex,
+    entry: Option<Bytes>,
+) -> Result<wire::Receipt, StoreError> {
+    let bytes = entry.ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
     let entry = wire::Entry::decode(bytes)
         .map_err(|error| StoreError::Corrupt(format!("entry {index}: {error}")))?;
     Ok(wire::Receipt {

@@ -19,7 +19,7 @@ use prost::Message as _;
 use sha2::Digest as _;
 
 use crate::core::apply::state::{Changes, Keys, Read, Units};
-use crate::core::apply::{self, ApplyError, Focus, Placed};
+use crate::core::apply::{self, Focus, Placed};
 use crate::core::envelope::{Envelope, record_id};
 use crate::core::id::UnitId;
 use crate::core::record::{Body, Millis, Record};
@@ -309,10 +309,7 @@ fn replay(entries: &[Proven], unit: UnitId, origin: &str) -> Checked<Replayed> {
             record: &entry.record,
         };
         let applied = apply::apply(&state, placed, Focus::Only(&focus, &entry.verdict));
-        let applied = applied.map_err(|error| match error {
-            ApplyError::Drop(refusal) => at("chain", &refusal),
-            ApplyError::Read(error) => at("chain", &error),
-        })?;
+        let applied = applied.map_err(|error| at("chain", &error))?;
         compare(entry, &applied.verdict, &focus, &mut taken_as_committed)
             .map_err(|error| at("verdicts", &error))?;
         findings += at_unit(&entry.verdict, &entry.record, &[unit].into()).len();

@@ -139,7 +139,9 @@ fn firm<R: Read>(state: &R, party: Option<PartyId>) -> Result<Firm, ReadError> {
     let courier = row
         .as_ref()
         .is_some_and(|row| row.roles.contains(&Role::Courier));
-    let name = row.map(|row| row.name).filter(|name| !name.is_empty());
+    let name = row
+        .map(|row| row.name.clone())
+        .filter(|name| !name.is_empty());
     Ok(Firm {
         name: name.unwrap_or_else(|| id.to_string()),
         courier,

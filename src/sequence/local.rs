@@ -1,82 +1,113 @@
 //! The order of one process: a queue. Its log is RocksDB's own.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Group, Sequencer, Submission};
-use crate::admit::shutting_down;
+use super::{Answer, Group, Sequencer, Submission};
+use crate::admit::{Admitted, shutting_down};
 use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 
-/// Most records in a group.
-const MAX_GROUP_RECORDS: usize = 1024;
-/// Most bytes of payload in a group, as in an etcd value.
-const MAX_GROUP_BYTES: usize = 4 << 20;
+/// Records of a group: once it has so many, it takes no further submission.
+const FULL_GROUP_RECORDS: usize = 1024;
+/// Bytes of payload of a group, likewise.
+const FULL_GROUP_BYTES: usize = 4 << 20;
+
+/// Answers to come, one for each record that was submitted.
+pub type Answers = oneshot::Receiver<Vec<Answer>>;
 
 /// Where records enter the order.
 #[derive(Clone)]
 pub struct Submissions {
-    queue: mpsc::Sender<Submission>,
+    queue: mpsc::UnboundedSender<Submission>,
+    /// A place for each record that may wait: it bounds the queue.
+    room: Arc<Semaphore>,
 }
 
 impl Submissions {
-    /// Puts a record into the order, unless the queue is full.
+    /// Puts records into the order, unless the queue has no room for them.
     ///
     /// # Errors
-    /// [`Reason::Overloaded`] when it is.
-    pub fn try_submit(&self, submission: Submission) -> Result<(), Refusal> {
-        self.queue
-            .try_send(submission)
-            .map_err(|error| match error {
-                TrySendError::Full(_) => Refusal::new(
-                    Reason::Overloaded,
-                    "more records are waiting than the server takes; send the same envelope again",
-                ),
-                TrySendError::Closed(_) => shutting_down(),
-            })
+    /// [`Reason::Overloaded`] when it hasn't.
+    pub fn try_submit(&self, records: Vec<Admitted>) -> Result<Answers, Refusal> {
+        let places = Arc::clone(&self.room).try_acquire_many_owned(count(&records));
+        let places = places.map_err(|_| {
+            Refusal::new(
+                Reason::Overloaded,
+                "more records are waiting than the server takes; send the same envelope again",
+            )
+        })?;
+        self.send(records, places)
     }
 
-    /// Puts a record into the order, waiting for room: a stream's backpressure.
+    /// Puts records into the order, waiting for room: a stream's backpressure.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn submit(&self, submission: Submission) -> Result<(), Refusal> {
-        self.queue
-            .send(submission)
-            .await
-            .map_err(|_| shutting_down())
+    pub async fn submit(&self, records: Vec<Admitted>) -> Result<Answers, Refusal> {
+        let places = Arc::clone(&self.room).acquire_many_owned(count(&records));
+        let places = places.await.map_err(|_| shutting_down())?;
+        self.send(records, places)
+    }
+
+    fn send(
+        &self,
+        records: Vec<Admitted>,
+        places: OwnedSemaphorePermit,
+    ) -> Result<Answers, Refusal> {
+        let (reply, answers) = oneshot::channel();
+        let submission = Submission {
+            records,
+            reply,
+            places: Some(places),
+        };
+        self.queue.send(submission).map_err(|_| shutting_down())?;
+        Ok(answers)
     }
 }
 
-/// The two ends of a local order. It ends when every clone of the first is dropped.
+fn count(records: &[Admitted]) -> u32 {
+    u32::try_from(records.len()).unwrap_or(u32::MAX)
+}
+
+/// The two ends of a local order, in which so many records may wait. It ends when every clone of the
+/// first is dropped.
 #[must_use]
 pub fn local(capacity: usize) -> (Submissions, impl Sequencer) {
-    let (queue, submissions) = mpsc::channel(capacity);
-    (Submissions { queue }, Local { submissions })
+    let (queue, submissions) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(capacity));
+    (Submissions { queue, room }, Local { submissions })
 }
 
 struct Local {
-    submissions: mpsc::Receiver<Submission>,
+    submissions: mpsc::UnboundedReceiver<Submission>,
 }
 
 impl Sequencer for Local {
     /// A group is what has queued while the last one was written: no timer, so that a lone
     /// record doesn't wait.
     fn next(&mut self) -> Option<Group> {
-        let first = self.submissions.blocking_recv()?;
-        let mut bytes = first.admitted.envelope.payload.len();
-        let mut records = vec![first];
-        while records.len() < MAX_GROUP_RECORDS && bytes < MAX_GROUP_BYTES {
-            let Ok(next) = self.submissions.try_recv() else {
-                break;
-            };
-            bytes += next.admitted.envelope.payload.len();
-            records.push(next);
+        let mut submissions = Vec::new();
+        let (mut records, mut bytes) = (0, 0);
+        let mut next = Some(self.submissions.blocking_recv()?);
+        while let Some(mut submission) = next.take() {
+            submission.places = None;
+            records += submission.records.len();
+            bytes += submission
+                .records
+                .iter()
+                .map(|record| record.envelope.payload.len())
+                .sum::<usize>();
+            submissions.push(submission);
+            if records < FULL_GROUP_RECORDS && bytes < FULL_GROUP_BYTES {
+                next = self.submissions.try_recv().ok();
+            }
         }
         Some(Group {
             time: now(),
-            records,
+            submissions,
         })
     }
 }

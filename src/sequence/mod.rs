@@ -5,25 +5,27 @@
 
 mod local;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-pub use local::{Submissions, local, now};
+pub use local::{Answers, Submissions, local, now};
 
 use crate::admit::Admitted;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
 use crate::core::wire;
 
-/// The answer to a submission.
+/// The answer to a submitted record.
 pub type Answer = Result<wire::Receipt, Refusal>;
 
-/// A record on its way into the order, and who waits for it.
+/// Records on their way into the order, one after the other, and who waits for them.
 #[derive(Debug)]
 pub struct Submission {
-    /// The record.
-    pub admitted: Admitted,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Answer>,
+    /// The records.
+    pub records: Vec<Admitted>,
+    /// Where the answers go, one a record.
+    pub reply: oneshot::Sender<Vec<Answer>>,
+    /// The places that they take while they wait.
+    pub places: Option<OwnedSemaphorePermit>,
 }
 
 /// Records that follow each other in the order and share a time.
@@ -33,7 +35,7 @@ pub struct Group {
     /// entry's.
     pub time: Millis,
     /// In order.
-    pub records: Vec<Submission>,
+    pub submissions: Vec<Submission>,
 }
 
 /// Gives the one total order.

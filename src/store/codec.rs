@@ -50,10 +50,32 @@ const fn config() -> Configuration<LittleEndian, Varint, Limit<MAX_VALUE_BYTES>>
 /// # Errors
 /// None for the types of the views; the library's signature has one.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![VERSION];
-    bincode::serde::encode_into_std_write(value, &mut bytes, config())?;
+    let mut bytes = Vec::with_capacity(256);
+    bytes.push(VERSION);
+    encode_body(value, &mut bytes)?;
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
     Ok(bytes)
+}
+
+/// Encodes a value without version and checksum, for what lies inside of something that has them.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_body<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    bincode::serde::encode_into_std_write(value, bytes, config())?;
+    Ok(())
+}
+
+/// Decodes what [`encode_body`] wrote.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are something else.
+pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    let (value, read) = bincode::serde::decode_from_slice(body, config())?;
+    if read != body.len() {
+        return Err(CodecError::Short);
+    }
+    Ok(value)
 }
 
 /// Decodes a value.
@@ -69,11 +91,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if *version != VERSION {
         return Err(CodecError::Version(*version));
     }
-    let (value, read) = bincode::serde::decode_from_slice(body, config())?;
-    if read != body.len() {
-        return Err(CodecError::Short);
-    }
-    Ok(value)
+    decode_body(body)
 }
 
 #[cfg(test)]

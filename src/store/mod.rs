@@ -4,27 +4,36 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `meta` | `format`, `log` | format version; size and root of the log |
-//! | `entries` | log index, 8 bytes big endian | the entry, verbatim |
+//! | `entries` | index of the first, 8 bytes big endian | a few entries, see [`chunk`] |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
 //! | one a table of the views | see `core::apply::state` | see [`codec`] |
 //!
 //! Only full tiles are written; the right edge of the tree is built on opening from the last
 //! entries and the full tiles below, and its root must be the one in `meta`.
 
+mod cache;
+mod chunk;
 pub mod codec;
 mod options;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
-use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, DB, DBRawIterator, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+};
 use serde::{Deserialize, Serialize};
 
+pub use cache::Cached;
+use chunk::{Chunk, ChunkBuilder};
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
+pub use view::View;
 
-use crate::core::apply::state::{Changes, Read, ReadError, TABLES, Table, Visitor};
+use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
+use crate::core::id::UnitId;
 use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 
@@ -166,10 +175,7 @@ impl Store {
     pub fn commit(&self, group: &Group) -> Result<(), StoreError> {
         debug_assert_eq!(group.first.0 + group.entries.len() as u64, group.head.size);
         let mut batch = WriteBatch::default();
-        let entries = self.family(ENTRIES)?;
-        for (index, entry) in (group.first.0..).zip(&group.entries) {
-            batch.put_cf(entries, index.to_be_bytes(), entry);
-        }
+        self.put_entries(group, &mut batch)?;
         let tiles = self.family(TILES)?;
         for (tile, hashes) in &group.tiles {
             batch.put_cf(
@@ -191,6 +197,26 @@ impl Store {
         self.write(batch)
     }
 
+    fn put_entries(&self, group: &Group, batch: &mut WriteBatch) -> Result<(), StoreError> {
+        let family = self.family(ENTRIES)?;
+        let mut history = group.changes.history.iter().peekable();
+        let mut chunk = ChunkBuilder::default();
+        let mut first = group.first.0;
+        for (index, entry) in (group.first.0..).zip(&group.entries) {
+            let rows = std::iter::from_fn(|| history.next_if(|((at, _), _)| at.0 == index));
+            chunk.push(entry, rows.map(|((_, unit), row)| (unit, row)))?;
+            if chunk.is_full() {
+                batch.put_cf(family, first.to_be_bytes(), chunk.take());
+                first = index + 1;
+            }
+        }
+        if !chunk.is_empty() {
+            batch.put_cf(family, first.to_be_bytes(), chunk.take());
+        }
+        debug_assert!(history.next().is_none(), "each row belongs to an entry");
+        Ok(())
+    }
+
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
         options.set_sync(self.sync);
@@ -204,9 +230,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it can't be read.
     pub fn entry(&self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
-        Ok(self
-            .get_bytes(ENTRIES, &index.0.to_be_bytes())?
-            .map(Bytes::from))
+        self.reader()?.entry(index)
+    }
+
+    /// A reader of entries: cheaper than one by one where several are read, most of all in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store is not whole.
+    pub fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
+        Ok(EntryReader {
+            chunks: self.db.raw_iterator_cf(self.family(ENTRIES)?),
+        })
     }
 
     /// Entries in order from an index on, until the visitor says stop.
@@ -218,15 +252,17 @@ impl Store {
         first: LogIndex,
         mut visit: impl FnMut(LogIndex, Bytes) -> bool,
     ) -> Result<(), StoreError> {
-        let start = first.0.to_be_bytes();
-        let mode = IteratorMode::From(&start, Direction::Forward);
-        let rows = self.db.iterator_cf(self.family(ENTRIES)?, mode);
-        for (expected, row) in (first.0..).zip(rows) {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if key.as_ref() != expected.to_be_bytes() {
-                return Err(StoreError::Corrupt(format!("entry {expected} is missing")));
-            }
-            if !visit(LogIndex(expected), Bytes::from(value)) {
+        let mut reader = self.reader()?;
+        for index in first.0.. {
+            let Some(entry) = reader.entry(LogIndex(index))? else {
+                return match reader.last_index()? {
+                    Some(last) if last > index => {
+                        Err(StoreError::Corrupt(format!("entry {index} is missing")))
+                    }
+                    _ => Ok(()),
+                };
+            };
+            if !visit(LogIndex(index), entry) {
                 return Ok(());
             }
         }
@@ -324,13 +360,14 @@ impl Store {
         Ok(())
     }
 
-    /// Every key and value of every family, for comparing two stores byte for byte.
+    /// Every entry, row of history, tile and row of the views, for comparing two stores byte for
+    /// byte. How entries are put together depends on the groups, so each stands alone here.
     ///
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn dump(&self) -> Result<Dump, StoreError> {
         let mut all = BTreeMap::new();
-        for name in [META, ENTRIES, TILES].iter().chain(TABLES) {
+        for name in [META, TILES].iter().chain(TABLES) {
             let rows = self.db.iterator_cf_opt(
                 self.family(name)?,
                 ReadOptions::default(),
@@ -341,16 +378,42 @@ impl Store {
                 all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
             }
         }
+        let mut reader = self.reader()?;
+        for index in 0..self.head()?.size {
+            let parts = reader.parts(LogIndex(index))?;
+            let (entry, rows) =
+                parts.ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
+            let key = index.to_be_bytes().to_vec();
+            all.insert((ENTRIES.to_owned(), key.clone()), entry.to_vec());
+            all.insert(("history".to_owned(), key), rows.to_vec());
+        }
         Ok(all)
+    }
+
+    /// Rows of one table, in the order of the keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn multi_get<T: Table>(
+        &self,
+        keys: &[T::Key],
+    ) -> Result<Vec<Option<T::Value>>, StoreError> {
+        let bytes: Vec<Vec<u8>> = keys.iter().map(T::key_bytes).collect();
+        let rows = self
+            .db
+            .batched_multi_get_cf(self.family(T::NAME)?, &bytes, false);
+        rows.into_iter()
+            .map(|row| {
+                let row = row.map_err(|error| io(&error))?;
+                row.map(|bytes| decode(&bytes)).transpose()
+            })
+            .collect()
     }
 
     /// The views and the log as of now, whatever is committed meanwhile.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View {
-            store: self,
-            snapshot: self.db.snapshot(),
-        }
+        View::new(self)
     }
 
     fn family(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
@@ -366,100 +429,97 @@ impl Store {
     }
 }
 
-/// A store at one moment.
-pub struct View<'a> {
-    store: &'a Store,
-    snapshot: rocksdb::Snapshot<'a>,
+impl Read for Store {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        let row = self.family(T::NAME).and_then(|family| {
+            self.db
+                .get_pinned_cf(family, T::key_bytes(key))
+                .map_err(|error| io(&error))
+        });
+        row_of::<T>(row)
+    }
+
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
+        let row = self.reader().and_then(|mut reader| reader.row(unit, index));
+        row.map_err(history_error)
+    }
 }
 
-impl View<'_> {
-    /// Size and root of the log at that moment.
+fn history_error(error: StoreError) -> ReadError {
+    ReadError {
+        table: ENTRIES,
+        message: error.to_string(),
+    }
+}
+
+/// Reads entries and what they did to units.
+pub struct EntryReader<'a> {
+    chunks: DBRawIterator<'a>,
+}
+
+impl EntryReader<'_> {
+    /// The bytes of an entry, or none where there is no such entry.
     ///
     /// # Errors
     /// [`StoreError`] when it can't be read.
-    pub fn head(&self) -> Result<LogHead, StoreError> {
-        let bytes = self.snapshot.get_cf(self.store.family(META)?, b"log");
-        let bytes = bytes.map_err(|error| io(&error))?;
-        decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+    pub fn entry(&mut self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
+        let parts = self.parts(index)?;
+        Ok(parts.map(|(entry, _)| Bytes::copy_from_slice(entry)))
     }
 
-    /// The store, for what never changes once written: entries and full tiles.
-    #[must_use]
-    pub const fn store(&self) -> &Store {
-        self.store
-    }
-
-    /// Rows of a table whose key's bytes begin with a prefix, from a key on, until the visitor
-    /// says stop.
+    /// What an entry did to a unit.
     ///
     /// # Errors
-    /// [`StoreError`] when one can't be read.
-    pub fn scan_prefix<T: Table>(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        mut visit: impl FnMut(&[u8], T::Value) -> bool,
-    ) -> Result<(), StoreError> {
-        let start = if from > prefix { from } else { prefix };
-        let mode = IteratorMode::From(start, Direction::Forward);
-        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
-                return Ok(());
-            }
+    /// [`StoreError`] when it can't be read.
+    pub fn row(
+        &mut self,
+        unit: &UnitId,
+        index: LogIndex,
+    ) -> Result<Option<HistoryRow>, StoreError> {
+        match self.parts(index)? {
+            Some((_, rows)) => chunk::row_of(rows, unit),
+            None => Ok(None),
         }
-        Ok(())
     }
-}
 
-impl View<'_> {
-    /// Rows of a table whose key's bytes begin with a prefix, backwards from just before a key,
-    /// until the visitor says stop.
-    ///
-    /// # Errors
-    /// [`StoreError`] when one can't be read.
-    pub fn scan_back<T: Table>(
-        &self,
-        prefix: &[u8],
-        before: &[u8],
-        mut visit: impl FnMut(T::Value) -> bool,
-    ) -> Result<(), StoreError> {
-        let mode = IteratorMode::From(before, Direction::Reverse);
-        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if !key.starts_with(prefix) {
-                return Ok(());
+    /// An entry and its rows.
+    fn parts(&mut self, index: LogIndex) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+        let at_hand = self.chunk()?.map(|chunk| chunk.indexes());
+        let at_hand = at_hand.unwrap_or_default();
+        if !at_hand.contains(&index.0) {
+            // Where all are read in order, it is in the chunk that follows.
+            if self.chunks.valid() && at_hand.end == index.0 {
+                self.chunks.next();
+            } else {
+                self.chunks.seek_for_prev(index.0.to_be_bytes());
             }
-            if key.as_ref() < before && !visit(decode(&value)?) {
-                return Ok(());
-            }
+            self.chunks.status().map_err(|error| io(&error))?;
         }
-        Ok(())
+        let chunk = self.chunk()?;
+        let chunk = chunk.filter(|chunk| chunk.indexes().contains(&index.0));
+        chunk.map(|chunk| chunk.get(index)).transpose()
+    }
+
+    /// The last entry that there is.
+    fn last_index(&mut self) -> Result<Option<u64>, StoreError> {
+        self.chunks.seek_to_last();
+        self.chunks.status().map_err(|error| io(&error))?;
+        let end = self.chunk()?.map(|chunk| chunk.indexes().end);
+        Ok(end.and_then(|end| end.checked_sub(1)))
+    }
+
+    fn chunk(&self) -> Result<Option<Chunk<'_>>, StoreError> {
+        let row = self.chunks.item();
+        row.map(|(key, value)| Chunk::new(key, value)).transpose()
     }
 }
 
-impl Read for View<'_> {
-    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        let bytes = self.store.family(T::NAME).and_then(|family| {
-            self.snapshot
-                .get_cf(family, T::key_bytes(key))
-                .map_err(|error| io(&error))
-        });
-        row::<T>(bytes)
-    }
-}
-
-impl Read for Store {
-    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        row::<T>(self.get_bytes(T::NAME, &T::key_bytes(key)))
-    }
-}
-
-fn row<T: Table>(
-    bytes: Result<Option<Vec<u8>>, StoreError>,
+/// A row as RocksDB has it, decoded.
+fn row_of<T: Table>(
+    bytes: Result<Option<impl AsRef<[u8]>>, StoreError>,
 ) -> Result<Option<T::Value>, ReadError> {
     bytes
-        .and_then(|bytes| bytes.map(|bytes| decode(&bytes)).transpose())
+        .and_then(|bytes| bytes.map(|bytes| decode(bytes.as_ref())).transpose())
         .map_err(|error| ReadError {
             table: T::NAME,
             message: error.to_string(),

@@ -1,6 +1,8 @@
 //! Whose key signed, and whether it may at this place in the order.
 
-use super::state::{Actor, Key, KeyScope, KeyStatus, Keys, Parties, PartyStatus, Read};
+use std::sync::Arc;
+
+use super::state::{Actor, Key, KeyScope, KeyStatus, Keys, Parties, Party, PartyStatus, Read};
 use super::{Result, Step};
 use crate::core::record::{Millis, Role};
 use crate::core::refusal::{Reason, Refusal};
@@ -10,14 +12,19 @@ use crate::core::refusal::{Reason, Refusal};
 pub(super) struct Authority {
     pub actor: Actor,
     pub scope: KeyScope,
-    /// Approved roles; none for a buyer.
-    pub roles: Vec<Role>,
+    /// None for a buyer.
+    party: Option<Arc<Party>>,
 }
 
 impl Authority {
+    /// Approved roles; none for a buyer.
+    pub fn roles(&self) -> &[Role] {
+        self.party.as_ref().map_or(&[], |party| &party.roles)
+    }
+
     /// Whether it speaks for a regulator.
     pub fn is_regulator(&self) -> bool {
-        self.roles.contains(&Role::Regulator)
+        self.roles().contains(&Role::Regulator)
             && matches!(self.scope, KeyScope::Root | KeyScope::Full)
     }
 }
@@ -43,8 +50,8 @@ pub(super) fn authorise<R: Read>(step: &Step<'_, R>) -> Result<Authority> {
     }
     let window = step.ledger.thresholds.late_upload_ms;
     key_is_valid(&key, record.event_time, step.placed.time, window)?;
-    let roles = match key.owner {
-        Actor::Buyer(_) => Vec::new(),
+    let party = match key.owner {
+        Actor::Buyer(_) => None,
         Actor::Party(id) => {
             let party = step.views.get::<Parties>(&id)?;
             let party = party.filter(|party| party.status == PartyStatus::Active);
@@ -61,13 +68,13 @@ pub(super) fn authorise<R: Read>(step: &Step<'_, R>) -> Result<Authority> {
                 )
                 .into());
             }
-            party.roles
+            Some(party)
         }
     };
     Ok(Authority {
         actor: key.owner,
         scope: key.scope,
-        roles,
+        party,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Custody records: judge every unit, then let those that join take effect.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::authority::{Authority, authorise};
 use super::effects::{self, Entry};
@@ -8,8 +9,8 @@ use super::facts::{Facts, LotCounter, committed_flags, confirm_mismatch, transfo
 use super::goods::{goods_scope, stop_goods};
 use super::judge::{Met, Outcome, judge, meet};
 use super::state::{
-    Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, History, HistoryRow, Read,
-    Unit, UnitFinding, Units,
+    Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, HistoryRow, Read, Unit,
+    UnitFinding, Units,
 };
 use super::{
     Findings, Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step, ranges_cover, verdict,
@@ -203,15 +204,12 @@ fn corrected_entry<R: Read>(
         if !step.focus.covers(&unit.id) {
             continue;
         }
-        let row = step
-            .views
-            .get::<History>(&(unit.id, index))?
-            .ok_or_else(|| {
-                Refusal::field(
-                    format!("units[{i}].id"),
-                    format!("record {record} is not about {}", unit.id),
-                )
-            })?;
+        let row = step.views.history(&unit.id, index)?.ok_or_else(|| {
+            Refusal::field(
+                format!("units[{i}].id"),
+                format!("record {record} is not about {}", unit.id),
+            )
+        })?;
         kind = row.kind;
         if row.signer != authority.actor {
             return Err(Refusal::new(
@@ -384,7 +382,7 @@ fn record_outcomes<R: Read>(
     let entry = Entry {
         placed: step.placed,
         actor: authority.actor,
-        regulator: authority.roles.contains(&Role::Regulator),
+        regulator: authority.roles().contains(&Role::Regulator),
     };
     for (number, (met, outcome)) in (0u32..).zip(decided) {
         let in_focus = step.focus.covers(&met.id);
@@ -396,33 +394,30 @@ fn record_outcomes<R: Read>(
             }
             Outcome::Stale(_) => Vec::new(),
         };
-        let joined = matches!(outcome, Outcome::Joined(_));
-        if joined {
-            effects::join(step, entry, met, decided, in_focus)?;
-        }
         if !in_focus || dropped.contains(&met.id) {
             continue;
         }
-        let mut unit = step.views.get::<Units>(&met.id)?.unwrap_or_default();
+        let joined = matches!(outcome, Outcome::Joined(_));
+        // Not as it was met: what the record does to another subject may have touched it.
+        let mut shared = step.views.get::<Units>(&met.id)?.unwrap_or_default();
+        let unit = Arc::make_mut(&mut shared);
+        if joined {
+            effects::join(step, entry, met, decided, unit)?;
+        }
         for (kind, proof) in broken {
             findings
                 .entry((*kind, proof.clone()))
                 .or_default()
                 .push(number);
-            add_finding(
-                step,
-                authority.actor,
-                Some((met.id, &mut unit)),
-                *kind,
-                proof,
-            );
+            let at = Some((met.id, &mut *unit));
+            add_finding(step, authority.actor, at, *kind, proof);
         }
         let row = HistoryRow {
             joined,
-            ..effects::history_row(entry, &unit)
+            ..effects::history_row(entry, unit)
         };
-        step.views.put::<History>((met.id, step.placed.index), row);
-        step.views.put::<Units>(met.id, unit);
+        step.views.put_history(met.id, unit, step.placed.index, row);
+        step.views.put::<Units>(met.id, shared);
     }
     effects::after(step, entry, decided)?;
     Ok(verdict(&findings, &beside))
@@ -436,9 +431,7 @@ pub(super) fn add_finding<R: Read>(
     kind: FindingKind,
     proof: &Break,
 ) {
-    step.ledger.findings += 1;
-    *step.ledger.findings_by_kind.entry(kind).or_default() += 1;
-    let number = step.ledger.findings;
+    let number = step.tally.count_finding(kind);
     let place = &step.placed.record.place;
     let row = FindingRow {
         index: step.placed.index,

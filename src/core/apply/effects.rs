@@ -1,10 +1,12 @@
 //! What a record that joins does to the unit, to what is around it and to what is inside.
 
+use std::sync::Arc;
+
 use super::custody::Decided;
 use super::judge::{Met, Outcome, product_of};
 use super::state::{
-    Actor, Contents, FindingStatus, Findings, Goods, History, HistoryRow, Journey, Key, KeyScope,
-    KeyStatus, Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
+    Actor, Contents, FindingStatus, Findings, Goods, HistoryRow, Journey, Key, KeyScope, KeyStatus,
+    Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
@@ -37,62 +39,57 @@ impl Entry<'_> {
     }
 }
 
-/// The record joins the chain of one subject.
+/// The record joins the chain of one subject, whose state this is.
 pub(super) fn join<R: Read>(
     step: &mut Step<'_, R>,
     entry: Entry<'_>,
     met: &Met,
     decided: &Decided,
-    in_focus: bool,
+    unit: &mut Unit,
 ) -> Result<()> {
-    if !in_focus {
-        return Ok(());
-    }
-    let mut unit = step.views.get::<Units>(&met.id)?.unwrap_or_default();
     match (&entry.placed.record.body, met.target) {
         (Body::Commission { attributes, .. }, _) => {
-            begin(step, entry, &mut unit, attributes);
+            begin(step, entry, unit, attributes);
         }
         (Body::Transform { attributes, .. }, Target::Output) => {
-            begin(step, entry, &mut unit, attributes);
+            begin(step, entry, unit, attributes);
         }
-        (Body::Transform { .. } | Body::Destroy, _) => end(entry, &mut unit),
+        (Body::Transform { .. } | Body::Destroy, _) => end(entry, unit),
         (Body::Pack { container }, Target::Unit) => {
-            pack(step, entry, met.id, &mut unit, container.id, decided);
+            pack(step, entry, met.id, unit, container.id, decided);
         }
-        (Body::Pack { .. }, _) => fill(step, &mut unit, met, decided)?,
+        (Body::Pack { .. }, _) => fill(step, unit, met, decided)?,
         (Body::Unpack { container }, Target::Unit) => {
-            take_out(step, entry, met, &mut unit, container.id)?;
+            take_out(step, entry, met, unit, container.id)?;
         }
-        (Body::Unpack { .. }, _) => empty(&mut unit, units_joined(decided)),
-        (Body::Handover(handover), _) => offer(entry, &mut unit, handover, &met.around),
+        (Body::Unpack { .. }, _) => empty(unit, units_joined(decided)),
+        (Body::Handover(handover), _) => offer(entry, unit, handover, &met.around),
         (Body::Void, _) => {
             let offer = unit.offer.take();
-            forget_journey(&mut unit, offer.as_ref());
+            forget_journey(unit, offer.as_ref());
             unit.voided = offer;
         }
-        (Body::Accept { .. }, _) => accept(entry, &mut unit),
+        (Body::Accept { .. }, _) => accept(entry, unit),
         (Body::Refuse, _) => {
             let offer = unit.offer.take();
-            forget_journey(&mut unit, offer.as_ref());
+            forget_journey(unit, offer.as_ref());
         }
         (Body::Scan { .. }, _) => unit.scans = unit.scans.saturating_add(1),
         (Body::Deliver { .. }, _) => {
-            close_tenure(&mut unit, entry.event());
+            close_tenure(unit, entry.event());
             unit.life = Life::Delivered;
             unit.holder = None;
             unit.offer = None;
         }
         (Body::Reject, _) => unit.disputed = Some(entry.placed.index),
         (Body::Confirm { .. }, _) => unit.disputed = None,
-        (Body::Return { .. }, _) => give_back(step, entry, met, &mut unit)?,
+        (Body::Return { .. }, _) => give_back(step, entry, met, unit)?,
         (Body::Hold(Scope::Units), _) => unit.hold = Some(entry.stop().over(unit.hold)),
         (Body::Recall(Scope::Units), _) => unit.recall = Some(entry.stop().over(unit.recall)),
         (Body::Release(Scope::Units), _) => (unit.hold, unit.recall) = (None, None),
         _ => {}
     }
-    advance(entry, &mut unit);
-    step.views.put::<Units>(met.id, unit);
+    advance(entry, unit);
     Ok(())
 }
 
@@ -151,10 +148,12 @@ fn begin<R: Read>(
     unit: &mut Unit,
     attributes: &Attributes,
 ) {
-    step.ledger.units += 1;
-    // Findings from before stay: what was seen before its commission is not forgotten.
+    step.tally.units += 1;
+    // Findings and history from before stay: what was seen before is not forgotten.
     *unit = Unit {
         findings: std::mem::take(&mut unit.findings),
+        touched: unit.touched,
+        besides: unit.besides,
         ..Unit::default()
     };
     unit.life = Life::Active;
@@ -248,8 +247,10 @@ fn fill<R: Read>(
     for (id, _) in &met.around {
         height = height.saturating_add(1);
         let mut outer = step.views.get::<Units>(id)?.unwrap_or_default();
-        outer.height = outer.height.max(height);
-        step.views.put::<Units>(*id, outer);
+        if outer.height < height {
+            Arc::make_mut(&mut outer).height = height;
+            step.views.put::<Units>(*id, outer);
+        }
     }
     Ok(())
 }
@@ -365,6 +366,7 @@ fn accept(entry: Entry<'_>, unit: &mut Unit) {
 /// What a joined record did to a unit.
 pub(super) fn history_row(entry: Entry<'_>, unit: &Unit) -> HistoryRow {
     HistoryRow {
+        before: None,
         kind: entry.placed.record.kind(),
         joined: true,
         signer: entry.actor,
@@ -385,7 +387,7 @@ fn give_back<R: Read>(
     if let Some((id, _)) = met.around.first() {
         take_out(step, entry, met, unit, *id)?;
         let mut container = step.views.get::<Units>(id)?.unwrap_or_default();
-        empty(&mut container, 1);
+        empty(Arc::make_mut(&mut container), 1);
         step.views.put::<Units>(*id, container);
     }
     if let Some(buyer) = nearest_buyer(unit, &met.around)
@@ -413,7 +415,7 @@ fn register_buyer<R: Read>(
     if let Some(key) = step.views.get::<Keys>(&id)? {
         let mut same_order = key.ended_at.is_none();
         for (met, _) in decided.iter().filter(|(met, _)| step.focus.covers(&met.id)) {
-            let first = step.views.get::<History>(&(met.id, key.registered_at))?;
+            let first = step.views.history(&met.id, key.registered_at)?;
             same_order &= first.is_some_and(|row| row.buyer == Some(id));
         }
         if same_order {
@@ -502,11 +504,8 @@ pub(super) fn close_finding<R: Read>(
         step.views.put::<Findings>(number, row);
     }
     if let Some(mut unit) = step.views.get::<Units>(&id)? {
-        for finding in unit
-            .findings
-            .iter_mut()
-            .filter(|finding| finding.number == number)
-        {
+        let findings = Arc::make_mut(&mut unit).findings.iter_mut();
+        for finding in findings.filter(|finding| finding.number == number) {
             finding.status = status;
         }
         step.views.put::<Units>(id, unit);

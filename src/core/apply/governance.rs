@@ -2,16 +2,18 @@
 //!
 //! A governance record without the authority for it is refused, never logged.
 
+use std::sync::Arc;
+
 use super::authority::{Authority, authorise};
 use super::custody::add_finding;
 use super::effects::close_finding;
 use super::judge::{chain_row, row_entitles};
 use super::state::{
-    Actor, Besides, Claim, FindingStatus, History, HistoryRow, Key, KeyScope, KeyStatus, Keys,
-    Ledger, Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products,
-    Read, Units,
+    Actor, Besides, Claim, FindingStatus, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
+    Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
+    Records, Tallies, Tally, Units,
 };
-use super::{Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
+use super::{Applied, Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
 use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{
@@ -24,10 +26,8 @@ use crate::core::tlog::LogIndex;
 use crate::core::wire;
 
 /// The first entry: the ledger begins.
-pub(super) fn genesis<R: Read>(
-    views: &mut Overlay<'_, R>,
-    placed: Placed<'_>,
-) -> Result<wire::Verdict> {
+pub(super) fn genesis<R: Read>(state: &R, placed: Placed<'_>) -> Result<Applied> {
+    let mut views = Overlay::new(state);
     let record = placed.record;
     let Body::Genesis {
         regulator_keys,
@@ -52,38 +52,36 @@ pub(super) fn genesis<R: Read>(
     }
     for key in regulator_keys {
         let row = party_key(*key, *regulator, KeyScope::Root, placed.index);
-        put_key(views, *regulator, row);
+        put_key(&mut views, *regulator, row);
     }
-    views.put::<Parties>(
-        *regulator,
-        Party {
-            name: regulator_name.clone(),
-            roles: vec![Role::Regulator],
-            region: String::new(),
-            city: String::new(),
-            status: PartyStatus::Active,
-            valid_until: None,
-            log: vec![placed.index],
-            approved_at: Some(placed.index),
-            key: record.key_id,
-            contested: false,
-        },
-    );
-    views.put::<Ledgers>(
-        (),
-        Ledger {
-            origin: record.origin.clone(),
-            regulator: *regulator,
-            thresholds: *thresholds,
-            thresholds_log: vec![placed.index],
-            last_time: placed.time,
-            units: 0,
-            parties: 1,
-            findings: 0,
-            findings_by_kind: std::collections::BTreeMap::new(),
-        },
-    );
-    Ok(wire::Verdict::default())
+    let party = Party {
+        name: regulator_name.clone(),
+        roles: vec![Role::Regulator],
+        region: String::new(),
+        city: String::new(),
+        status: PartyStatus::Active,
+        valid_until: None,
+        log: vec![placed.index],
+        approved_at: Some(placed.index),
+        key: record.key_id,
+        contested: false,
+    };
+    views.put::<Parties>(*regulator, Arc::new(party));
+    let ledger = Ledger {
+        origin: record.origin.clone(),
+        regulator: *regulator,
+        thresholds: *thresholds,
+        thresholds_log: vec![placed.index],
+    };
+    views.put::<Ledgers>((), Arc::new(ledger));
+    let mut tally = Tally::default();
+    (tally.last_time, tally.parties) = (placed.time, 1);
+    views.put::<Tallies>((), tally);
+    views.put::<Records>(placed.id, placed.index);
+    Ok(Applied {
+        verdict: wire::Verdict::default(),
+        changes: views.into_changes(),
+    })
 }
 
 /// Signed by the very key that it registers.
@@ -102,7 +100,7 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
     refuse_known_key(step, &body.key)?;
     let before = step.views.get::<Parties>(&body.party)?;
     match &before {
-        None => step.ledger.parties += 1,
+        None => step.tally.parties += 1,
         // Whoever asks first doesn't own the name: until it is approved, a later registration takes
         // the place of the earlier, and the approval says which one was verified.
         Some(party) if party.status == PartyStatus::Pending => {
@@ -117,25 +115,20 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
     }
     let row = party_key(body.key, body.party, KeyScope::Full, step.placed.index);
     put_key(&mut step.views, body.party, row);
-    step.views.put::<Parties>(
-        body.party,
-        Party {
-            name: body.name.clone(),
-            roles: body.roles.clone(),
-            region: body
-                .region
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
-            city: body.city.clone(),
-            status: PartyStatus::Pending,
-            valid_until: None,
-            log: vec![step.placed.index],
-            approved_at: None,
-            key: body.key.id(),
-            contested: before.is_some(),
-        },
-    );
+    let region = body.region.as_ref().map(ToString::to_string);
+    let party = Party {
+        name: body.name.clone(),
+        roles: body.roles.clone(),
+        region: region.unwrap_or_default(),
+        city: body.city.clone(),
+        status: PartyStatus::Pending,
+        valid_until: None,
+        log: vec![step.placed.index],
+        approved_at: None,
+        key: body.key.id(),
+        contested: before.is_some(),
+    };
+    step.views.put::<Parties>(body.party, Arc::new(party));
     Ok(wire::Verdict::default())
 }
 
@@ -184,8 +177,10 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
                     "thresholds are set by a root key of the regulator",
                 ));
             }
-            step.ledger.thresholds = *thresholds;
-            step.ledger.thresholds_log.push(step.placed.index);
+            let ledger = Arc::make_mut(&mut step.ledger);
+            ledger.thresholds = *thresholds;
+            ledger.thresholds_log.push(step.placed.index);
+            step.views.put::<Ledgers>((), Arc::clone(&step.ledger));
             Ok(wire::Verdict::default())
         }
         Body::DecideFinding {
@@ -254,7 +249,7 @@ fn approve_party<R: Read>(
     party.valid_until = valid_until;
     party.approved_at = Some(step.placed.index);
     party.log.push(step.placed.index);
-    step.views.put::<Parties>(id, party);
+    step.views.put::<Parties>(id, Arc::new(party));
     Ok(wire::Verdict::default())
 }
 
@@ -270,7 +265,7 @@ fn suspend_party<R: Read>(step: &mut Step<'_, R>, id: PartyId) -> Result<wire::V
     }
     party.status = PartyStatus::Suspended;
     party.log.push(step.placed.index);
-    step.views.put::<Parties>(id, party);
+    step.views.put::<Parties>(id, Arc::new(party));
     Ok(wire::Verdict::default())
 }
 
@@ -502,7 +497,7 @@ fn report_equivocation<R: Read>(
     let ids = [envelope(first)?.record_id(), envelope(second)?.record_id()];
     let mut evidence: Vec<LogIndex> = Vec::new();
     for id in &ids {
-        evidence.extend(step.views.get::<super::state::Records>(id)?);
+        evidence.extend(step.views.get::<Records>(id)?);
     }
     let proof = Break {
         evidence,
@@ -528,17 +523,18 @@ fn report_equivocation<R: Read>(
             continue;
         }
         step.views.put::<Besides>(once, 1);
-        let mut unit = step.views.get::<Units>(&unit_ref.id)?.unwrap_or_default();
+        let mut shared = step.views.get::<Units>(&unit_ref.id)?.unwrap_or_default();
+        let unit = Arc::make_mut(&mut shared);
         let number = numbered.iter().position(|subject| *subject == unit_ref.id);
         entitled.extend(number.and_then(|number| u32::try_from(number).ok()));
         add_finding(
             step,
             actor,
-            Some((unit_ref.id, &mut unit)),
+            Some((unit_ref.id, unit)),
             FindingKind::Equivocation,
             &proof,
         );
-        step.views.put::<Units>(unit_ref.id, unit);
+        step.views.put::<Units>(unit_ref.id, shared);
         note_in_history(step, authority, unit_ref.id)?;
     }
     if entitled.is_empty() && (beside || known) {
@@ -565,10 +561,10 @@ fn report_equivocation<R: Read>(
 /// head, so an honest signer names the same `prev` in its next one.
 fn stands_beside<R: Read>(step: &Step<'_, R>, unit: &UnitId, ids: &[RecordId]) -> Result<bool> {
     for id in ids {
-        let Some(index) = step.views.get::<super::state::Records>(id)? else {
+        let Some(index) = step.views.get::<Records>(id)? else {
             continue;
         };
-        let row = step.views.get::<History>(&(*unit, index))?;
+        let row = step.views.history(unit, index)?;
         if row.is_none_or(|row| !row.joined) {
             return Ok(true);
         }
@@ -576,18 +572,9 @@ fn stands_beside<R: Read>(step: &Step<'_, R>, unit: &UnitId, ids: &[RecordId]) -
     Ok(false)
 }
 
-/// What a record names, with the `prev` that it names.
+/// The units whose chains a record means to go on.
 fn refs(record: &Record) -> impl Iterator<Item = UnitRef> + '_ {
-    let container = match &record.body {
-        Body::Pack { container } | Body::Unpack { container } => Some(container.clone()),
-        _ => None,
-    };
-    record
-        .units
-        .iter()
-        .cloned()
-        .chain(container)
-        .filter(|unit| unit.prev.is_some())
+    record.refs().filter(|unit| unit.prev.is_some())
 }
 
 fn envelope(bytes: &[u8]) -> std::result::Result<Envelope, Refusal> {
@@ -626,19 +613,20 @@ fn note_in_history<R: Read>(
     authority: &Authority,
     id: UnitId,
 ) -> Result<()> {
-    let unit = step.views.get::<Units>(&id)?.unwrap_or_default();
-    step.views.put::<History>(
-        (id, step.placed.index),
-        HistoryRow {
-            kind: step.placed.record.kind(),
-            joined: false,
-            signer: authority.actor,
-            holder: unit.holder,
-            offered: unit.offer.as_ref().map(|offer| offer.to),
-            buyer: unit.buyer,
-            container: unit.container,
-        },
-    );
+    let mut shared = step.views.get::<Units>(&id)?.unwrap_or_default();
+    let unit = Arc::make_mut(&mut shared);
+    let row = HistoryRow {
+        before: None,
+        kind: step.placed.record.kind(),
+        joined: false,
+        signer: authority.actor,
+        holder: unit.holder,
+        offered: unit.offer.as_ref().map(|offer| offer.to),
+        buyer: unit.buyer,
+        container: unit.container,
+    };
+    step.views.put_history(id, unit, step.placed.index, row);
+    step.views.put::<Units>(id, shared);
     Ok(())
 }
 
@@ -689,6 +677,7 @@ fn needs_possession<R: Read>(
 
 fn known_party<R: Read>(step: &Step<'_, R>, id: PartyId, field: &str) -> Result<Party> {
     let party = step.views.get::<Parties>(&id)?;
+    let party = party.map(|party| Party::clone(&party));
     Ok(party.ok_or_else(|| {
         Refusal::new(Reason::NotFound, format!("{id} is not registered")).at(field)
     })?)

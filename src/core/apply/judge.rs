@@ -1,10 +1,12 @@
 //! Judges one record at one unit: joins the chain, stands beside it, or is stale.
 
+use std::sync::Arc;
+
 use super::authority::Authority;
 use super::facts::Facts;
 use super::state::{
-    Actor, Goods, GoodsState, History, HistoryRow, Ledger, Life, Products, Read, ReadError,
-    Records, Stop, Unit, Units,
+    Actor, Goods, GoodsState, HistoryRow, Ledger, Life, Products, Read, ReadError, Records, Stop,
+    Unit, Units,
 };
 use super::{Placed, Result};
 use crate::core::envelope::RecordId;
@@ -35,12 +37,12 @@ pub(super) struct Met {
     pub named: Option<RecordId>,
     /// Path of the field that names it.
     pub field: String,
-    pub unit: Unit,
+    pub unit: Arc<Unit>,
     pub around: Around,
 }
 
 /// The state of a unit, and of what is around it.
-pub(super) fn meet<R: Read>(state: &R, id: &UnitId) -> Result<(Unit, Around)> {
+pub(super) fn meet<R: Read>(state: &R, id: &UnitId) -> Result<(Arc<Unit>, Around)> {
     let unit = state.get::<Units>(id)?.unwrap_or_default();
     let around = around(state, &unit)?;
     Ok((unit, around))
@@ -85,7 +87,7 @@ pub(super) fn judge<R: Read>(
         record: placed.record,
         time: placed.time,
         signer: authority.actor,
-        roles: &authority.roles,
+        roles: authority.roles(),
         unit: &met.id,
         target: met.target,
         state: &met.unit,
@@ -164,7 +166,7 @@ fn is_late_scan(case: &Case<'_>) -> bool {
         .max();
     !holds
         && std::iter::once(case.state)
-            .chain(case.around.iter().map(|(_, unit)| unit))
+            .chain(case.around.iter().map(|(_, unit)| &**unit))
             .flat_map(|unit| &unit.tenures)
             .filter(|tenure| tenure.party == party)
             .any(|tenure| {
@@ -238,9 +240,7 @@ pub(super) fn chain_row<R: Read>(
     let Some(index) = state.get::<Records>(&prev)? else {
         return Ok(None);
     };
-    Ok(state
-        .get::<History>(&(*unit, index))?
-        .filter(|row| row.joined))
+    Ok(state.history(unit, index)?.filter(|row| row.joined))
 }
 
 fn prev_is_here<R: Read>(state: &R, met: &Met) -> Result<()> {

@@ -22,6 +22,7 @@ pub mod state;
 pub mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prost::bytes::Bytes;
 
@@ -29,12 +30,12 @@ pub use state::{Changes, Overlay, Read, ReadError};
 
 use crate::core::envelope::{Envelope, RecordId};
 use crate::core::id::UnitId;
-use crate::core::record::{Kind, Millis, Record};
+use crate::core::record::{Kind, Millis, Record, UnitRef};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Break, FindingKind};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
-use state::{Ledgers, Records};
+use state::{Ledgers, Records, Tallies, Units};
 
 /// Tenures that a unit remembers.
 pub const MAX_TENURES: usize = 32;
@@ -99,6 +100,9 @@ pub enum ApplyError {
     /// It is refused here, by every node alike.
     #[error("{0}")]
     Drop(#[from] Box<Refusal>),
+    /// It is in the log already, there (I6).
+    #[error("the record is in the log already, as entry {0}")]
+    Known(LogIndex),
     /// The storage under the views failed; nothing is decided.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -145,60 +149,79 @@ type Result<T> = std::result::Result<T, ApplyError>;
 /// # Errors
 /// [`ApplyError::Drop`] when the record is refused, [`ApplyError::Read`] when the storage fails.
 pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result<Applied> {
-    if state.get::<Records>(&placed.id)?.is_some() {
-        return Err(Refusal::new(Reason::AlreadyExists, "the record is in the log").into());
+    if !is_new(state, placed)?
+        && let Some(index) = state.get::<Records>(&placed.id)?
+    {
+        return Err(ApplyError::Known(index));
     }
-    let ledger = state.get::<Ledgers>(&())?;
-    let mut views = Overlay::new(state);
-    let verdict = match ledger {
-        None => governance::genesis(&mut views, placed)?,
-        Some(ledger) => {
-            if placed.record.origin != ledger.origin {
-                return Err(Refusal {
-                    field: "origin".into(),
-                    ..Refusal::new(
-                        Reason::WrongOrigin,
-                        format!(
-                            "the record is for {}, this ledger is {}",
-                            placed.record.origin, ledger.origin
-                        ),
-                    )
-                }
-                .into());
-            }
-            let placed = Placed {
-                time: placed.time.max(ledger.last_time),
-                ..placed
-            };
-            let mut step = Step {
-                views,
-                placed,
-                ledger,
-                focus,
-            };
-            let verdict = match placed.record.kind() {
-                Kind::RegisterParty => governance::register_party(&mut step)?,
-                kind if kind.is_custody() => custody::apply(&mut step)?,
-                _ => governance::apply(&mut step)?,
-            };
-            step.ledger.last_time = placed.time;
-            views = step.views;
-            views.put::<Ledgers>((), step.ledger);
-            verdict
-        }
+    let Some(ledger) = state.get::<Ledgers>(&())? else {
+        return governance::genesis(state, placed);
     };
-    views.put::<Records>(placed.id, placed.index);
+    if placed.record.origin != ledger.origin {
+        return Err(Refusal {
+            field: "origin".into(),
+            ..Refusal::new(
+                Reason::WrongOrigin,
+                format!(
+                    "the record is for {}, this ledger is {}",
+                    placed.record.origin, ledger.origin
+                ),
+            )
+        }
+        .into());
+    }
+    let tally = state.get::<Tallies>(&())?.unwrap_or_default();
+    let placed = Placed {
+        time: placed.time.max(tally.last_time),
+        ..placed
+    };
+    let mut step = Step {
+        views: Overlay::new(state),
+        placed,
+        ledger,
+        tally,
+        focus,
+    };
+    let verdict = match placed.record.kind() {
+        Kind::RegisterParty => governance::register_party(&mut step)?,
+        kind if kind.is_custody() => custody::apply(&mut step)?,
+        _ => governance::apply(&mut step)?,
+    };
+    step.tally.last_time = placed.time;
+    step.views.put::<Tallies>((), step.tally);
+    step.views.put::<Records>(placed.id, placed.index);
     Ok(Applied {
         verdict,
-        changes: views.into_changes(),
+        changes: step.views.into_changes(),
     })
 }
 
-/// One record on its way through: the views under change, and the ledger's own row.
+/// Whether the heads alone show that the record is not in the log: else it would be in the history
+/// of one of its subjects. In the chain, the head would have moved past the `prev` that it names,
+/// for good; beside it, the unit would have something beside its chain. It saves the look-up of
+/// nearly every record.
+fn is_new<R: Read>(state: &R, placed: Placed<'_>) -> Result<bool> {
+    let record = placed.record;
+    if record.units.is_empty() {
+        return Ok(false);
+    }
+    for UnitRef { id, prev } in record.refs() {
+        let (head, besides) = state
+            .get::<Units>(&id)?
+            .map_or((None, 0), |unit| (unit.head, unit.besides));
+        if head != prev || besides > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// One record on its way through: the views under change, and the ledger's own rows.
 struct Step<'a, R> {
     views: Overlay<'a, R>,
     placed: Placed<'a>,
-    ledger: state::Ledger,
+    ledger: Arc<state::Ledger>,
+    tally: state::Tally,
     focus: Focus<'a>,
 }
 
@@ -568,7 +591,7 @@ mod tests {
 
     /// Without what depends on entries of other units: numbers of findings, what is inside.
     fn alone(state: &Changes, unit: UnitId) -> Option<state::Unit> {
-        let mut unit = state.units.get(&unit).cloned()?;
+        let mut unit = state::Unit::clone(state.units.get(&unit)?);
         for finding in &mut unit.findings {
             finding.number = 0;
         }

@@ -5,6 +5,9 @@
 //! for byte.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -18,11 +21,11 @@ use crate::core::signature::{KeyId, PublicKey};
 use crate::core::tlog::LogIndex;
 
 /// A table of the views.
-pub trait Table {
+pub trait Table: 'static {
     /// Key.
-    type Key: Ord + Clone + std::fmt::Debug;
-    /// Value.
-    type Value: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned;
+    type Key: Ord + Hash + Clone + Debug + Send + 'static;
+    /// Value. It is handed out by cloning, so large ones are shared.
+    type Value: Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Name, stable across versions.
     const NAME: &'static str;
     /// The key as bytes, the same on every machine; no key's bytes begin with another's.
@@ -40,6 +43,12 @@ pub trait Read {
     /// # Errors
     /// [`ReadError`] when the storage fails; nothing is then decided.
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError>;
+
+    /// What the entry at this index did to the unit, or none if it did nothing to it.
+    ///
+    /// # Errors
+    /// As [`Read::get`].
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError>;
 }
 
 /// The storage under the views failed.
@@ -57,12 +66,15 @@ macro_rules! tables {
         /// New values by table.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Changes {
+            /// What entries did to units. No table: a row belongs to its entry and never changes.
+            pub history: BTreeMap<(LogIndex, UnitId), HistoryRow>,
             $($(#[$doc])* pub $field: BTreeMap<$key, $value>,)*
         }
 
         impl Changes {
             /// Lays later changes over these.
             pub fn merge(&mut self, later: Changes) {
+                self.history.extend(later.history);
                 $(self.$field.extend(later.$field);)*
             }
 
@@ -107,9 +119,11 @@ pub trait Visitor {
 
 tables! {
     /// The ledger as a whole; one row.
-    Ledgers, ledger: () => Ledger, |()| Vec::new();
+    Ledgers, ledger: () => Arc<Ledger>, |()| Vec::new();
+    /// What is counted over the whole log; one row.
+    Tallies, tally: () => Tally, |()| Vec::new();
     /// Parties by id.
-    Parties, parties: PartyId => Party, |id| id.to_compact();
+    Parties, parties: PartyId => Arc<Party>, |id| id.to_compact();
     /// Keys by id, those of buyers included.
     Keys, keys: KeyId => Key, |id| id.0.to_vec();
     /// Keys of each party, for lists.
@@ -129,15 +143,9 @@ tables! {
         [&[tag], text.as_bytes()].concat()
     };
     /// Units by id.
-    Units, units: UnitId => Unit, unit_bytes;
+    Units, units: UnitId => Arc<Unit>, unit_bytes;
     /// Lots and products: recalls, and how many units a lot has.
     Goods, goods: GoodsId => GoodsState, |goods| goods.to_string().into_bytes();
-    /// What touched each unit, by log index.
-    History, history: (UnitId, LogIndex) => HistoryRow, |(unit, index)| {
-        let mut bytes = unit_bytes(unit);
-        bytes.extend_from_slice(&index.0.to_be_bytes());
-        bytes
-    };
     /// What is or was in each container.
     Contents, contents: (UnitId, UnitId) => Stay, |(container, unit)| {
         let mut bytes = unit_bytes(container);
@@ -195,6 +203,11 @@ pub struct Ledger {
     pub thresholds: Thresholds,
     /// Entries that set the thresholds.
     pub thresholds_log: Vec<LogIndex>,
+}
+
+/// What every entry counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
     /// Time of the last entry.
     pub last_time: Millis,
     /// Units commissioned.
@@ -203,8 +216,29 @@ pub struct Ledger {
     pub parties: u64,
     /// Findings so far: the number of the last one.
     pub findings: u64,
-    /// Findings by kind.
-    pub findings_by_kind: BTreeMap<FindingKind, u64>,
+    /// Findings by the number of their kind.
+    by_kind: [u64; Tally::KINDS],
+}
+
+impl Tally {
+    /// Numbers of kinds that there is room for.
+    const KINDS: usize = 32;
+
+    /// Counts a finding, and gives its number.
+    pub fn count_finding(&mut self, kind: FindingKind) -> u64 {
+        self.findings += 1;
+        if let Some(count) = self.by_kind.get_mut(usize::from(kind.number())) {
+            *count += 1;
+        }
+        debug_assert!(usize::from(kind.number()) < Self::KINDS);
+        self.findings
+    }
+
+    /// Findings by kind, those that there are.
+    pub fn findings_by_kind(&self) -> impl Iterator<Item = (FindingKind, u64)> + '_ {
+        let counted = (0..).zip(self.by_kind).filter(|(_, count)| *count > 0);
+        counted.filter_map(|(number, count)| Some((FindingKind::from_number(number)?, count)))
+    }
 }
 
 /// Where a party's registration stands.
@@ -488,6 +522,11 @@ pub struct Unit {
     pub head: Option<RecordId>,
     /// Records in the chain.
     pub length: u64,
+    /// The last entry that touched it, in the chain or beside: where its history is read from,
+    /// backwards.
+    pub touched: Option<LogIndex>,
+    /// Entries of its history that stand beside the chain.
+    pub besides: u64,
     /// Where it is in its life.
     pub life: Life,
     /// Who commissioned it.
@@ -541,6 +580,8 @@ pub struct Unit {
 /// What one entry did to one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryRow {
+    /// The entry that touched the unit before.
+    pub before: Option<LogIndex>,
     /// Kind of record.
     pub kind: Kind,
     /// Whether it joined the chain; otherwise it stands beside.
@@ -621,6 +662,17 @@ impl<'a, R: Read> Overlay<'a, R> {
         T::of_mut(&mut self.changes).insert(key, value);
     }
 
+    /// Remembers what an entry does to a unit, and that it is the last that touched it.
+    pub fn put_history(&mut self, id: UnitId, unit: &mut Unit, index: LogIndex, row: HistoryRow) {
+        if unit.touched == Some(index) {
+            return; // One entry does one thing to a unit; what it did first is what counts.
+        }
+        let before = unit.touched.replace(index);
+        unit.besides += u64::from(!row.joined);
+        let row = HistoryRow { before, ..row };
+        self.changes.history.insert((index, id), row);
+    }
+
     /// The changes.
     pub fn into_changes(self) -> Changes {
         self.changes
@@ -634,11 +686,22 @@ impl<R: Read> Read for Overlay<'_, R> {
             None => self.base.get::<T>(key),
         }
     }
+
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
+        match self.changes.history.get(&(index, *unit)) {
+            Some(row) => Ok(Some(*row)),
+            None => self.base.history(unit, index),
+        }
+    }
 }
 
 /// Views in memory: what a verifier uses.
 impl Read for Changes {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         Ok(T::of(self).get(key).cloned())
+    }
+
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
+        Ok(self.history.get(&(index, *unit)).copied())
     }
 }

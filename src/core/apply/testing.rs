@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
-use super::state::{Ledgers, Life, Unit, Units};
+use super::state::{Life, Tallies, Unit, Units};
 use super::{
     Applied, ApplyError, Changes, Focus, Placed, Read as _, around_of, encode_entry, ranges_cover,
 };
@@ -387,6 +387,7 @@ pub struct World {
     pub now: u64,
     /// Every entry: envelope, time, verdict.
     pub log: Vec<(Envelope, u64, wire::Verdict)>,
+    logged: Vec<(LogIndex, RecordId, Record)>,
     nonce: u64,
 }
 
@@ -404,6 +405,7 @@ impl World {
             next: 0,
             now: BEGIN,
             log: Vec::new(),
+            logged: Vec::new(),
             nonce: 0,
         }
     }
@@ -676,6 +678,10 @@ impl World {
         let applied = match super::apply(&self.state, placed, Focus::All) {
             Ok(applied) => applied,
             Err(ApplyError::Drop(refusal)) => return Err(*refusal),
+            Err(ApplyError::Known(at)) => {
+                let message = format!("in the log as entry {at}");
+                return Err(Refusal::new(Reason::AlreadyExists, message));
+            }
             Err(ApplyError::Read(error)) => panic!("memory failed: {error}"),
         };
         assert!(encode_entry(&envelope, time, &applied.verdict).len() <= 65_535);
@@ -685,9 +691,27 @@ impl World {
         assert_chains_advance(&before, &self.state, &record, id, &applied.verdict);
         assert_invariants(&self.state);
         self.log.push((envelope, self.now, applied.verdict.clone()));
+        self.logged.push((index, id, record));
         self.next += 1;
         self.now += MINUTE;
+        self.assert_all_known();
         Ok(applied)
+    }
+
+    /// Whatever came since, each record that was logged is known when it is sent again (I6).
+    fn assert_all_known(&self) {
+        for (index, id, record) in &self.logged {
+            let placed = Placed {
+                index: LogIndex(self.next),
+                time: Millis(self.now),
+                id: *id,
+                record,
+            };
+            match super::apply(&self.state, placed, Focus::All) {
+                Err(ApplyError::Known(at)) => assert_eq!(at, *index),
+                other => panic!("entry {index} was sent again: {other:?}"),
+            }
+        }
     }
 
     /// Submits what must be logged, whatever is found.
@@ -735,6 +759,8 @@ impl World {
         for (id, before) in ids.iter().zip(before) {
             let after = Unit {
                 findings: before.findings.clone(),
+                touched: before.touched,
+                besides: before.besides,
                 ..self.unit(*id)
             };
             assert_eq!(
@@ -799,7 +825,8 @@ impl World {
     }
 
     pub fn unit(&self, id: UnitId) -> Unit {
-        self.state.get::<Units>(&id).unwrap().unwrap_or_default()
+        let unit = self.state.get::<Units>(&id).unwrap().unwrap_or_default();
+        Unit::clone(&unit)
     }
 
     pub fn head(&self, id: UnitId) -> Option<RecordId> {
@@ -825,7 +852,7 @@ impl World {
         let joined = |index| {
             self.state
                 .history
-                .get(&(id, index))
+                .get(&(index, id))
                 .is_some_and(|row| row.joined)
         };
         of_unit.map(|row| (row.kind, joined(row.index))).collect()
@@ -943,12 +970,23 @@ pub fn assert_invariants(state: &Changes) {
             "contents of {id}"
         );
     }
-    let Some(ledger) = state.get::<Ledgers>(&()).unwrap() else {
-        return;
-    };
-    assert_eq!(ledger.findings, state.findings.len() as u64);
-    assert_eq!(
-        ledger.findings,
-        ledger.findings_by_kind.values().sum::<u64>()
-    );
+    for (id, unit) in &state.units {
+        let rows: Vec<_> = state
+            .history
+            .iter()
+            .filter(|((_, of), _)| of == id)
+            .collect();
+        let mut touched = unit.touched;
+        for ((index, _), row) in rows.iter().rev() {
+            assert_eq!(touched, Some(*index), "the history of {id} is a list");
+            touched = row.before;
+        }
+        assert_eq!(touched, None, "the list of {id} has an end");
+        let beside = rows.iter().filter(|(_, row)| !row.joined).count();
+        assert_eq!(unit.besides, beside as u64, "{id}");
+    }
+    let tally = state.get::<Tallies>(&()).unwrap().unwrap_or_default();
+    assert_eq!(tally.findings, state.findings.len() as u64);
+    let by_kind = tally.findings_by_kind().map(|(_, count)| count);
+    assert_eq!(tally.findings, by_kind.sum::<u64>());
 }

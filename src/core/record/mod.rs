@@ -29,7 +29,7 @@ pub const MAX_NESTING: usize = 8;
 pub const NONCE_BYTES: usize = 16;
 
 /// A unit and the head of its chain as the signer saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRef {
     /// Which unit.
     pub id: UnitId,
@@ -103,6 +103,21 @@ impl Record {
             _ => {}
         }
         subjects
+    }
+
+    /// The units, the container of a Pack or Unpack and the outputs of a Transform, each with the
+    /// `prev` that the record names for it.
+    pub fn refs(&self) -> impl Iterator<Item = UnitRef> + '_ {
+        let (container, outputs) = match &self.body {
+            Body::Pack { container } | Body::Unpack { container } => (Some(container), &[][..]),
+            Body::Transform { outputs, .. } => (None, outputs.as_slice()),
+            _ => (None, &[][..]),
+        };
+        let outputs = outputs.iter().map(|id| UnitRef {
+            id: *id,
+            prev: None,
+        });
+        self.units.iter().chain(container).copied().chain(outputs)
     }
 
     /// Whether both are the same statement: all but what a rebase changes (`prev`, and the

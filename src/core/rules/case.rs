@@ -1,5 +1,7 @@
 //! What a rule may look at.
 
+use std::sync::Arc;
+
 use crate::core::apply::state::{Actor, Journey, Life, Sighting, Stop, Unit};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{Body, Kind, Millis, Record, Role, Thresholds};
@@ -7,7 +9,7 @@ use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 
 /// The containers around a unit, innermost first, with their state.
-pub type Around = Vec<(UnitId, Unit)>;
+pub type Around = Vec<(UnitId, Arc<Unit>)>;
 
 /// A hold or recall that covers the unit, by an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +149,7 @@ impl Case<'_> {
     #[must_use]
     pub fn last_event(&self) -> Option<(Millis, LogIndex)> {
         std::iter::once(self.state)
-            .chain(self.around.iter().map(|(_, unit)| unit))
+            .chain(self.around.iter().map(|(_, unit)| &**unit))
             .filter(|unit| unit.head.is_some())
             .map(|unit| (unit.last_time, unit.last_index))
             .max()
@@ -190,14 +192,14 @@ pub fn nearest_buyer(unit: &Unit, around: &Around) -> Option<KeyId> {
 #[must_use]
 pub fn effective_sighting(unit: &Unit, around: &Around) -> Option<Sighting> {
     std::iter::once(unit)
-        .chain(around.iter().map(|(_, unit)| unit))
+        .chain(around.iter().map(|(_, unit)| &**unit))
         .filter_map(|unit| unit.sighting)
         .max_by_key(|sighting| (sighting.time, sighting.index))
 }
 
 /// Scans of a unit so far, those of the containers around it since it was packed included.
 #[must_use]
-pub fn effective_scans(unit: &Unit, around: &[(UnitId, Unit)]) -> u64 {
+pub fn effective_scans(unit: &Unit, around: &[(UnitId, Arc<Unit>)]) -> u64 {
     let Some(((_, container), outer)) = around.split_first() else {
         return unit.scans;
     };

@@ -1,20 +1,25 @@
 //! IMPOSSIBLE_TRAVEL: two sightings too far apart for the time between. Measured and limit are km/h.
 
-use super::travel::distance_m;
+use super::travel::{at_most_m, distance_m};
 use super::{Break, Case};
 
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
     let here = case.record.place.position.filter(|_| case.kind().is_physical())?;
     let last = case.sighting()?;
-    let metres = distance_m(last.position, here);
     let kmh = u64::from(case.thresholds.max_speed_kmh);
-    if metres < u64::from(case.thresholds.min_travel_km) * 1000 {
-        return None;
-    }
     // Time that runs backwards is for TIME_REVERSED to say; here it counts as no time at all.
     let ms = case.record.event_time.0.saturating_sub(last.time.0);
-    // metres per millisecond = 3600 km/h
-    if u128::from(metres) * 3600 <= u128::from(kmh) * u128::from(ms) {
+    let possible = |metres: u64| {
+        metres < u64::from(case.thresholds.min_travel_km) * 1000
+            // metres per millisecond = 3600 km/h
+            || u128::from(metres) * 3600 <= u128::from(kmh) * u128::from(ms)
+    };
+    // Nearly always the glance is enough.
+    if possible(at_most_m(last.position, here)) {
+        return None;
+    }
+    let metres = distance_m(last.position, here);
+    if possible(metres) {
         return None;
     }
     let speed = u128::from(metres) * 3600 / u128::from(ms.max(1));

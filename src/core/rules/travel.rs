@@ -25,6 +25,15 @@ pub fn distance_m(a: Position, b: Position) -> u64 {
     u64::try_from(metres).unwrap_or(u64::MAX)
 }
 
+/// A distance that [`distance_m`] never exceeds, for a glance: first north, then east along the
+/// equator, where a degree is longest. 1e-7 degree is less than 11,120 micrometres.
+#[must_use]
+pub fn at_most_m(a: Position, b: Position) -> u64 {
+    let north = u64::from(a.latitude_e7.abs_diff(b.latitude_e7));
+    let east = u64::from(a.longitude_e7.abs_diff(b.longitude_e7));
+    (north + east) * 11_120 / 1_000_000 + 2
+}
+
 fn unit_vector(p: Position) -> (i128, i128, i128) {
     let (lat_sin, lat_cos) = sin_cos(p.latitude_e7);
     let (lon_sin, lon_cos) = sin_cos(p.longitude_e7);
@@ -94,6 +103,23 @@ mod tests {
                 Position { latitude_e7: b.0, longitude_e7: b.1 },
             ) as f64;
             prop_assert!((ours - chord * 6_371_008.0).abs() < 1.5);
+        }
+
+        #[test]
+        fn a_glance_never_says_less(
+            a in (-900_000_000i32..=900_000_000, -1_800_000_000i32..=1_800_000_000),
+            near in (-20_000i32..=20_000, -20_000i32..=20_000),
+            far in (-900_000_000i32..=900_000_000, -1_800_000_000i32..=1_800_000_000),
+        ) {
+            let position = |(latitude_e7, longitude_e7)| Position { latitude_e7, longitude_e7 };
+            let near = (
+                (a.0 + near.0).clamp(-900_000_000, 900_000_000),
+                (a.1 + near.1).clamp(-1_800_000_000, 1_800_000_000),
+            );
+            for b in [near, far] {
+                let (a, b) = (position(a), position(b));
+                prop_assert!(distance_m(a, b) <= at_most_m(a, b));
+            }
         }
     }
 }

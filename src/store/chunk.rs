@@ -1,0 +1,247 @@
+//! Entries as they lie in the store: a few consecutive ones in one row, each with what it did to
+//! units beside it. One larger row costs RocksDB less than many small ones, and neither part ever
+//! changes once it is written.
+//!
+//! ```text
+//!  version (1 byte, 1) | count (1 byte) | count x (bytes of entry, bytes of rows: u32 each)
+//!  | entries, verbatim, one after the other | rows of each entry, one after the other
+//!
+//!  a row: bytes of unit id (1) | unit id, compact | bytes of value (u16) | value, see `codec`
+//! ```
+//!
+//! Numbers are little endian. The row's key is the index of its first entry.
+
+use std::ops::Range;
+
+use super::{StoreError, codec};
+use crate::core::apply::state::HistoryRow;
+use crate::core::id::UnitId;
+use crate::core::tlog::LogIndex;
+
+/// Version of the format.
+const VERSION: u8 = 1;
+/// Most entries of a chunk.
+const MAX_ENTRIES: usize = 16;
+/// A chunk takes no further entry once it has so many bytes.
+const FULL_BYTES: usize = 16 << 10;
+/// Bytes before the table of lengths.
+const HEADER: usize = 2;
+/// Bytes of a pair of lengths.
+const LENGTHS: usize = 8;
+
+/// A chunk under way.
+#[derive(Debug, Default)]
+pub(super) struct ChunkBuilder {
+    lengths: Vec<(u32, u32)>,
+    entries: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl ChunkBuilder {
+    /// Adds an entry and its rows. An entry has at most 65,535 bytes, and its rows name at most 512
+    /// units, so all lengths fit.
+    pub(super) fn push<'a>(
+        &mut self,
+        entry: &[u8],
+        rows: impl Iterator<Item = (&'a UnitId, &'a HistoryRow)>,
+    ) -> Result<(), StoreError> {
+        let before = self.rows.len();
+        for (unit, row) in rows {
+            let id = unit.to_compact();
+            self.rows.push(length(id.len())?);
+            self.rows.extend_from_slice(&id);
+            let at = self.rows.len();
+            self.rows.extend_from_slice(&[0; 2]);
+            codec::encode_body(row, &mut self.rows).map_err(too_large)?;
+            let bytes: u16 = length(self.rows.len() - at - 2)?;
+            self.rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
+        }
+        self.entries.extend_from_slice(entry);
+        self.lengths
+            .push((length(entry.len())?, length(self.rows.len() - before)?));
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.lengths.len() >= MAX_ENTRIES || self.entries.len() + self.rows.len() >= FULL_BYTES
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// The value, and the builder is empty again.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let header = HEADER + self.lengths.len() * LENGTHS;
+        let mut bytes = Vec::with_capacity(header + self.entries.len() + self.rows.len());
+        bytes.extend_from_slice(&[VERSION, self.lengths.len() as u8]); // at most MAX_ENTRIES
+        for (entry, rows) in &self.lengths {
+            bytes.extend_from_slice(&entry.to_le_bytes());
+            bytes.extend_from_slice(&rows.to_le_bytes());
+        }
+        bytes.append(&mut self.entries);
+        bytes.append(&mut self.rows);
+        self.lengths.clear();
+        bytes
+    }
+}
+
+fn length<T: TryFrom<usize>>(bytes: usize) -> Result<T, StoreError> {
+    T::try_from(bytes).map_err(|_| StoreError::Io(format!("{bytes} bytes don't fit a chunk")))
+}
+
+fn too_large(error: codec::CodecError) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
+/// A chunk as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk<'a> {
+    first: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    /// By the row's key and value.
+    pub(super) fn new(key: &[u8], bytes: &'a [u8]) -> Result<Self, StoreError> {
+        let first = key
+            .try_into()
+            .map(u64::from_be_bytes)
+            .map_err(|_| StoreError::Corrupt("the key of a chunk has not 8 bytes".into()))?;
+        match bytes.first() {
+            Some(&VERSION) => Ok(Self { first, bytes }),
+            version => Err(StoreError::Corrupt(format!(
+                "chunk {first} has format {version:?}, this build reads {VERSION}"
+            ))),
+        }
+    }
+
+    /// The entries that it holds.
+    pub(super) fn indexes(&self) -> Range<u64> {
+        let count = self.bytes.get(1).copied().unwrap_or(0);
+        self.first..self.first + u64::from(count)
+    }
+
+    /// An entry, and its rows undecoded.
+    pub(super) fn get(&self, index: LogIndex) -> Result<(&'a [u8], &'a [u8]), StoreError> {
+        let parts = || {
+            let range = self.indexes();
+            let count = usize::try_from(range.end - range.start).ok()?;
+            let number = usize::try_from(index.0.checked_sub(self.first)?).ok()?;
+            let table = self.bytes.get(HEADER..HEADER + count * LENGTHS)?;
+            let (mut entry_at, mut rows_at) = (HEADER + table.len(), HEADER + table.len());
+            let mut found = None;
+            for (i, pair) in table.chunks_exact(LENGTHS).enumerate() {
+                let (entry, rows) = (le_u32(pair.get(..4)?)?, le_u32(pair.get(4..)?)?);
+                if i == number {
+                    found = Some((entry_at..entry_at + entry, rows));
+                }
+                entry_at += entry;
+                if i < number {
+                    rows_at += rows;
+                }
+            }
+            let (entry, rows) = found?;
+            // The rows begin where the last entry ends.
+            let rows_at = rows_at + entry_at - (HEADER + table.len());
+            Some((
+                self.bytes.get(entry)?,
+                self.bytes.get(rows_at..rows_at + rows)?,
+            ))
+        };
+        parts().ok_or_else(|| StoreError::Corrupt(format!("entry {index} is cut off")))
+    }
+}
+
+fn le_u32(bytes: &[u8]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+}
+
+/// The row of one unit among the rows of an entry.
+pub(super) fn row_of(rows: &[u8], unit: &UnitId) -> Result<Option<HistoryRow>, StoreError> {
+    let wanted = unit.to_compact();
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let parts = || {
+            let (length, rest) = rest.split_first()?;
+            let (id, rest) = rest.split_at_checked(usize::from(*length))?;
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            Some((id, value, rest))
+        };
+        let (id, value, after) =
+            parts().ok_or_else(|| StoreError::Corrupt("a row of history is cut off".into()))?;
+        if id == wanted {
+            return codec::decode_body(value)
+                .map(Some)
+                .map_err(|error| StoreError::Corrupt(error.to_string()));
+        }
+        rest = after;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::apply::state::Actor;
+    use crate::core::record::Kind;
+    use crate::core::signature::KeyId;
+
+    fn unit(serial: u64) -> UnitId {
+        format!("01/10614141123459/21/{serial}").parse().unwrap()
+    }
+
+    fn row(before: u64) -> HistoryRow {
+        HistoryRow {
+            before: Some(LogIndex(before)),
+            kind: Kind::Scan,
+            joined: true,
+            signer: Actor::Buyer(KeyId([7; 16])),
+            holder: None,
+            offered: None,
+            buyer: None,
+            container: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_put_in_comes_out(
+            entries in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..300), 0u64..5), 1..16),
+        ) {
+            let mut builder = ChunkBuilder::default();
+            for (entry, units) in &entries {
+                let rows: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
+                builder.push(entry, rows.iter().map(|(id, row)| (id, row))).unwrap();
+            }
+            let bytes = builder.take();
+            prop_assert!(builder.is_empty());
+            let chunk = Chunk::new(&1000u64.to_be_bytes(), &bytes).unwrap();
+            prop_assert_eq!(chunk.indexes(), 1000..1000 + entries.len() as u64);
+            for (index, (entry, units)) in (1000..).zip(&entries) {
+                let (found, rows) = chunk.get(LogIndex(index)).unwrap();
+                prop_assert_eq!(found, entry.as_slice());
+                for n in 0..*units {
+                    prop_assert_eq!(row_of(rows, &unit(n)).unwrap(), Some(row(n * 3)));
+                }
+                prop_assert_eq!(row_of(rows, &unit(99)).unwrap(), None);
+            }
+            prop_assert!(chunk.get(LogIndex(999)).is_err());
+            prop_assert!(chunk.get(LogIndex(1000 + entries.len() as u64)).is_err());
+        }
+
+        #[test]
+        fn a_chunk_that_is_cut_off_is_an_error_and_no_panic(cut in 0usize..200) {
+            let mut builder = ChunkBuilder::default();
+            let rows = [(unit(1), row(2))];
+            builder.push(&[1; 90], rows.iter().map(|(id, row)| (id, row))).unwrap();
+            let bytes = builder.take();
+            let cut = cut % bytes.len();
+            let read = Chunk::new(&0u64.to_be_bytes(), &bytes[..cut]);
+            prop_assert!(read.and_then(|chunk| chunk.get(LogIndex(0)).map(|_| ())).is_err());
+        }
+    }
+}

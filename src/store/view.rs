@@ -1,0 +1,80 @@
+//! A store as it was at one moment, for answers that are of one piece.
+
+use rocksdb::{Direction, IteratorMode};
+
+use super::options::META;
+use super::{LogHead, Store, StoreError, decode, io, row_of};
+use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
+use crate::core::id::UnitId;
+use crate::core::tlog::LogIndex;
+
+/// A store at one moment.
+pub struct View<'a> {
+    store: &'a Store,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            snapshot: store.db.snapshot(),
+        }
+    }
+}
+
+impl View<'_> {
+    /// Size and root of the log at that moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn head(&self) -> Result<LogHead, StoreError> {
+        let bytes = self.snapshot.get_cf(self.store.family(META)?, b"log");
+        let bytes = bytes.map_err(|error| io(&error))?;
+        decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+    }
+
+    /// The store, for what never changes once written: entries and full tiles.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// Rows of a table whose key's bytes begin with a prefix, from a key on, until the visitor
+    /// says stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn scan_prefix<T: Table>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], T::Value) -> bool,
+    ) -> Result<(), StoreError> {
+        let start = if from > prefix { from } else { prefix };
+        let mode = IteratorMode::From(start, Direction::Forward);
+        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
+            let (key, value) = row.map_err(|error| io(&error))?;
+            if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for View<'_> {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        let row = self.store.family(T::NAME).and_then(|family| {
+            self.snapshot
+                .get_pinned_cf(family, T::key_bytes(key))
+                .map_err(|error| io(&error))
+        });
+        row_of::<T>(row)
+    }
+
+    /// Rows of history never change, so they are read past the snapshot.
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
+        self.store.history(unit, index)
+    }
+}

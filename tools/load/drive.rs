@@ -1,0 +1,252 @@
+//! Offers load and counts answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use prost::Message as _;
+use prost::bytes::Bytes;
+use tonic::transport::Channel;
+
+use crate::raw::{self, Method, StreamAnswer};
+use crate::workload::Signed;
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Driven {
+    pub acknowledged: u64,
+    pub refused: u64,
+    /// Streams or calls that failed.
+    pub failed: u64,
+    pub elapsed: Duration,
+    /// Microseconds from when a request was due to its answer.
+    pub latency: Histogram<u64>,
+    /// One of the refusals or failures.
+    pub example: Option<String>,
+}
+
+impl Driven {
+    fn new() -> Self {
+        Self {
+            acknowledged: 0,
+            refused: 0,
+            failed: 0,
+            elapsed: Duration::ZERO,
+            latency: Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds"),
+            example: None,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.latency.add(&other.latency).expect("the same bounds");
+        if self.example.is_none() {
+            self.example.clone_from(&other.example);
+        }
+    }
+
+    pub fn rate(&self) -> f64 {
+        crate::limits::rate(self.acknowledged, self.elapsed)
+    }
+
+    /// Stops the program when anything but acknowledgements came.
+    pub fn all_acknowledged(self, what: &str) -> Self {
+        assert!(
+            self.refused == 0 && self.failed == 0,
+            "{what}: {} refused, {} failed: {:?}",
+            self.refused,
+            self.failed,
+            self.example
+        );
+        self
+    }
+}
+
+/// The requests of each stream.
+pub fn requests(streams: &[Vec<Signed>]) -> Vec<Vec<Bytes>> {
+    let one = |records: &Vec<Signed>| records.iter().map(|r| r.request.clone()).collect();
+    streams.iter().map(one).collect()
+}
+
+/// Sends all streams at once, as fast as they are taken.
+pub async fn streams(channels: &[Channel], method: &Method, streams: Vec<Vec<Bytes>>) -> Driven {
+    paced_streams(channels, method, streams, None).await
+}
+
+/// The same, with so many requests a second over all streams together.
+pub async fn paced_streams(
+    channels: &[Channel],
+    method: &Method,
+    streams: Vec<Vec<Bytes>>,
+    per_second: Option<f64>,
+) -> Driven {
+    let count = streams.len();
+    let start = Instant::now();
+    let mut tasks = Vec::with_capacity(count);
+    for (i, requests) in streams.into_iter().enumerate() {
+        let channel = channels[i % channels.len()].clone();
+        let method = method.clone();
+        #[allow(clippy::cast_precision_loss)] // a few streams
+        let pace = per_second.map(|rate| Pace {
+            start,
+            each: Duration::from_secs_f64(count as f64 / rate),
+            // Streams take turns.
+            offset: Duration::from_secs_f64(i as f64 / rate),
+        });
+        tasks.push(tokio::spawn(async move {
+            one_stream(&channel, &method, requests, pace).await
+        }));
+    }
+    let mut all = Driven::new();
+    for task in tasks {
+        all.add(&task.await.expect("no panic"));
+    }
+    all.elapsed = start.elapsed();
+    all
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
+    start: Instant,
+    each: Duration,
+    offset: Duration,
+}
+
+impl Pace {
+    fn due(&self, number: usize) -> Instant {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.start + self.offset + self.each * number
+    }
+}
+
+async fn one_stream(
+    channel: &Channel,
+    method: &Method,
+    requests: Vec<Bytes>,
+    pace: Option<Pace>,
+) -> Driven {
+    let mut driven = Driven::new();
+    let expected = requests.len();
+    let requests = tokio_stream::iter(requests.into_iter().enumerate());
+    let opened = match pace {
+        None => {
+            let requests = tokio_stream::StreamExt::map(requests, |(_, request)| request);
+            raw::stream(channel, method, requests).await
+        }
+        Some(pace) => {
+            let requests =
+                tokio_stream::StreamExt::then(requests, move |(i, request)| async move {
+                    let due = pace.due(i);
+                    if due > Instant::now() {
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    request
+                });
+            raw::stream(channel, method, requests).await
+        }
+    };
+    let mut answers = match opened {
+        Ok(answers) => answers,
+        Err(status) => {
+            driven.failed += 1;
+            driven.example = Some(status.to_string());
+            return driven;
+        }
+    };
+    let is_echo = *method == raw::ECHO_STREAM;
+    for i in 0..expected {
+        match answers.message().await {
+            Ok(Some(answer)) => {
+                if let Some(pace) = pace {
+                    let late = Instant::now().saturating_duration_since(pace.due(i));
+                    let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+                    driven.latency.saturating_record(micros.max(1));
+                }
+                if is_echo {
+                    driven.acknowledged += 1;
+                } else {
+                    count_answer(&mut driven, answer);
+                }
+            }
+            other => {
+                driven.failed += 1;
+                driven.example = Some(match other {
+                    Err(status) => status.to_string(),
+                    _ => format!("the stream ended after {i} of {expected} answers"),
+                });
+                return driven;
+            }
+        }
+    }
+    driven
+}
+
+fn count_answer(driven: &mut Driven, answer: Bytes) {
+    match StreamAnswer::decode(answer) {
+        Ok(StreamAnswer {
+            receipt: Some(_), ..
+        }) => driven.acknowledged += 1,
+        Ok(StreamAnswer {
+            refusal: Some(refusal),
+            ..
+        }) => {
+            driven.refused += 1;
+            if driven.example.is_none() {
+                let refusal = custody::core::wire::Refusal::decode(refusal).unwrap_or_default();
+                driven.example = Some(format!("{}: {}", refusal.reason, refusal.message));
+            }
+        }
+        _ => driven.failed += 1,
+    }
+}
+
+/// Calls with so many in flight; each of the requests once, in no order, or round and round until
+/// the time is over.
+pub async fn unary(
+    channels: &[Channel],
+    method: &Method,
+    requests: Arc<Vec<Bytes>>,
+    in_flight: usize,
+    time: Option<Duration>,
+) -> Driven {
+    let next = Arc::new(AtomicUsize::new(0));
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for i in 0..in_flight {
+        let channel = channels[i % channels.len()].clone();
+        let (method, requests, next) = (method.clone(), Arc::clone(&requests), Arc::clone(&next));
+        tasks.push(tokio::spawn(async move {
+            let mut driven = Driven::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let over = match time {
+                    Some(time) => start.elapsed() > time,
+                    None => number >= requests.len(),
+                };
+                if over {
+                    return driven;
+                }
+                let sent = Instant::now();
+                let request = requests[number % requests.len()].clone();
+                match raw::unary(&channel, &method, request).await {
+                    Ok(_) => driven.acknowledged += 1,
+                    Err(status) => {
+                        driven.refused += 1;
+                        driven.example = Some(status.to_string());
+                    }
+                }
+                let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+                driven.latency.saturating_record(micros.max(1));
+            }
+        }));
+    }
+    let mut all = Driven::new();
+    for task in tasks {
+        all.add(&task.await.expect("no panic"));
+    }
+    all.elapsed = start.elapsed();
+    all
+}

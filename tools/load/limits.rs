@@ -1,0 +1,191 @@
+//! The bare limits, measured in the same run on the same cores: what the machine does when only
+//! one thing is done.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use custody::core::signature::{BatchItem, verify_batch};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::workload::Signed;
+
+/// Signatures in one batch equation, as many as the server's.
+const BATCH: usize = 128;
+
+/// Batch checks a second on all cores, over these very records in this order.
+pub fn verify_rate(records: &[&Signed], time: Duration) -> f64 {
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let messages: Vec<Vec<u8>> = records
+        .iter()
+        .map(|record| record.envelope.signed_bytes())
+        .collect();
+    let items: Vec<BatchItem<'_>> = records
+        .iter()
+        .zip(&messages)
+        .map(|(record, message)| BatchItem {
+            key: &record.key,
+            message,
+            signature: &record.envelope.signature,
+        })
+        .collect();
+    let checked = AtomicU64::new(0);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (items, checked) = (&items, &checked);
+            scope.spawn(move || {
+                let batches: Vec<_> = items.chunks(BATCH).skip(thread).step_by(threads).collect();
+                'timed: loop {
+                    for batch in &batches {
+                        assert!(verify_batch(batch).iter().all(|valid| *valid));
+                        checked.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                        if start.elapsed() > time {
+                            break 'timed;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    rate(checked.into_inner(), start.elapsed())
+}
+
+/// So many in that time, a second.
+#[allow(clippy::cast_precision_loss)] // far below 2^52
+pub fn rate(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+/// A file to which each write is synced; who waits while one is under way shares the next.
+#[derive(Clone)]
+pub struct Disk {
+    waiting: mpsc::UnboundedSender<oneshot::Sender<()>>,
+}
+
+impl Disk {
+    /// In a folder.
+    pub fn start(folder: &Path) -> Self {
+        let (waiting, mut queue) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+        let path = folder.join("synced");
+        let mut file = File::create(path).expect("a file");
+        std::thread::spawn(move || {
+            let page = [7u8; 4096];
+            while let Some(first) = queue.blocking_recv() {
+                let mut waiting = vec![first];
+                while let Ok(next) = queue.try_recv() {
+                    waiting.push(next);
+                }
+                file.write_all(&page).expect("written");
+                file.sync_data().expect("synced");
+                for one in waiting {
+                    let _ = one.send(());
+                }
+            }
+        });
+        Self { waiting }
+    }
+
+    /// Waits for a write that began after this was called.
+    pub async fn synced(&self) {
+        let (done, waiting) = oneshot::channel();
+        let _ = self.waiting.send(done);
+        let _ = waiting.await;
+    }
+}
+
+/// Writes of so many bytes and `fdatasync`, a second.
+pub fn sync_rate(folder: &Path, bytes: usize, time: Duration) -> f64 {
+    let path = folder.join("syncs");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&path)
+        .expect("a file");
+    let page = vec![7u8; bytes];
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < time {
+        if count % 10_000 == 0 {
+            file.seek(SeekFrom::Start(0)).expect("the beginning");
+        }
+        file.write_all(&page).expect("written");
+        file.sync_data().expect("synced");
+        count += 1;
+    }
+    let rate = rate(count, start.elapsed());
+    let _ = std::fs::remove_file(path);
+    rate
+}
+
+/// Bare RocksDB with its default options: one put a unit, in synced groups of so many.
+pub fn put_rate(folder: &Path, group: u64, value_bytes: usize, time: Duration) -> f64 {
+    let path = folder.join("bare");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let db = rocksdb::DB::open(&options, &path).expect("a database");
+    let mut write = rocksdb::WriteOptions::default();
+    write.set_sync(true);
+    let mut value = vec![0u8; value_bytes];
+    let mut random = 1u64;
+    let mut next = 0u64;
+    let start = Instant::now();
+    while start.elapsed() < time {
+        let mut batch = rocksdb::WriteBatch::default();
+        for _ in 0..group {
+            for bytes in value.chunks_mut(8) {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                bytes.copy_from_slice(&random.to_le_bytes()[..bytes.len()]);
+            }
+            let id = crate::workload::item(next).to_compact();
+            batch.put(&id, &value);
+            next += 1;
+        }
+        db.write_opt(batch, &write).expect("written");
+    }
+    let rate = rate(next, start.elapsed());
+    drop(db);
+    let _ = std::fs::remove_dir_all(path);
+    rate
+}
+
+/// Bare RocksDB on the ledger's own stopped store: multi-gets of so many units, keys a second on
+/// all cores.
+pub fn multi_get_rate(data: &Path, keys: &[Vec<Vec<u8>>], time: Duration) -> f64 {
+    let mut blocks = rocksdb::BlockBasedOptions::default();
+    let cache = custody::store::StoreOptions::default().block_cache_bytes;
+    blocks.set_block_cache(&rocksdb::Cache::new_lru_cache(cache));
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&blocks);
+    let store = data.join("store");
+    let units = [("default", options.clone()), ("units", options.clone())];
+    let db = rocksdb::DB::open_cf_with_opts_for_read_only(&options, store, units, false);
+    let db = db.expect("the store");
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let read = AtomicU64::new(0);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (db, read) = (&db, &read);
+            scope.spawn(move || {
+                let family = db.cf_handle("units").expect("the family");
+                'timed: loop {
+                    for batch in keys.iter().skip(thread).step_by(threads) {
+                        let found = db.batched_multi_get_cf(family, batch, false);
+                        assert!(found.iter().all(|row| matches!(row, Ok(Some(_)))));
+                        read.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                        if start.elapsed() > time {
+                            break 'timed;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    rate(read.into_inner(), start.elapsed())
+}

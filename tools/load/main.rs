@@ -1,0 +1,170 @@
+//! `tools/bench`: measures a real server process over gRPC on this machine, with the bare limits
+//! beside it in the same run. The program that offers the load shares the cores with the server.
+#![forbid(unsafe_code)]
+
+mod appends;
+mod drive;
+mod echo;
+mod ledger;
+mod limits;
+mod postgres;
+mod raw;
+mod report;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use appends::{Appends, Scale};
+use clap::Parser as _;
+use report::Row;
+
+/// Measures the ledger.
+#[derive(clap::Parser)]
+struct Arguments {
+    /// Small amounts: under two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Folder for the ledgers that are made and thrown away; not on tmpfs.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Where the JSON goes.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only rows whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Records of each measured row.
+    #[arg(long)]
+    records: Option<u64>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(echo::ARGUMENT) {
+        let bytes = arguments.next().and_then(|bytes| bytes.parse().ok());
+        let folder = arguments.next().map(PathBuf::from);
+        runtime.block_on(echo::serve(bytes.unwrap_or(0), folder.as_deref()));
+        return;
+    }
+    let arguments = Arguments::parse();
+    let scale = if !arguments.bench {
+        // `cargo test` runs it: every row once, on next to nothing.
+        Scale {
+            records: 2_000,
+            scanners: 4,
+            limit_time: Duration::from_millis(100),
+        }
+    } else if arguments.quick {
+        Scale {
+            records: 250_000,
+            scanners: 700,
+            limit_time: Duration::from_secs(1),
+        }
+    } else {
+        Scale {
+            records: 1_000_000,
+            scanners: 1_400,
+            limit_time: Duration::from_secs(4),
+        }
+    };
+    let scale = Scale {
+        records: arguments.records.unwrap_or(scale.records),
+        ..scale
+    };
+    let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = tempfile::Builder::new()
+        .prefix("custody-bench-")
+        .tempdir_in(&folder)
+        .expect("a folder for the ledgers");
+    let file_system = file_system(folder.path());
+    assert!(
+        file_system != "tmpfs" && file_system != "ramfs",
+        "{} is on {file_system}: a sync costs nothing there; name another folder with --folder",
+        folder.path().display()
+    );
+    println!(
+        "{} cores, {file_system}; {:.0} x (4 KiB + fdatasync) a second",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        limits::sync_rate(folder.path(), 4096, scale.limit_time)
+    );
+    let rows = runtime.block_on(run(&arguments, folder.path(), scale));
+    let machine = serde_json::json!({
+        "cores": std::thread::available_parallelism().map_or(1, usize::from),
+        "file_system": file_system,
+    });
+    report::finish(&rows, &machine, arguments.json.as_deref());
+}
+
+async fn run(arguments: &Arguments, folder: &Path, scale: Scale) -> Vec<Row> {
+    let wanted = |name: &str| {
+        arguments
+            .only
+            .as_ref()
+            .is_none_or(|only| name.contains(only.as_str()))
+    };
+    let mut rows = Vec::new();
+    let mut push = |row: Row| {
+        row.print();
+        rows.push(row);
+    };
+    let postgres = if wanted("postgres") || arguments.only.is_none() {
+        postgres::rates(folder, scale.limit_time)
+    } else {
+        None
+    };
+    match postgres {
+        Some((single, hundred)) => {
+            println!("PostgreSQL: {single:.0} rows/s one by one, {hundred:.0} in hundreds");
+        }
+        None => println!("PostgreSQL: not installed or not asked for; its rows are left out"),
+    }
+    let mut appends = Appends::start(folder, scale, postgres).await;
+    let (mut verify, mut append) = (f64::NAN, f64::NAN);
+    if wanted("distinct") {
+        let row = appends.distinct_keys().await;
+        (verify, append) = (row.limits[0].value, row.figure);
+        push(row);
+    }
+    if wanted("same") {
+        let row = appends.same_key().await;
+        append = row.figure.min(append);
+        push(row);
+    }
+    if wanted("unary") {
+        push(appends.unary().await);
+    }
+    if wanted("units") {
+        push(appends.units().await);
+    }
+    if wanted("latency") && append.is_finite() {
+        push(appends.latency(append).await);
+    }
+    if wanted("audit") && verify.is_finite() {
+        push(appends.audit(verify));
+    }
+    rows
+}
+
+/// The kind of file system that a folder is on.
+fn file_system(folder: &Path) -> String {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            Some((fields.next()?, fields.next()?))
+        })
+        .filter(|(mount, _)| folder.starts_with(mount))
+        .max_by_key(|(mount, _)| mount.len())
+        .map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
+}
