@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
 use crate::commit::{CommitError, Committer};
@@ -29,8 +29,8 @@ pub struct NodeOptions {
     pub quota: QuotaConfig,
     /// Threads that check signatures.
     pub admit_threads: usize,
-    /// Records that may wait for the order; more is backpressure.
-    pub queue: usize,
+    /// Records that may be on their way to the order; more is backpressure.
+    pub on_their_way: usize,
     /// Units whose state the committing thread remembers, in each of two generations; some 600
     /// bytes each.
     pub remembered_units: usize,
@@ -42,7 +42,7 @@ impl Default for NodeOptions {
             store: StoreOptions::default(),
             quota: QuotaConfig::default(),
             admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
-            queue: 16_384,
+            on_their_way: 16_384,
             remembered_units: 1 << 17,
         }
     }
@@ -95,15 +95,14 @@ impl Node {
             return Err(NodeError::WrongKey { key: name, origin });
         }
         let admission = Admission::start(&store, Quota::new(options.quota), options.admit_threads)?;
-        let (submissions, sequencer) = sequence::local(options.queue);
+        let (submissions, sequencer) = sequence::local(options.on_their_way);
         let (committer, head) = Committer::new(Arc::clone(&store), options.remembered_units)?;
         let (failing, failed) = watch::channel(false);
         let thread = std::thread::Builder::new()
-            .name("commit".into())
+            .name("apply".into())
             .spawn(move || {
-                if let Err(error) = committer.run(sequencer) {
+                if let Err(error) = committer.run(sequencer, &failing) {
                     report_failure(&error);
-                    failing.send_replace(true);
                 }
             })?;
         Ok(Arc::new(Self {
@@ -183,22 +182,33 @@ impl Node {
 
     /// Submits one record and waits for its answer; refused when too much is waiting.
     pub async fn submit(&self, decoded: Decoded) -> Answer {
-        let admitted = self.admission.admit(vec![decoded]).await.pop();
-        let admitted = match admitted {
-            Some(admission) => admission.map_err(|rejected| rejected.refusal)?,
-            None => return Err(shutting_down()),
-        };
-        let answers = self.submissions()?.try_submit(vec![admitted])?;
+        let order = self.submissions()?;
+        let places = order.try_places(1)?;
+        let answers = self.admission.admit_into(order, places, decoded);
         let mut answers = answers.await.unwrap_or_default();
         answers.pop().unwrap_or_else(|| Err(lost()))
     }
 
-    /// Puts admitted records into the order, waiting for room. Their answers come later.
+    /// Waits for places for so many records.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn enqueue(&self, admitted: Vec<Admitted>) -> Result<Answers, Refusal> {
-        self.submissions()?.submit(admitted).await
+    pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.submissions()?.places(records).await
+    }
+
+    /// Puts admitted records into the order, in their places. Their answers come later.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`] when the order has ended.
+    pub fn enqueue(
+        &self,
+        admitted: Vec<Admitted>,
+        places: OwnedSemaphorePermit,
+    ) -> Result<Answers, Refusal> {
+        let (reply, answers) = oneshot::channel();
+        self.submissions()?.submit(admitted, places, reply);
+        Ok(answers)
     }
 
     fn submissions(&self) -> Result<Submissions, Refusal> {

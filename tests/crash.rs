@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Server, Trade, commission, draft, scan, unit};
 use custody::audit::Auditor;
-use custody::core::apply::state::{Read as _, Records};
+use custody::core::apply::state::Read as _;
 use custody::core::envelope::RecordId;
 use custody::core::tlog::LogIndex;
 use custody::core::wire;
@@ -114,7 +114,7 @@ fn check_store(store: &Store, acknowledged: &HashMap<Vec<u8>, u64>) {
     for (id, index) in acknowledged {
         let id = RecordId::from_slice(id).unwrap();
         assert_eq!(
-            store.get::<Records>(&id).unwrap(),
+            store.entry_of(&id).unwrap(),
             Some(LogIndex(*index)),
             "record {id} is lost"
         );

@@ -32,7 +32,7 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
         let (reply, _) = oneshot::channel();
         let admitted = Admitted {
             envelope,
-            record,
+            record: Box::new(record),
             id,
         };
         let submission = Submission {

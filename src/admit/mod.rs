@@ -5,14 +5,16 @@
 //! reads only public keys, which never change once registered; whether a key *may* sign is for
 //! `apply` to say, at the record's place in the order.
 
+mod queue;
 mod quota;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use foldhash::{HashMap, HashMapExt as _};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use queue::{Job, Queue, Then};
 pub use quota::{Quota, QuotaConfig};
 
 use crate::core::apply::state::{Actor, Keys, Read};
@@ -22,6 +24,7 @@ use crate::core::record::{Kind, Record};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::signature::{BatchItem, KeyId, verify_batch};
 use crate::core::wire;
+use crate::sequence::{Answers, Submissions};
 use crate::store::Store;
 
 /// Most signatures in one batch equation; beyond it, the gain a signature is small.
@@ -33,7 +36,7 @@ const MAX_CACHED_KEYS: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Decoded {
     envelope: Envelope,
-    record: Record,
+    record: Box<Record>,
     signed: Vec<u8>,
 }
 
@@ -73,7 +76,7 @@ impl Decoded {
         let signed = envelope.signed_bytes();
         Ok(Self {
             envelope,
-            record,
+            record: Box::new(record),
             signed,
         })
     }
@@ -84,8 +87,8 @@ impl Decoded {
 pub struct Admitted {
     /// As it was sent.
     pub envelope: Envelope,
-    /// What it says.
-    pub record: Record,
+    /// What it says; in a box, since it goes through many hands.
+    pub record: Box<Record>,
     /// Its id.
     pub id: RecordId,
 }
@@ -102,22 +105,16 @@ pub struct Rejected {
 /// What came of each record of a job, in the order given; fewer when the server is ending.
 pub type Admissions = Vec<Result<Admitted, Box<Rejected>>>;
 
-struct Job {
-    records: Vec<Decoded>,
-    reply: oneshot::Sender<Admissions>,
-}
-
 /// The pool. When it is dropped its threads have ended and let go of the store, so that the store
 /// is never closed while the process exits: RocksDB would then free twice what it shares.
 pub struct Admission {
-    /// None only while it is dropped.
-    jobs: Option<mpsc::Sender<Job>>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.close();
         for thread in self.threads.drain(..) {
             // A panic of the thread is no news here: its records were not answered.
             let _ = thread.join();
@@ -131,22 +128,20 @@ impl Admission {
     /// # Errors
     /// The system's, when a thread can't be started.
     pub fn start(store: &Arc<Store>, quota: Quota, threads: usize) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(1024);
-        let queue = Arc::new(Mutex::new(queue));
         let worker = Arc::new(Worker {
             store: Arc::clone(store),
             keys: RwLock::new(HashMap::new()),
             quota,
         });
         let mut pool = Self {
-            jobs: Some(jobs),
+            queue: Arc::default(),
             threads: Vec::new(),
         };
         for i in 0..threads.max(1) {
-            let (queue, worker) = (Arc::clone(&queue), Arc::clone(&worker));
+            let (queue, worker) = (Arc::clone(&pool.queue), Arc::clone(&worker));
             let thread = std::thread::Builder::new()
                 .name(format!("admit-{i}"))
-                .spawn(move || worker.run(&queue))?;
+                .spawn(move || worker.run(&queue, i))?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -155,14 +150,30 @@ impl Admission {
     /// Checks records; the answer has one result for each, in order.
     pub async fn admit(&self, records: Vec<Decoded>) -> Admissions {
         let (reply, answer) = oneshot::channel();
-        let sent = match &self.jobs {
-            Some(jobs) => jobs.send(Job { records, reply }).await.is_ok(),
-            None => false,
-        };
-        match answer.await {
-            Ok(admissions) if sent => admissions,
-            _ => Vec::new(),
-        }
+        self.queue.push(Job {
+            records,
+            then: Then::Return(reply),
+        });
+        answer.await.unwrap_or_default()
+    }
+
+    /// Checks a record and puts it into the order, where it has a place; gives the answer to come.
+    pub fn admit_into(
+        &self,
+        order: Submissions,
+        places: OwnedSemaphorePermit,
+        record: Decoded,
+    ) -> Answers {
+        let (reply, answers) = oneshot::channel();
+        self.queue.push(Job {
+            records: vec![record],
+            then: Then::Order {
+                order,
+                places,
+                reply,
+            },
+        });
+        answers
     }
 }
 
@@ -175,55 +186,59 @@ pub fn shutting_down() -> Refusal {
     )
 }
 
+/// A registered public key, and whose it is.
+type Signer = ([u8; 32], Actor);
+
 /// A public key, and whose quota its records take; none is whoever registers.
 type Known = ([u8; 32], Option<Actor>);
 
 struct Worker {
     store: Arc<Store>,
-    keys: RwLock<HashMap<KeyId, ([u8; 32], Actor)>>,
+    keys: RwLock<HashMap<KeyId, Signer>>,
     quota: Quota,
 }
 
 impl Worker {
-    fn run(&self, queue: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            let jobs = {
-                // A thread that panicked while it held the lock left the queue as it was.
-                let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(first) = queue.blocking_recv() else {
-                    return;
-                };
-                let mut count = first.records.len();
-                let mut jobs = vec![first];
-                while count < MAX_BATCH {
-                    let Ok(job) = queue.try_recv() else { break };
-                    count += job.records.len();
-                    jobs.push(job);
-                }
-                jobs
-            };
+    fn run(&self, queue: &Queue, thread: usize) {
+        while let Some(jobs) = queue.pop(thread, MAX_BATCH) {
             self.check(jobs);
         }
     }
 
     fn check(&self, jobs: Vec<Job>) {
-        let mut replies = Vec::with_capacity(jobs.len());
+        let mut nexts = Vec::with_capacity(jobs.len());
         let mut records = Vec::new();
         for job in jobs {
-            replies.push((job.reply, job.records.len()));
+            nexts.push((job.then, job.records.len()));
             records.extend(job.records);
         }
         let mut results = self.check_all(records).into_iter();
-        for (reply, count) in replies {
-            // Whoever asked may be gone: then nobody wants the answer.
-            let _ = reply.send(results.by_ref().take(count).collect());
+        for (then, count) in nexts {
+            let admissions: Admissions = results.by_ref().take(count).collect();
+            match then {
+                // Whoever asked may be gone: then nobody wants the answer.
+                Then::Return(reply) => {
+                    let _ = reply.send(admissions);
+                }
+                Then::Order {
+                    order,
+                    places,
+                    reply,
+                } => match admissions.into_iter().collect::<Result<Vec<_>, _>>() {
+                    Ok(admitted) => order.submit(admitted, places, reply),
+                    Err(rejected) => {
+                        let _ = reply.send(vec![Err(rejected.refusal)]);
+                    }
+                },
+            }
         }
     }
 
     fn check_all(&self, records: Vec<Decoded>) -> Admissions {
         let keys: Vec<Result<Known, Refusal>> = records
             .iter()
-            .map(|decoded| self.key(&decoded.record))
+            .zip(self.cached(&records))
+            .map(|(decoded, cached)| self.key(&decoded.record, cached))
             .collect();
         let mut valid = Vec::with_capacity(records.len());
         let known: Vec<BatchItem<'_>> = records
@@ -277,7 +292,7 @@ impl Worker {
     }
 
     /// The public key that has to have signed, and whose quota it takes; none is whoever registers.
-    fn key(&self, record: &Record) -> Result<Known, Refusal> {
+    fn key(&self, record: &Record, cached: Option<Signer>) -> Result<Known, Refusal> {
         if matches!(record.kind(), Kind::Genesis | Kind::RegisterParty) {
             let key = signing_key(&*self.store, record).ok_or_else(|| {
                 Refusal::new(
@@ -288,12 +303,6 @@ impl Worker {
             })?;
             return Ok((key, None));
         }
-        let cached = self
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&record.key_id)
-            .copied();
         let (key, owner) = match cached {
             Some(known) => known,
             None => self.load_key(record.key_id)?,
@@ -301,7 +310,14 @@ impl Worker {
         Ok((key, Some(owner)))
     }
 
-    fn load_key(&self, id: KeyId) -> Result<([u8; 32], Actor), Refusal> {
+    /// What is known already of the keys that the records name.
+    fn cached(&self, records: &[Decoded]) -> Vec<Option<Signer>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let known = |decoded: &Decoded| keys.get(&decoded.record.key_id).copied();
+        records.iter().map(known).collect()
+    }
+
+    fn load_key(&self, id: KeyId) -> Result<Signer, Refusal> {
         let key = self
             .store
             .get::<Keys>(&id)

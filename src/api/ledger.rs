@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -183,6 +183,14 @@ impl Upload {
 
     /// False when nobody wants the answers any more.
     async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>) -> bool {
+        let mut places = match self.node.places(batch.len()).await {
+            Ok(places) => places,
+            Err(refusal) => {
+                let refused = batch.iter().map(|_| refusal.clone());
+                let slots = refused.map(|refusal| Slot::Refused(Box::new(refusal)));
+                return self.give_on(slots.collect(), None).await;
+            }
+        };
         let mut forms = Vec::with_capacity(batch.len());
         let mut decoded = Vec::with_capacity(batch.len());
         for result in batch {
@@ -202,7 +210,9 @@ impl Upload {
                             // A record before it in the same stream may register its key: that one
                             // has to be committed first.
                             let before = std::mem::take(&mut slots);
-                            if !self.enqueue(before, std::mem::take(&mut admitted)).await
+                            let admitted = std::mem::take(&mut admitted);
+                            let taken = places.split(admitted.len());
+                            if !self.enqueue(before, admitted, taken).await
                                 || !self.all_answered().await
                             {
                                 return false;
@@ -223,14 +233,17 @@ impl Upload {
                 Err(refusal) => Slot::Refused(Box::new(refusal)),
             });
         }
-        self.enqueue(slots, admitted).await
+        self.enqueue(slots, admitted, Some(places)).await
     }
 
-    async fn enqueue(&mut self, mut slots: Vec<Slot>, admitted: Vec<Admitted>) -> bool {
-        let answers = if admitted.is_empty() {
-            None
-        } else {
-            match self.node.enqueue(admitted).await {
+    async fn enqueue(
+        &mut self,
+        mut slots: Vec<Slot>,
+        admitted: Vec<Admitted>,
+        places: Option<OwnedSemaphorePermit>,
+    ) -> bool {
+        let answers = match places {
+            Some(places) if !admitted.is_empty() => match self.node.enqueue(admitted, places) {
                 Ok(answers) => Some(answers),
                 Err(refusal) => {
                     for slot in &mut slots {
@@ -240,8 +253,13 @@ impl Upload {
                     }
                     None
                 }
-            }
+            },
+            _ => None,
         };
+        self.give_on(slots, answers).await
+    }
+
+    async fn give_on(&mut self, slots: Vec<Slot>, answers: Option<Answers>) -> bool {
         self.sent += slots.len() as u64;
         let batch = Pending::Batch(slots, answers);
         self.pending.send(batch).await.is_ok()

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{errors, read, regulator, token};
-use crate::core::apply::state::{Read, Records};
+use crate::core::apply::state::Read;
 use crate::core::envelope::RecordId;
 use crate::core::record::Role;
 use crate::core::tlog::proof::{ProveError, consistency_proof, inclusion_proof};
@@ -71,11 +71,7 @@ impl LogService for Log {
             Some(Leaf::RecordId(id)) => {
                 let id = RecordId::from_slice(&id)
                     .ok_or_else(|| errors::invalid("record_id", "a record id has 32 bytes"))?;
-                let index = self
-                    .node
-                    .store()
-                    .get::<Records>(&id)
-                    .map_err(errors::store)?;
+                let index = self.node.store().entry_of(&id).map_err(errors::store)?;
                 index
                     .ok_or_else(|| errors::not_found(format!("record {id} is not in the log")))?
                     .0

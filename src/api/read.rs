@@ -8,7 +8,7 @@ use tonic::Status;
 use super::errors;
 use crate::core::apply::state::{
     Actor, FindingRow, FindingStatus, Findings, Goods, HistoryRow, Keys, Ledgers, Parties,
-    Products, Read, Records, Units,
+    Products, Read, Units,
 };
 use crate::core::apply::{goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
@@ -336,7 +336,7 @@ impl Collector<'_> {
             }
             Body::Handover(handover) => self.party(handover.to)?,
             Body::Correct { record } => {
-                let about = self.view.get::<Records>(record).map_err(errors::store)?;
+                let about = self.view.entry_of(record).map_err(errors::store)?;
                 self.waiting.extend(about);
             }
             _ => {}

@@ -128,7 +128,7 @@ impl Init {
         let id = envelope.record_id();
         Ok(Admitted {
             envelope,
-            record,
+            record: Box::new(record),
             id,
         })
     }

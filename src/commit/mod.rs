@@ -2,21 +2,25 @@
 //!
 //! ```text
 //!  group ─► apply each record over the views ─► entries, tiles, changes ─► store.commit ─► acks
+//!          └────────── applying thread ─────────┘                      └─ writing thread ─┘
 //! ```
 //!
-//! One thread does it, so the order of the groups is the order of the log. A record that was
-//! acknowledged before gets the same receipt again and takes no index (I6). After a failed write
-//! nothing is known of the group, so nothing more is accepted: the process has to open the store
-//! anew, which finds it whole (I3).
+//! While one group is on its way to the disk the next is applied, over views that count it in
+//! already; it is acknowledged after it, so nobody is told what may yet be lost (I2). The order of
+//! the groups is the order of the log. A record that was acknowledged before gets the same receipt
+//! again and takes no index (I6). After a failed write nothing is known of the group, so nothing more
+//! is accepted: the process has to open the store anew, which finds it whole (I3).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use crate::admit::Admitted;
-use crate::core::apply::state::{Changes, Overlay, Read, Tallies};
+use crate::core::apply::state::{Overlay, Read, Tallies};
 use crate::core::apply::{self, ApplyError, Focus, Placed, encode_entry};
 use crate::core::envelope::RecordId;
 use crate::core::record::Millis;
@@ -32,7 +36,7 @@ pub struct Committer {
     views: Cached,
     edge: RightEdge,
     last_time: Millis,
-    published: watch::Sender<LogHead>,
+    writer: Writer,
 }
 
 /// Why committing ended.
@@ -44,13 +48,17 @@ pub enum CommitError {
     /// The log has as many entries as numbers allow.
     #[error("the log is full")]
     Full,
+    /// A thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// A thread panicked: a mistake in this program.
+    #[error("a thread of the commit path panicked")]
+    Panicked,
 }
 
 /// What a group comes to.
 struct Applied {
-    group: store::Group,
-    edge: RightEdge,
-    last_time: Millis,
+    group: Arc<store::Group>,
     answers: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
 }
 
@@ -69,24 +77,77 @@ impl Committer {
         let (published, head) = watch::channel(store.head()?);
         Ok((
             Self {
-                views: Cached::new(store, units),
+                views: Cached::new(Arc::clone(&store), units),
                 edge,
                 last_time,
-                published,
+                writer: Writer { store, published },
             },
             head,
         ))
     }
 
-    /// Commits group after group until the order ends or the store fails.
+    /// Commits group after group until the order ends or the store fails; that is said at once by
+    /// `failed`, since the order may be silent for long.
     ///
     /// # Errors
     /// [`CommitError`] when it can't go on; who waits is told that nothing is known.
-    pub fn run(mut self, mut sequencer: impl Sequencer) -> Result<(), CommitError> {
-        while let Some(group) = sequencer.next() {
-            self.commit(group)?;
-        }
-        Ok(())
+    pub fn run(
+        mut self,
+        mut sequencer: impl Sequencer,
+        failed: &watch::Sender<bool>,
+    ) -> Result<(), CommitError> {
+        let written = AtomicUsize::new(0);
+        let writer = self.writer.clone();
+        let store = Arc::clone(&self.writer.store);
+        std::thread::scope(|scope| {
+            let (tend, tending) = mpsc::sync_channel::<()>(1);
+            // No room in between: while a group waits to be written, the next one grows.
+            let (to_writer, applied) = mpsc::sync_channel::<Applied>(0);
+            let index = std::thread::Builder::new().name("index".into());
+            let index = index.spawn_scoped(scope, move || {
+                tending.into_iter().try_for_each(|()| store.tend_ids())
+            })?;
+            let writing = std::thread::Builder::new().name("write".into());
+            let written_so_far = &written;
+            let writing = writing.spawn_scoped(scope, move || {
+                let result = applied.into_iter().try_for_each(|applied| {
+                    let wrote = !applied.group.entries.is_empty();
+                    writer.write(applied)?;
+                    written_so_far.fetch_add(usize::from(wrote), Ordering::Release);
+                    writer.tend(&tend)
+                });
+                if result.is_err() {
+                    failed.send_replace(true);
+                }
+                result
+            })?;
+            let mut applied = Ok(());
+            while let Some(group) = sequencer.next() {
+                self.views.written(written.swap(0, Ordering::Acquire));
+                match self.apply(group) {
+                    Ok(group) => {
+                        if to_writer.send(group).is_err() {
+                            break; // The writer has ended, and says why below.
+                        }
+                    }
+                    Err(error) => {
+                        applied = Err(error);
+                        break;
+                    }
+                }
+            }
+            drop(to_writer);
+            let wrote = writing.join().unwrap_or(Err(CommitError::Panicked));
+            let indexed = index.join().unwrap_or_else(|_| {
+                let what = "the thread that tends the index panicked";
+                Err(StoreError::Io(what.into()))
+            });
+            let result = applied.and(indexed.map_err(CommitError::from)).and(wrote);
+            if result.is_err() {
+                failed.send_replace(true);
+            }
+            result
+        })
     }
 
     /// Commits one group and acknowledges it.
@@ -94,40 +155,14 @@ impl Committer {
     /// # Errors
     /// As [`Committer::run`].
     pub fn commit(&mut self, group: Group) -> Result<(), CommitError> {
-        let Applied {
-            group,
-            edge,
-            last_time,
-            answers,
-        } = self.apply(group)?;
-        if !group.entries.is_empty() {
-            if let Err(error) = self.views.store().commit(&group) {
-                let refusal = Refusal::new(
-                    Reason::Storage,
-                    "the store failed; whether the record is in the log is not known: send the \
-                     same envelope again",
-                );
-                for (reply, answers) in answers {
-                    let unknown = answers.iter().map(|_| Err(refusal.clone()));
-                    let _ = reply.send(unknown.collect());
-                }
-                return Err(error.into());
-            }
-            self.views.absorb(&group.changes);
-            metrics::counter!("custody_groups_total").increment(1);
-            metrics::counter!("custody_entries_total").increment(group.entries.len() as u64);
-        }
-        self.edge = edge;
-        self.last_time = last_time;
-        self.published.send_replace(group.head);
-        for (reply, answer) in answers {
-            // A client that went away gets its receipt when it sends the record again.
-            let _ = reply.send(answer);
-        }
+        let applied = self.apply(group)?;
+        self.writer.write(applied)?;
+        self.views.written(self.views.pending());
         Ok(())
     }
 
-    fn apply(&self, group: Group) -> Result<Applied, CommitError> {
+    /// Applies a group; from here on the views count it in.
+    fn apply(&mut self, group: Group) -> Result<Applied, CommitError> {
         let time = group.time.max(self.last_time);
         let first = LogIndex(self.edge.size().get());
         let records = group.submissions.iter().flat_map(|s| &s.records);
@@ -137,7 +172,7 @@ impl Committer {
         });
         self.views.prefetch(units.map(|unit| unit.id))?;
         let mut builder = Builder {
-            store: self.views.store(),
+            base: &self.views,
             views: Overlay::new(&self.views),
             edge: self.edge.clone(),
             first,
@@ -156,31 +191,80 @@ impl Committer {
             size: builder.edge.size().get(),
             root: builder.edge.root(),
         };
-        let last_time = if builder.entries.is_empty() {
-            self.last_time
-        } else {
-            time
-        };
-        let changes: Changes = builder.views.into_changes();
-        let group = store::Group {
+        let Builder {
+            views,
+            edge,
+            entries,
+            tiles,
+            ..
+        } = builder;
+        let group = Arc::new(store::Group {
             first,
-            entries: builder.entries,
-            tiles: builder.tiles,
-            changes,
+            entries,
+            tiles,
+            changes: views.into_changes(),
             head,
-        };
-        Ok(Applied {
-            group,
-            edge: builder.edge,
-            last_time,
-            answers,
-        })
+        });
+        if !group.entries.is_empty() {
+            (self.edge, self.last_time) = (edge, time);
+            self.views.absorb(&group);
+        }
+        Ok(Applied { group, answers })
+    }
+}
+
+/// Writes groups and answers who waits.
+#[derive(Clone)]
+struct Writer {
+    store: Arc<Store>,
+    published: watch::Sender<LogHead>,
+}
+
+impl Writer {
+    /// Writes a group, and answers who waits.
+    fn write(&self, applied: Applied) -> Result<(), CommitError> {
+        let Applied { group, answers } = applied;
+        if !group.entries.is_empty() {
+            if let Err(error) = self.store.commit(&group) {
+                let refusal = Refusal::new(
+                    Reason::Storage,
+                    "the store failed; whether the record is in the log is not known: send the \
+                     same envelope again",
+                );
+                for (reply, answers) in answers {
+                    let unknown = answers.iter().map(|_| Err(refusal.clone()));
+                    let _ = reply.send(unknown.collect());
+                }
+                return Err(error.into());
+            }
+            metrics::counter!("custody_groups_total").increment(1);
+            metrics::counter!("custody_entries_total").increment(group.entries.len() as u64);
+            self.published.send_replace(group.head);
+        }
+        for (reply, answers) in answers {
+            // A client that went away gets its receipt when it sends the record again.
+            let _ = reply.send(answers);
+        }
+        Ok(())
+    }
+
+    /// Wakes who tends the index, if there is something to do.
+    fn tend(&self, tend: &SyncSender<()>) -> Result<(), CommitError> {
+        if !self.store.ids_are_due() {
+            return Ok(());
+        }
+        match tend.try_send(()) {
+            Ok(()) | Err(TrySendError::Full(())) => Ok(()),
+            Err(TrySendError::Disconnected(())) => {
+                Err(StoreError::Io("the index of ids is not tended".into()).into())
+            }
+        }
     }
 }
 
 /// A group under way.
 struct Builder<'a> {
-    store: &'a Store,
+    base: &'a Cached,
     views: Overlay<'a, Cached>,
     edge: RightEdge,
     first: LogIndex,
@@ -236,7 +320,7 @@ impl Builder<'_> {
         let here = here.and_then(|at| self.entries.get(usize::try_from(at).ok()?));
         let entry = match here {
             Some(entry) => Some(entry.clone()),
-            None => self.store.entry(index)?,
+            None => self.base.entry(index)?,
         };
         receipt(id, index, entry)
     }

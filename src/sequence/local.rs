@@ -22,57 +22,54 @@ pub type Answers = oneshot::Receiver<Vec<Answer>>;
 #[derive(Clone)]
 pub struct Submissions {
     queue: mpsc::UnboundedSender<Submission>,
-    /// A place for each record that may wait: it bounds the queue.
+    /// A place for each record on its way, taken before its signature is checked: it bounds all queues.
     room: Arc<Semaphore>,
 }
 
 impl Submissions {
-    /// Puts records into the order, unless the queue has no room for them.
+    /// Places for so many records, unless there is no room for them.
     ///
     /// # Errors
-    /// [`Reason::Overloaded`] when it hasn't.
-    pub fn try_submit(&self, records: Vec<Admitted>) -> Result<Answers, Refusal> {
-        let places = Arc::clone(&self.room).try_acquire_many_owned(count(&records));
-        let places = places.map_err(|_| {
+    /// [`Reason::Overloaded`] when there is none.
+    pub fn try_places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let places = Arc::clone(&self.room).try_acquire_many_owned(count(records));
+        places.map_err(|_| {
             Refusal::new(
                 Reason::Overloaded,
                 "more records are waiting than the server takes; send the same envelope again",
             )
-        })?;
-        self.send(records, places)
+        })
     }
 
-    /// Puts records into the order, waiting for room: a stream's backpressure.
+    /// Places for so many records, once there is room: a stream's backpressure.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn submit(&self, records: Vec<Admitted>) -> Result<Answers, Refusal> {
-        let places = Arc::clone(&self.room).acquire_many_owned(count(&records));
-        let places = places.await.map_err(|_| shutting_down())?;
-        self.send(records, places)
+    pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let places = Arc::clone(&self.room).acquire_many_owned(count(records));
+        places.await.map_err(|_| shutting_down())
     }
 
-    fn send(
+    /// Puts records into the order, in their places. When the order has ended, nobody answers.
+    pub fn submit(
         &self,
         records: Vec<Admitted>,
         places: OwnedSemaphorePermit,
-    ) -> Result<Answers, Refusal> {
-        let (reply, answers) = oneshot::channel();
-        let submission = Submission {
+        reply: oneshot::Sender<Vec<Answer>>,
+    ) {
+        let _ = self.queue.send(Submission {
             records,
             reply,
             places: Some(places),
-        };
-        self.queue.send(submission).map_err(|_| shutting_down())?;
-        Ok(answers)
+        });
     }
 }
 
-fn count(records: &[Admitted]) -> u32 {
-    u32::try_from(records.len()).unwrap_or(u32::MAX)
+fn count(records: usize) -> u32 {
+    u32::try_from(records).unwrap_or(u32::MAX)
 }
 
-/// The two ends of a local order, in which so many records may wait. It ends when every clone of the
+/// The two ends of a local order, into which so many records may be on their way. It ends when every clone of the
 /// first is dropped.
 #[must_use]
 pub fn local(capacity: usize) -> (Submissions, impl Sequencer) {

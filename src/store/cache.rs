@@ -1,22 +1,22 @@
-//! The rows of the views that the committing thread read or wrote last, decoded.
+//! The views as the applying thread sees them: the groups that are not written yet, over the rows
+//! that were read or written last, over the store.
 //!
-//! It is the only writer, so what it remembers is what is in the store: after each commit the
-//! changes are laid over. Each table remembers so many rows at most, in two generations: when the
-//! young one is full it becomes the old one, and what was in the old one and not asked for since is
-//! forgotten.
+//! It is the only one that changes them, so what it remembers is what is, or will be, in the store.
+//! Each table remembers so many decoded rows at most, in two generations: when the young one is full
+//! it becomes the old one, and what was in the old one and not asked for since is forgotten.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
+use prost::bytes::Bytes;
 
-use super::{Store, StoreError};
-use crate::core::apply::state::{
-    Changes, Findings, HistoryRow, Read, ReadError, Records, Table, Units, Visitor,
-};
+use super::{Group, Store, StoreError};
+use crate::core::apply::state::{Findings, HistoryRow, Read, ReadError, Table, Units, Visitor};
+use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
@@ -29,6 +29,8 @@ pub struct Cached {
     /// Units that a generation remembers.
     units: usize,
     tables: RefCell<HashMap<TypeId, Box<dyn Any + Send>>>,
+    /// What is on its way to the store, in order.
+    pending: VecDeque<Arc<Group>>,
 }
 
 impl Cached {
@@ -39,6 +41,7 @@ impl Cached {
             store,
             units: units.max(1),
             tables: RefCell::default(),
+            pending: VecDeque::new(),
         }
     }
 
@@ -56,7 +59,8 @@ impl Cached {
         let missing: BTreeSet<UnitId> = self.with::<Units, _>(|table| {
             units
                 .filter(|unit| table.get(unit).is_none())
-                .collect::<BTreeSet<_>>()
+                .filter(|unit| self.unwritten::<Units>(unit).is_none())
+                .collect()
         });
         if missing.len() < 2 {
             return Ok(());
@@ -71,9 +75,41 @@ impl Cached {
         Ok(())
     }
 
-    /// Lays over what was committed.
-    pub fn absorb(&self, changes: &Changes) {
-        changes.visit(&mut Absorb(self));
+    /// Lays over what will be written next.
+    pub fn absorb(&mut self, group: &Arc<Group>) {
+        group.changes.visit(&mut Absorb(self));
+        self.pending.push_back(Arc::clone(group));
+    }
+
+    /// The oldest so many groups that were laid over are written.
+    pub fn written(&mut self, groups: usize) {
+        self.pending.drain(..groups.min(self.pending.len()));
+    }
+
+    /// How many groups are on their way.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn unwritten<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
+        let mut newest_first = self.pending.iter().rev();
+        newest_first.find_map(|group| T::of(&group.changes).get(key))
+    }
+
+    /// The bytes of an entry, written or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn entry(&self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
+        let unwritten = self.pending.iter().find_map(|group| {
+            let at = usize::try_from(index.0.checked_sub(group.first.0)?).ok()?;
+            group.entries.get(at)
+        });
+        match unwritten {
+            Some(entry) => Ok(Some(entry.clone())),
+            None => self.store.entry(index),
+        }
     }
 
     fn with<T: Table, A>(
@@ -99,24 +135,47 @@ fn is<T: 'static, U: 'static>() -> bool {
 
 /// Whether rows of the table come back soon enough to be remembered.
 fn remembered<T: Table>() -> bool {
-    !is::<T, Records>() && !is::<T, Findings>()
+    !is::<T, Findings>()
 }
 
 impl Read for Cached {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        if !remembered::<T>() {
-            return self.store.get::<T>(key);
-        }
-        if let Some(row) = self.with::<T, _>(|table| table.get(key).cloned()) {
+        let cached = remembered::<T>();
+        if cached && let Some(row) = self.with::<T, _>(|table| table.get(key).cloned()) {
             return Ok(row);
         }
+        if let Some(row) = self.unwritten::<T>(key) {
+            return Ok(Some(row.clone()));
+        }
         let row = self.store.get::<T>(key)?;
+        if !cached {
+            return Ok(row);
+        }
         self.with::<T, _>(|table| table.put(key.clone(), row.clone()));
         Ok(row)
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
-        self.store.history(unit, index)
+        let key = (index, *unit);
+        let unwritten = self
+            .pending
+            .iter()
+            .find_map(|group| group.changes.history.get(&key));
+        match unwritten {
+            Some(row) => Ok(Some(*row)),
+            None => self.store.history(unit, index),
+        }
+    }
+
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        let unwritten = self
+            .pending
+            .iter()
+            .find_map(|group| group.changes.records.get(record));
+        match unwritten {
+            Some(index) => Ok(Some(*index)),
+            None => self.store.entry_of(record),
+        }
     }
 }
 

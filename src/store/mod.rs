@@ -6,6 +6,7 @@
 //! | `meta` | `format`, `log` | format version; size and root of the log |
 //! | `entries` | index of the first, 8 bytes big endian | a few entries, see [`chunk`] |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
+//! | `ids` | run, bucket | where records are, by their ids, see [`ids`] |
 //! | one a table of the views | see `core::apply::state` | see [`codec`] |
 //!
 //! Only full tiles are written; the right edge of the tree is built on opening from the last
@@ -14,6 +15,7 @@
 mod cache;
 mod chunk;
 pub mod codec;
+mod ids;
 mod options;
 mod view;
 
@@ -33,6 +35,7 @@ use options::{ENTRIES, META, TILES};
 pub use view::View;
 
 use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
+use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
@@ -97,6 +100,7 @@ pub type Dump = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 pub struct Store {
     db: DB,
     sync: bool,
+    ids: ids::Ids,
 }
 
 impl Store {
@@ -140,6 +144,7 @@ impl Store {
         if format > FORMAT {
             return Err(StoreError::NewerFormat { found: format });
         }
+        store.open_ids()?;
         Ok(store)
     }
 
@@ -153,6 +158,7 @@ impl Store {
         Ok(Self {
             db,
             sync: options.sync,
+            ids: ids::Ids::default(),
         })
     }
 
@@ -178,11 +184,8 @@ impl Store {
         self.put_entries(group, &mut batch)?;
         let tiles = self.family(TILES)?;
         for (tile, hashes) in &group.tiles {
-            batch.put_cf(
-                tiles,
-                tile_key(tile.level(), tile.index()),
-                encode_tile(hashes),
-            );
+            let key = tile_key(tile.level(), tile.index());
+            batch.put_cf(tiles, key, encode_tile(hashes));
         }
         let mut writer = BatchWriter {
             store: self,
@@ -194,7 +197,14 @@ impl Store {
             return Err(error);
         }
         batch.put_cf(self.family(META)?, "log", encode(&group.head)?);
-        self.write(batch)
+        self.write(batch)?;
+        self.add_ids(group.changes.records.iter());
+        Ok(())
+    }
+
+    /// For what can be made anew from what is synced.
+    fn write_unsynced(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.db.write(batch).map_err(|error| io(&error))
     }
 
     fn put_entries(&self, group: &Group, batch: &mut WriteBatch) -> Result<(), StoreError> {
@@ -441,13 +451,18 @@ impl Read for Store {
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
         let row = self.reader().and_then(|mut reader| reader.row(unit, index));
-        row.map_err(history_error)
+        row.map_err(|error| read_error(ENTRIES, &error))
+    }
+
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        self.find_id(record)
+            .map_err(|error| read_error(options::IDS, &error))
     }
 }
 
-fn history_error(error: StoreError) -> ReadError {
+fn read_error(table: &'static str, error: &StoreError) -> ReadError {
     ReadError {
-        table: ENTRIES,
+        table,
         message: error.to_string(),
     }
 }
@@ -520,10 +535,7 @@ fn row_of<T: Table>(
 ) -> Result<Option<T::Value>, ReadError> {
     bytes
         .and_then(|bytes| bytes.map(|bytes| decode(bytes.as_ref())).transpose())
-        .map_err(|error| ReadError {
-            table: T::NAME,
-            message: error.to_string(),
-        })
+        .map_err(|error| read_error(T::NAME, &error))
 }
 
 impl From<ReadError> for StoreError {

@@ -37,6 +37,7 @@ impl Default for StoreOptions {
 pub(super) const META: &str = "meta";
 pub(super) const ENTRIES: &str = "entries";
 pub(super) const TILES: &str = "tiles";
+pub(super) const IDS: &str = "ids";
 
 pub(super) fn database(options: &StoreOptions) -> Options {
     let mut db = Options::default();
@@ -57,7 +58,7 @@ pub(super) fn database(options: &StoreOptions) -> Options {
 /// All families.
 pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
-    [META, ENTRIES, TILES]
+    [META, ENTRIES, TILES, IDS]
         .into_iter()
         .chain(TABLES.iter().copied())
         .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
@@ -81,7 +82,7 @@ fn family(name: &str, cache: &Cache) -> Options {
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         // Hashes don't compress.
-        TILES => {
+        TILES | IDS => {
             blocks.set_block_size(16 << 10);
             options.set_compression_type(DBCompressionType::None);
         }

@@ -5,6 +5,7 @@ use rocksdb::{Direction, IteratorMode};
 use super::options::META;
 use super::{LogHead, Store, StoreError, decode, io, row_of};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
+use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
@@ -76,5 +77,10 @@ impl Read for View<'_> {
     /// Rows of history never change, so they are read past the snapshot.
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
         self.store.history(unit, index)
+    }
+
+    /// Where a record is never changes either; it may lie behind the snapshot.
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        self.store.entry_of(record)
     }
 }

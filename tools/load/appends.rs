@@ -1,5 +1,7 @@
 //! The rows about appending.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,12 @@ pub struct Appends {
     folder: PathBuf,
 }
 
+struct Counters {
+    groups: u64,
+    entries: u64,
+    seconds: BTreeMap<&'static str, f64>,
+}
+
 impl Appends {
     pub async fn start(folder: &Path, scale: Scale, postgres: Option<(f64, f64)>) -> Self {
         let server = Server::new(folder);
@@ -67,25 +75,34 @@ impl Appends {
         driven
     }
 
-    fn counters(&self) -> (u64, u64, f64) {
-        (
-            self.server.metric("custody_groups_total"),
-            self.server.metric("custody_entries_total"),
-            self.server.processor_seconds(),
-        )
+    fn counters(&self) -> Counters {
+        Counters {
+            groups: self.server.metric("custody_groups_total"),
+            entries: self.server.metric("custody_entries_total"),
+            seconds: self.server.processor_seconds(),
+        }
     }
 
-    /// How the server did it, between two readings of its counters.
-    fn effort(&self, before: (u64, u64, f64)) -> String {
+    /// How the server did it since its counters were read.
+    fn effort(&self, before: &Counters) -> String {
         let after = self.counters();
         #[allow(clippy::cast_precision_loss)] // counts of a run
         let per = |a: u64, b: u64| (a - b) as f64;
-        let (groups, entries) = (per(after.0, before.0), per(after.1, before.1));
+        let groups = per(after.groups, before.groups);
+        let entries = per(after.entries, before.entries);
+        let (mut all, mut parts) = (0.0, String::new());
+        for (job, seconds) in &after.seconds {
+            let used = seconds - before.seconds.get(job).copied().unwrap_or(0.0);
+            let micros = used / entries * 1e6;
+            all += micros;
+            if micros > 0.1 {
+                let _ = write!(parts, ", {job} {micros:.1}");
+            }
+        }
         format!(
-            "{groups:.0} groups, each one synced write, {:.0} records a group; server {:.1} us of \
-             processor a record",
-            entries / groups,
-            (after.2 - before.2) / entries * 1e6
+            "{groups:.0} synced writes of {:.0} records; server {all:.1} us of processor a \
+             record{parts}",
+            entries / groups
         )
     }
 
@@ -114,7 +131,7 @@ impl Appends {
             driven.acknowledged,
             self.scale.scanners * 3
         ))
-        .note(self.effort(before))
+        .note(self.effort(&before))
     }
 
     /// A courier holds these many units, of so many streams.
@@ -146,7 +163,7 @@ impl Appends {
             bare,
             Target::AtLeast(0.5),
         )
-        .note(self.effort(before));
+        .note(self.effort(&before));
         match self.postgres {
             Some((_, hundred)) => row.limit(
                 "PostgreSQL, no signatures, transactions of 100",
@@ -193,7 +210,7 @@ impl Appends {
                 bare.rate(),
                 Target::AtLeast(0.5),
             )
-            .note(self.effort(before))
+            .note(self.effort(&before))
             .note(format!(
                 "p50 {} us, p99 {} us; echo p50 {} us, p99 {} us",
                 driven.latency.value_at_quantile(0.5),
@@ -221,7 +238,7 @@ impl Appends {
         let driven = self.drive("records of 500 units", &records).await;
         let after = self.counters();
         let units = driven.acknowledged * 500;
-        let group = units / (after.0 - before.0).max(1);
+        let group = units / (after.groups - before.groups).max(1);
         let bare = limits::put_rate(&self.folder, group, 150, self.scale.limit_time);
         Row::new(
             "units in records of 500 units",
@@ -238,7 +255,7 @@ impl Appends {
             per_stream * 16,
             records[0][0].request.len()
         ))
-        .note(self.effort(before))
+        .note(self.effort(&before))
     }
 
     /// Latency at half of a rate.
@@ -279,7 +296,7 @@ impl Appends {
                 driven.latency.value_at_quantile(0.999),
                 bare.latency.value_at_quantile(0.5)
             ))
-            .note(self.effort(before))
+            .note(self.effort(&before))
     }
 
     /// Stops the ledger and audits all that it acknowledged.

@@ -1,5 +1,6 @@
 //! The server under load: a process of its own, on a new store, with the parties that trade.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -99,14 +100,21 @@ impl Server {
         status_kilobytes(self.child.id(), "VmRSS:") * 1024
     }
 
-    /// Processor seconds that the process has used.
-    pub fn processor_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        let stat = stat.unwrap_or_default();
-        let after = stat.rsplit(')').next().unwrap_or_default();
-        let mut fields = after.split_whitespace().skip(11);
-        let mut ticks = || fields.next().and_then(|f| f.parse::<f64>().ok());
-        (ticks().unwrap_or(0.0) + ticks().unwrap_or(0.0)) / 100.0
+    /// Processor seconds that the threads have used, by what they do.
+    pub fn processor_seconds(&self) -> BTreeMap<&'static str, f64> {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let mut seconds = BTreeMap::new();
+        for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let Some((name, fields)) = stat.rsplit_once(") ") else {
+                continue;
+            };
+            let mut fields = fields.split_whitespace().skip(11);
+            let mut ticks = || fields.next().and_then(|f| f.parse::<f64>().ok());
+            let used = (ticks().unwrap_or(0.0) + ticks().unwrap_or(0.0)) / 100.0;
+            *seconds.entry(job(name)).or_default() += used;
+        }
+        seconds
     }
 
     /// A number out of the server's metrics.
@@ -148,6 +156,20 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a thread of this name does.
+fn job(name: &str) -> &'static str {
+    let known = [
+        ("admit", "admit"),
+        ("apply", "apply"),
+        ("write", "write"),
+        ("index", "index"),
+        ("tokio", "gRPC"),
+        ("rocksdb", "compaction"),
+    ];
+    let found = known.iter().find(|(part, _)| name.contains(part));
+    found.map_or("other", |(_, job)| job)
 }
 
 /// Audits a stopped ledger: entries and seconds.

@@ -58,8 +58,8 @@ fn may_correct(finding: FindingKind, record: Kind) -> bool {
 
 fn meet_subjects<R: Read>(step: &Step<'_, R>) -> Result<Vec<Met>> {
     let record = step.placed.record;
-    let mut subjects = Vec::new();
-    let mut add = |id: UnitId, target, named, field: String| -> Result<()> {
+    let mut subjects = Vec::with_capacity(record.units.len() + 1);
+    let mut add = |id: UnitId, target, named, number| -> Result<()> {
         let (unit, around) = if step.focus.covers(&id) {
             meet(&step.views, &id)?
         } else {
@@ -69,28 +69,23 @@ fn meet_subjects<R: Read>(step: &Step<'_, R>) -> Result<Vec<Met>> {
             id,
             target,
             named,
-            field,
+            number,
+            kind: record.kind(),
             unit,
             around,
         });
         Ok(())
     };
     for (i, unit) in record.units.iter().enumerate() {
-        add(unit.id, Target::Unit, unit.prev, format!("units[{i}]"))?;
+        add(unit.id, Target::Unit, unit.prev, i)?;
     }
     match &record.body {
         Body::Pack { container } | Body::Unpack { container } => {
-            let field = format!("{}.container", record.kind().name());
-            add(container.id, Target::Container, container.prev, field)?;
+            add(container.id, Target::Container, container.prev, 0)?;
         }
         Body::Transform { outputs, .. } => {
             for (i, output) in outputs.iter().enumerate() {
-                add(
-                    *output,
-                    Target::Output,
-                    None,
-                    format!("transform.outputs[{i}]"),
-                )?;
+                add(*output, Target::Output, None, i)?;
             }
         }
         _ => {}
@@ -116,7 +111,7 @@ fn check_packing<R: Read>(step: &Step<'_, R>, subjects: &[Met]) -> Result<()> {
                     met.id, container.id
                 ),
             )
-            .at(met.field.clone())
+            .at(met.field())
             .into());
         }
         let contents_known = matches!(step.focus, Focus::All);
@@ -125,7 +120,7 @@ fn check_packing<R: Read>(step: &Step<'_, R>, subjects: &[Met]) -> Result<()> {
                 Reason::FailedPrecondition,
                 format!("containers would be nested deeper than {MAX_NESTING}"),
             )
-            .at(met.field.clone())
+            .at(met.field())
             .into());
         }
     }
@@ -195,10 +190,7 @@ fn corrected_entry<R: Read>(
         )
         .at("correct.record_id")
     };
-    let index = step
-        .views
-        .get::<super::state::Records>(&record)?
-        .ok_or_else(not_found)?;
+    let index = step.views.entry_of(&record)?.ok_or_else(not_found)?;
     let mut kind = Kind::Correct;
     for (i, unit) in step.placed.record.units.iter().enumerate() {
         if !step.focus.covers(&unit.id) {

@@ -11,7 +11,7 @@ use super::judge::{chain_row, row_entitles};
 use super::state::{
     Actor, Besides, Claim, FindingStatus, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
     Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
-    Records, Tallies, Tally, Units,
+    Tallies, Tally, Units,
 };
 use super::{Applied, Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
 use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
@@ -77,7 +77,7 @@ pub(super) fn genesis<R: Read>(state: &R, placed: Placed<'_>) -> Result<Applied>
     let mut tally = Tally::default();
     (tally.last_time, tally.parties) = (placed.time, 1);
     views.put::<Tallies>((), tally);
-    views.put::<Records>(placed.id, placed.index);
+    views.put_record(placed.id, placed.index);
     Ok(Applied {
         verdict: wire::Verdict::default(),
         changes: views.into_changes(),
@@ -497,7 +497,7 @@ fn report_equivocation<R: Read>(
     let ids = [envelope(first)?.record_id(), envelope(second)?.record_id()];
     let mut evidence: Vec<LogIndex> = Vec::new();
     for id in &ids {
-        evidence.extend(step.views.get::<Records>(id)?);
+        evidence.extend(step.views.entry_of(id)?);
     }
     let proof = Break {
         evidence,
@@ -561,7 +561,7 @@ fn report_equivocation<R: Read>(
 /// head, so an honest signer names the same `prev` in its next one.
 fn stands_beside<R: Read>(step: &Step<'_, R>, unit: &UnitId, ids: &[RecordId]) -> Result<bool> {
     for id in ids {
-        let Some(index) = step.views.get::<Records>(id)? else {
+        let Some(index) = step.views.entry_of(id)? else {
             continue;
         };
         let row = step.views.history(unit, index)?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::authority::Authority;
 use super::facts::Facts;
 use super::state::{
-    Actor, Goods, GoodsState, HistoryRow, Ledger, Life, Products, Read, ReadError, Records, Stop,
-    Unit, Units,
+    Actor, Goods, GoodsState, HistoryRow, Ledger, Life, Products, Read, ReadError, Stop, Unit,
+    Units,
 };
 use super::{Placed, Result};
 use crate::core::envelope::RecordId;
@@ -35,10 +35,23 @@ pub(super) struct Met {
     pub target: Target,
     /// The `prev` that the record names for it.
     pub named: Option<RecordId>,
-    /// Path of the field that names it.
-    pub field: String,
+    /// Its number among the record's units or outputs.
+    pub number: usize,
+    /// The record's kind.
+    pub kind: Kind,
     pub unit: Arc<Unit>,
     pub around: Around,
+}
+
+impl Met {
+    /// Path of the field that names it.
+    pub fn field(&self) -> String {
+        match self.target {
+            Target::Unit => format!("units[{}]", self.number),
+            Target::Container => format!("{}.container", self.kind.name()),
+            Target::Output => format!("transform.outputs[{}]", self.number),
+        }
+    }
 }
 
 /// The state of a unit, and of what is around it.
@@ -237,7 +250,7 @@ pub(super) fn chain_row<R: Read>(
     prev: Option<RecordId>,
 ) -> Result<Option<HistoryRow>> {
     let Some(prev) = prev else { return Ok(None) };
-    let Some(index) = state.get::<Records>(&prev)? else {
+    let Some(index) = state.entry_of(&prev)? else {
         return Ok(None);
     };
     Ok(state.history(unit, index)?.filter(|row| row.joined))
@@ -245,13 +258,13 @@ pub(super) fn chain_row<R: Read>(
 
 fn prev_is_here<R: Read>(state: &R, met: &Met) -> Result<()> {
     if let Some(prev) = met.named
-        && state.get::<Records>(&prev)?.is_none()
+        && state.entry_of(&prev)?.is_none()
     {
         return Err(Refusal::new(
             Reason::PrevUnknown,
             format!("record {prev} has not arrived here; send it first, then this again"),
         )
-        .at(format!("{}.prev", met.field))
+        .at(format!("{}.prev", met.field()))
         .into());
     }
     Ok(())
@@ -266,7 +279,7 @@ fn prev_is_of_this_unit<R: Read>(state: &R, met: &Met) -> Result<()> {
                 met.id
             ),
         )
-        .at(format!("{}.prev", met.field))
+        .at(format!("{}.prev", met.field()))
         .into());
     }
     Ok(())
@@ -276,7 +289,7 @@ fn prev_is_of_this_unit<R: Read>(state: &R, met: &Met) -> Result<()> {
 fn preconditions(case: &Case<'_>, met: &Met, contents_known: bool) -> Result<()> {
     let failed = |message: String| {
         Err(Refusal::new(Reason::FailedPrecondition, message)
-            .at(met.field.clone())
+            .at(met.field())
             .into())
     };
     let unit = case.state;
@@ -314,7 +327,7 @@ fn preconditions(case: &Case<'_>, met: &Met, contents_known: bool) -> Result<()>
                 met.id
             ),
         )
-        .at(met.field.clone())
+        .at(met.field())
         .into()),
         Body::Return { .. } | Body::Confirm { .. } | Body::Reject
             if case.life() != Life::Delivered =>

@@ -35,7 +35,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Break, FindingKind};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
-use state::{Ledgers, Records, Tallies, Units};
+use state::{Ledgers, Tallies, Units};
 
 /// Tenures that a unit remembers.
 pub const MAX_TENURES: usize = 32;
@@ -150,7 +150,7 @@ type Result<T> = std::result::Result<T, ApplyError>;
 /// [`ApplyError::Drop`] when the record is refused, [`ApplyError::Read`] when the storage fails.
 pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result<Applied> {
     if !is_new(state, placed)?
-        && let Some(index) = state.get::<Records>(&placed.id)?
+        && let Some(index) = state.entry_of(&placed.id)?
     {
         return Err(ApplyError::Known(index));
     }
@@ -189,7 +189,7 @@ pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result
     };
     step.tally.last_time = placed.time;
     step.views.put::<Tallies>((), step.tally);
-    step.views.put::<Records>(placed.id, placed.index);
+    step.views.put_record(placed.id, placed.index);
     Ok(Applied {
         verdict,
         changes: step.views.into_changes(),

@@ -49,6 +49,12 @@ pub trait Read {
     /// # Errors
     /// As [`Read::get`].
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError>;
+
+    /// The entry that holds the record, or none.
+    ///
+    /// # Errors
+    /// As [`Read::get`].
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError>;
 }
 
 /// The storage under the views failed.
@@ -68,6 +74,8 @@ macro_rules! tables {
         pub struct Changes {
             /// What entries did to units. No table: a row belongs to its entry and never changes.
             pub history: BTreeMap<(LogIndex, UnitId), HistoryRow>,
+            /// Where each record is in the log.
+            pub records: BTreeMap<RecordId, LogIndex>,
             $($(#[$doc])* pub $field: BTreeMap<$key, $value>,)*
         }
 
@@ -75,6 +83,7 @@ macro_rules! tables {
             /// Lays later changes over these.
             pub fn merge(&mut self, later: Changes) {
                 self.history.extend(later.history);
+                self.records.extend(later.records);
                 $(self.$field.extend(later.$field);)*
             }
 
@@ -152,8 +161,6 @@ tables! {
         bytes.extend(unit_bytes(unit));
         bytes
     };
-    /// Where each record is in the log.
-    Records, records: RecordId => LogIndex, |id| id.0.to_vec();
     /// Findings by number, from 1 on without gap.
     Findings, findings: u64 => FindingRow, |number| number.to_be_bytes().to_vec();
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
@@ -673,6 +680,11 @@ impl<'a, R: Read> Overlay<'a, R> {
         self.changes.history.insert((index, id), row);
     }
 
+    /// Remembers where a record is.
+    pub fn put_record(&mut self, record: RecordId, index: LogIndex) {
+        self.changes.records.insert(record, index);
+    }
+
     /// The changes.
     pub fn into_changes(self) -> Changes {
         self.changes
@@ -693,6 +705,13 @@ impl<R: Read> Read for Overlay<'_, R> {
             None => self.base.history(unit, index),
         }
     }
+
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        match self.changes.records.get(record) {
+            Some(index) => Ok(Some(*index)),
+            None => self.base.entry_of(record),
+        }
+    }
 }
 
 /// Views in memory: what a verifier uses.
@@ -703,5 +722,9 @@ impl Read for Changes {
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
         Ok(self.history.get(&(index, *unit)).copied())
+    }
+
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        Ok(self.records.get(record).copied())
     }
 }

@@ -167,7 +167,7 @@ fn frontier_edge_and_readers_have_the_root_of_the_definition() {
     for n in 0..=all.len() {
         let want = mth(&all[..n]);
         assert_eq!(frontier.root(), want, "{n}");
-        assert_eq!(edge.frontier(), frontier);
+        assert_eq!(edge.frontier(), &frontier);
         assert_eq!(root(size(n), &Leaves(&all)), Ok(want));
         if let Some(leaf) = all.get(n) {
             frontier.append(*leaf).unwrap();

@@ -21,19 +21,33 @@ pub(super) fn unit_refs(refs: &[wire::UnitRef], field: &str, max: usize) -> Chec
     }
     refs.iter()
         .enumerate()
-        .map(|(i, unit)| unit_ref(unit, &format!("{field}[{i}]")))
+        .map(|(i, unit)| {
+            // The path is needed only by who is refused.
+            ref_of(unit).map_err(|refusal| {
+                let path = format!("{field}[{i}].{}", refusal.field);
+                refusal.at(path)
+            })
+        })
         .collect()
 }
 
 pub(super) fn unit_ref(unit: &wire::UnitRef, field: &str) -> Checked<UnitRef> {
+    ref_of(unit).map_err(|refusal| {
+        let path = format!("{field}.{}", refusal.field);
+        refusal.at(path)
+    })
+}
+
+fn ref_of(unit: &wire::UnitRef) -> Checked<UnitRef> {
     let prev = match unit.prev.len() {
         0 => None,
-        _ => Some(RecordId::from_slice(&unit.prev).ok_or_else(|| {
-            Refusal::field(format!("{field}.prev"), "a record id has 32 bytes, or none")
-        })?),
+        _ => Some(
+            RecordId::from_slice(&unit.prev)
+                .ok_or_else(|| Refusal::field("prev", "a record id has 32 bytes, or none"))?,
+        ),
     };
     Ok(UnitRef {
-        id: unit_id(&unit.id, &format!("{field}.id"))?,
+        id: unit_id(&unit.id, "id")?,
         prev,
     })
 }

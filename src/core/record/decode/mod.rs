@@ -11,6 +11,7 @@ use prost::Message as _;
 use super::body::{Body, Scope};
 use super::values::Millis;
 use super::{FORMAT, MAX_NESTING, MAX_UNITS, NONCE_BYTES, Record};
+use crate::core::id::UnitId;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::signature::{KeyId, Suite};
 use crate::core::wire;
@@ -142,13 +143,30 @@ fn check_subjects(record: &Record) -> Checked<()> {
             ),
         ));
     }
+    let alone = subjects.len() == 1 && record.containers.is_empty();
+    if !alone {
+        check_each_once(record, &subjects)?;
+    }
+    if matches!(kind, super::Kind::Commission)
+        && let Some(i) = record.units.iter().position(|unit| unit.prev.is_some())
+    {
+        return Err(Refusal::field(
+            format!("units[{i}].prev"),
+            "a Commission begins a chain and names no prev",
+        ));
+    }
+    Ok(())
+}
+
+/// No unit or container is named twice, and there are not more containers than can be.
+fn check_each_once(record: &Record, subjects: &[UnitId]) -> Checked<()> {
     let mut seen = HashSet::with_capacity(subjects.len() + record.containers.len());
     for (i, unit) in subjects.iter().enumerate() {
         if !seen.insert(unit) {
             let field = if i < record.units.len() {
                 format!("units[{i}].id")
             } else {
-                format!("{}.container or outputs", kind.name())
+                format!("{}.container or outputs", record.kind().name())
             };
             return Err(Refusal::field(
                 field,
@@ -169,14 +187,6 @@ fn check_subjects(record: &Record) -> Checked<()> {
                 format!("{} is named twice in one record", container.id),
             ));
         }
-    }
-    if matches!(kind, super::Kind::Commission)
-        && let Some(i) = record.units.iter().position(|unit| unit.prev.is_some())
-    {
-        return Err(Refusal::field(
-            format!("units[{i}].prev"),
-            "a Commission begins a chain and names no prev",
-        ));
     }
     Ok(())
 }

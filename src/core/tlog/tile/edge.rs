@@ -11,8 +11,9 @@ use crate::core::tlog::{Hash, LogFull, TreeSize, frontier::Frontier};
 /// Invariant: level `L` has `size / 256^L mod 256` hashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RightEdge {
-    size: TreeSize,
     levels: Vec<Vec<Hash>>,
+    /// The size, and the root at the cost of a few hashes however full the tiles are.
+    frontier: Frontier,
 }
 
 /// Why the right edge could not be rebuilt.
@@ -63,8 +64,8 @@ impl RightEdge {
     /// The edge of the empty log.
     pub fn new() -> Self {
         Self {
-            size: TreeSize::ZERO,
             levels: vec![Vec::new(); usize::from(TILE_LEVELS)],
+            frontier: Frontier::new(),
         }
     }
 
@@ -106,12 +107,13 @@ impl RightEdge {
             }
             levels.push(partial);
         }
-        Ok(Self { size, levels })
+        let frontier = frontier_of(size, &levels);
+        Ok(Self { levels, frontier })
     }
 
     /// The number of entries.
     pub const fn size(&self) -> TreeSize {
-        self.size
+        self.frontier.size()
     }
 
     /// The hashes of the partial tile of a level, empty when there is none.
@@ -127,10 +129,10 @@ impl RightEdge {
         leaf: Hash,
         on_full: &mut impl FnMut(TileId, &[Hash]),
     ) -> Result<(), LogFull> {
-        self.size = self.size.next()?;
+        self.frontier.append(leaf)?;
         let mut hash = leaf;
         // How many tiles of the level are full, counting this one when it is.
-        let mut full_tiles = self.size.0;
+        let mut full_tiles = self.size().0;
         for (level, partial) in (0..TILE_LEVELS).zip(&mut self.levels) {
             full_tiles /= u64::from(TILE_WIDTH);
             partial.push(hash);
@@ -151,24 +153,29 @@ impl RightEdge {
     }
 
     /// The compact form of the log: its size and the roots of its perfect subtrees.
-    pub fn frontier(&self) -> Frontier {
-        let mut subtrees = Vec::new();
-        for partial in self.levels.iter().rev() {
-            let mut rest = partial.as_slice();
-            while let Some(width) = rest.len().checked_ilog2() {
-                let (subtree, tail) = rest.split_at(1 << width);
-                subtrees.extend(perfect_root(subtree));
-                rest = tail;
-            }
-        }
-        // The widths are the base-256 digits of the size, so their bits are its bits.
-        Frontier::from_known_parts(self.size, subtrees)
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 
     /// The root of the log (RFC 9162 section 2.1.1).
     pub fn root(&self) -> Hash {
-        self.frontier().root()
+        self.frontier.root()
     }
+}
+
+/// The perfect subtrees of a log, from its partial tiles.
+fn frontier_of(size: TreeSize, levels: &[Vec<Hash>]) -> Frontier {
+    let mut subtrees = Vec::new();
+    for partial in levels.iter().rev() {
+        let mut rest = partial.as_slice();
+        while let Some(width) = rest.len().checked_ilog2() {
+            let (subtree, tail) = rest.split_at(1 << width);
+            subtrees.extend(perfect_root(subtree));
+            rest = tail;
+        }
+    }
+    // The widths are the base-256 digits of the size, so their bits are its bits.
+    Frontier::from_known_parts(size, subtrees)
 }
 
 /// The full tiles one level below whose roots are in the partial tile of this level.

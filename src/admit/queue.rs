@@ -1,0 +1,98 @@
+//! What waits for the threads that check signatures.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{Admissions, Decoded};
+use crate::sequence::{Answer, Submissions};
+
+/// Records that have to wait before one more thread takes part. Until then one thread does it in
+/// larger batches, which costs less a record than two in small ones.
+const MORE_THREADS: usize = 96;
+
+/// Records to check, and what happens then.
+pub(super) struct Job {
+    pub records: Vec<Decoded>,
+    pub then: Then,
+}
+
+/// Where the records of a job go.
+pub(super) enum Then {
+    /// Back to who asked.
+    Return(oneshot::Sender<Admissions>),
+    /// On into the order, where they have places, unless one of them is refused: then the answer is
+    /// that.
+    Order {
+        order: Submissions,
+        places: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Vec<Answer>>,
+    },
+}
+
+/// Jobs in order. It is bounded by the places in the order, which are taken before.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
+    many: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    records: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A thread that panicked while it held the lock left the queue as it was.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, job: Job) {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return; // Who waits sees that nobody will answer.
+        }
+        waiting.records += job.records.len();
+        waiting.jobs.push_back(job);
+        self.some.notify_one();
+        if waiting.records >= MORE_THREADS {
+            self.many.notify_all();
+        }
+    }
+
+    /// The next jobs, of about so many records; none when the queue is closed and empty. The first
+    /// thread takes what there is, the others only what has piled up.
+    pub(super) fn pop(&self, thread: usize, records: usize) -> Option<Vec<Job>> {
+        let mut waiting = self.lock();
+        let (least, wake) = if thread == 0 {
+            (1, &self.some)
+        } else {
+            (MORE_THREADS, &self.many)
+        };
+        while waiting.records < least && !waiting.closed {
+            waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut taken = Vec::new();
+        let mut count = 0;
+        while count < records {
+            let Some(job) = waiting.jobs.pop_front() else {
+                break;
+            };
+            waiting.records -= job.records.len();
+            count += job.records.len();
+            taken.push(job);
+        }
+        if taken.is_empty() { None } else { Some(taken) }
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.some.notify_all();
+        self.many.notify_all();
+    }
+}
