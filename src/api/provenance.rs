@@ -83,13 +83,19 @@ impl ProvenanceService for Provenance {
         if !(1..=MAX_UNITS).contains(&units.len()) {
             return Err(errors::invalid("units", format!("1 to {MAX_UNITS} units")));
         }
+        let parse = |(i, text): (usize, &String)| {
+            UnitId::parse_any(text)
+                .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))
+        };
+        let units: Result<Vec<UnitId>, Status> = units.iter().enumerate().map(parse).collect();
+        let units = units?;
         let view = self.node.store().view();
-        let mut standings = Vec::with_capacity(units.len());
-        for (i, text) in units.iter().enumerate() {
-            let unit = UnitId::parse_any(text)
-                .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))?;
-            standings.push(standing_of(&view, unit)?);
-        }
+        view.prefetch::<Units>(&units).map_err(errors::store)?;
+        let standings: Result<_, Status> = units
+            .into_iter()
+            .map(|unit| standing_of(&view, unit))
+            .collect();
+        let standings = standings?;
         Ok(Response::new(wire::BatchGetStandingsResponse { standings }))
     }
 
@@ -224,25 +230,22 @@ fn standing_and_touch(
 }
 
 fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::Step, Status> {
-    let (_, record, entry) = read::entry(view.store(), row.index)?;
+    let entry = read::decode(row.index, &row.entry)?;
+    let record = &entry.record;
     let party = row.row.signer.party();
     let party_name = party
         .map(|party| read::party_name(view, party))
         .transpose()?;
     let about = row.via.unwrap_or(unit);
-    let envelope = entry.envelope.clone().unwrap_or_default();
-    let id = crate::core::envelope::record_id(&crate::core::envelope::pae(
-        crate::core::envelope::RECORD_TYPE,
-        &envelope.payload,
-    ));
+    let id = entry.envelope.record_id();
     Ok(wire::Step {
         log_index: row.index.0,
         record_id: id.0.to_vec(),
         event_time_ms: record.event_time.0,
-        time_ms: entry.time_ms,
+        time_ms: entry.time.0,
         kind: record.kind().name().to_owned(),
         party: party.map(|party| party.to_string()).unwrap_or_default(),
-        summary: summary(view, &record, party_name.as_deref().unwrap_or("the buyer"))?,
+        summary: summary(view, record, party_name.as_deref().unwrap_or("the buyer"))?,
         party_name: party_name.unwrap_or_default(),
         city: record.place.city.clone(),
         region: record
@@ -253,7 +256,7 @@ fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::
             .unwrap_or_default(),
         via: row.via.map(|via| via.to_string()).unwrap_or_default(),
         beside: !row.row.joined && record.kind().is_custody(),
-        findings: read::findings_at(&record, &entry, about)
+        findings: read::findings_at(record, &entry.verdict, about)
             .into_iter()
             .map(|kind| i32::from(kind.number()))
             .collect(),

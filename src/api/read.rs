@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use prost::bytes::Bytes;
 use tonic::Status;
 
 use super::errors;
@@ -12,8 +13,9 @@ use crate::core::apply::state::{
 };
 use crate::core::apply::{goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
+use crate::core::envelope::Envelope;
 use crate::core::id::{PartyId, UnitId};
-use crate::core::record::{Body, Record};
+use crate::core::record::{Body, Millis, Record};
 use crate::core::rules::FindingKind;
 use crate::core::signature::KeyId;
 use crate::core::tlog::proof::inclusion_proof;
@@ -46,25 +48,34 @@ pub(super) fn tree(
 }
 
 /// An entry, decoded.
-pub(super) fn entry(
-    store: &Store,
-    index: LogIndex,
-) -> Result<(prost::bytes::Bytes, Record, wire::Entry), Status> {
-    let missing = || errors::store(StoreError::Corrupt(format!("entry {index} is missing")));
-    let bytes = store
-        .entry(index)
-        .map_err(errors::store)?
-        .ok_or_else(missing)?;
-    let corrupt =
-        |error: String| errors::store(StoreError::Corrupt(format!("entry {index}: {error}")));
-    let wire: wire::Entry = prost::Message::decode(bytes.clone())
-        .map_err(|error: prost::DecodeError| corrupt(error.to_string()))?;
-    let (_, record, _, _) = decode_entry(&bytes).map_err(corrupt)?;
-    Ok((bytes, record, wire))
+pub(super) struct Decoded {
+    pub envelope: Envelope,
+    pub record: Record,
+    pub time: Millis,
+    pub verdict: wire::Verdict,
 }
 
-/// One row of a unit's own history.
-pub(super) type Row = (LogIndex, HistoryRow);
+/// Decodes an entry.
+pub(super) fn decode(index: LogIndex, bytes: &[u8]) -> Result<Decoded, Status> {
+    let decoded = decode_entry(bytes);
+    let (envelope, record, time, verdict) = decoded
+        .map_err(|error| errors::store(StoreError::Corrupt(format!("entry {index}: {error}"))))?;
+    Ok(Decoded {
+        envelope,
+        record,
+        time,
+        verdict,
+    })
+}
+
+/// The bytes of an entry.
+pub(super) fn entry(store: &Store, index: LogIndex) -> Result<Bytes, Status> {
+    let bytes = store.entry(index).map_err(errors::store)?;
+    bytes.ok_or_else(|| errors::store(StoreError::Corrupt(format!("entry {index} is missing"))))
+}
+
+/// One row of a unit's own history, with the entry.
+pub(super) type Row = (LogIndex, HistoryRow, Bytes);
 
 /// The rows of a unit's own history from an index on, in the order of the log, and before them the
 /// last row that comes before that index.
@@ -84,8 +95,8 @@ pub(super) fn history(
     // A row names the one before it, so the way leads backwards.
     let before = loop {
         let Some(index) = next else { break None };
-        let row = reader.row(&unit, index).map_err(errors::store)?;
-        let row = row.ok_or_else(|| {
+        let row = reader.row_and_entry(&unit, index).map_err(errors::store)?;
+        let (row, entry) = row.ok_or_else(|| {
             let what = format!("entry {index} has no row of {unit}");
             errors::store(StoreError::Corrupt(what))
         })?;
@@ -98,7 +109,7 @@ pub(super) fn history(
             )));
         }
         next = row.before;
-        rows.push((index, row));
+        rows.push((index, row, entry));
     };
     rows.reverse();
     Ok((before, rows))
@@ -109,6 +120,7 @@ pub(super) fn history(
 pub(super) struct TimelineRow {
     pub index: LogIndex,
     pub row: HistoryRow,
+    pub entry: Bytes,
     pub via: Option<UnitId>,
 }
 
@@ -154,12 +166,17 @@ fn collect(
         let mut inside = before
             .and_then(|row| row.container)
             .map(|container| (container, stretch.from));
-        for (index, row) in own {
+        for (index, row, entry) in own {
             if index > stretch.until {
                 break;
             }
             let via = stretch.via;
-            rows.entry(index).or_insert(TimelineRow { index, row, via });
+            rows.entry(index).or_insert(TimelineRow {
+                index,
+                row,
+                entry,
+                via,
+            });
             if row.joined && inside.map(|(container, _)| container) != row.container {
                 waiting.extend(inside.map(|(container, from)| stay(container, from, index)));
                 inside = row.container.map(|container| (container, index));
@@ -204,7 +221,7 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
     let size = TreeSize::new(head.size);
     let reader = tree(node.store(), size);
     for index in &collector.entries {
-        let (bytes, _, _) = entry(node.store(), *index)?;
+        let bytes = entry(node.store(), *index)?;
         let proof = inclusion_proof(*index, size, &reader)
             .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
         proven.push(wire::ProvenEntry {
@@ -265,7 +282,7 @@ impl Collector<'_> {
         self.identifier(unit)?;
         let mut inside: Option<UnitId> = None;
         let (_, rows) = history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)?;
-        for (index, row) in rows {
+        for (index, row, _) in rows {
             if index > until {
                 break;
             }
@@ -312,7 +329,8 @@ impl Collector<'_> {
         if !self.entries.insert(index) {
             return Ok(());
         }
-        let (bytes, record, _) = entry(self.view.store(), index)?;
+        let bytes = entry(self.view.store(), index)?;
+        let record = decode(index, &bytes)?.record;
         self.bytes += bytes.len() + PROOF_BYTES;
         if self.entries.len() > MAX_BUNDLE_ENTRIES || self.bytes > MAX_BUNDLE_BYTES {
             return Err(Status::resource_exhausted(format!(
@@ -414,10 +432,14 @@ pub(super) fn finding(number: u64, row: &FindingRow) -> wire::FindingRecord {
 }
 
 /// Kinds of the findings that an entry has at one unit.
-pub(super) fn findings_at(record: &Record, entry: &wire::Entry, unit: UnitId) -> Vec<FindingKind> {
-    let Some(verdict) = &entry.verdict else {
+pub(super) fn findings_at(
+    record: &Record,
+    verdict: &wire::Verdict,
+    unit: UnitId,
+) -> Vec<FindingKind> {
+    if verdict.findings.is_empty() {
         return Vec::new();
-    };
+    }
     let subjects = record.subjects();
     let Some(number) = subjects.iter().position(|subject| *subject == unit) else {
         return Vec::new();

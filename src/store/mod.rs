@@ -16,6 +16,7 @@ mod cache;
 mod chunk;
 pub mod codec;
 mod ids;
+mod memo;
 mod options;
 mod view;
 
@@ -400,6 +401,20 @@ impl Store {
         Ok(all)
     }
 
+    /// Rewrites all tables until nothing is left to compact. It takes as long as it takes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a family is missing.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        for name in [META, ENTRIES, TILES, options::IDS].iter().chain(TABLES) {
+            let family = self.family(name)?;
+            self.db.flush_cf(family).map_err(|error| io(&error))?;
+            self.db
+                .compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+
     /// Rows of one table, in the order of the keys.
     ///
     /// # Errors
@@ -408,10 +423,18 @@ impl Store {
         &self,
         keys: &[T::Key],
     ) -> Result<Vec<Option<T::Value>>, StoreError> {
+        self.multi_get_at::<T>(keys, &ReadOptions::default())
+    }
+
+    fn multi_get_at<T: Table>(
+        &self,
+        keys: &[T::Key],
+        at: &ReadOptions,
+    ) -> Result<Vec<Option<T::Value>>, StoreError> {
         let bytes: Vec<Vec<u8>> = keys.iter().map(T::key_bytes).collect();
         let rows = self
             .db
-            .batched_multi_get_cf(self.family(T::NAME)?, &bytes, false);
+            .batched_multi_get_cf_opt(self.family(T::NAME)?, &bytes, false, at);
         rows.into_iter()
             .map(|row| {
                 let row = row.map_err(|error| io(&error))?;
@@ -495,6 +518,22 @@ impl EntryReader<'_> {
             Some((_, rows)) => chunk::row_of(rows, unit),
             None => Ok(None),
         }
+    }
+
+    /// The same, with the bytes of the entry.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn row_and_entry(
+        &mut self,
+        unit: &UnitId,
+        index: LogIndex,
+    ) -> Result<Option<(HistoryRow, Bytes)>, StoreError> {
+        let Some((entry, rows)) = self.parts(index)? else {
+            return Ok(None);
+        };
+        let row = chunk::row_of(rows, unit)?;
+        Ok(row.map(|row| (row, Bytes::copy_from_slice(entry))))
     }
 
     /// An entry and its rows.

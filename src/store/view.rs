@@ -1,7 +1,8 @@
 //! A store as it was at one moment, for answers that are of one piece.
 
-use rocksdb::{Direction, IteratorMode};
+use rocksdb::{Direction, IteratorMode, ReadOptions};
 
+use super::memo::Memo;
 use super::options::META;
 use super::{LogHead, Store, StoreError, decode, io, row_of};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
@@ -9,17 +10,22 @@ use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
-/// A store at one moment.
+/// A store at one moment. What was read once is remembered.
 pub struct View<'a> {
     store: &'a Store,
     snapshot: rocksdb::Snapshot<'a>,
+    memo: Memo,
 }
+
+/// Rows of a table that a view remembers in a generation.
+const REMEMBERED: usize = 4096;
 
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
             store,
             snapshot: store.db.snapshot(),
+            memo: Memo::new(REMEMBERED, REMEMBERED),
         }
     }
 }
@@ -39,6 +45,22 @@ impl View<'_> {
     #[must_use]
     pub const fn store(&self) -> &Store {
         self.store
+    }
+
+    /// Reads rows that will be asked for, all at once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn prefetch<T: Table>(&self, keys: &[T::Key]) -> Result<(), StoreError> {
+        let mut at = ReadOptions::default();
+        at.set_snapshot(&self.snapshot);
+        let rows = self.store.multi_get_at::<T>(keys, &at)?;
+        self.memo.with::<T, _>(|table| {
+            for (key, row) in keys.iter().zip(rows) {
+                table.put(key.clone(), row);
+            }
+        });
+        Ok(())
     }
 
     /// Rows of a table whose key's bytes begin with a prefix, from a key on, until the visitor
@@ -66,12 +88,18 @@ impl View<'_> {
 
 impl Read for View<'_> {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        if let Some(row) = self.memo.with::<T, _>(|table| table.get(key).cloned()) {
+            return Ok(row);
+        }
         let row = self.store.family(T::NAME).and_then(|family| {
             self.snapshot
                 .get_pinned_cf(family, T::key_bytes(key))
                 .map_err(|error| io(&error))
         });
-        row_of::<T>(row)
+        let row = row_of::<T>(row)?;
+        self.memo
+            .with::<T, _>(|table| table.put(key.clone(), row.clone()));
+        Ok(row)
     }
 
     /// Rows of history never change, so they are read past the snapshot.

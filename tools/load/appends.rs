@@ -18,6 +18,8 @@ use crate::workload::{self, Holding, Signed};
 pub const STREAMS: usize = 64;
 /// Connections that they share.
 pub const CONNECTIONS: usize = 16;
+/// Records that the server lets be on their way at once.
+const PLACES: u64 = 16_384;
 /// Calls in flight, where there are no streams.
 pub const IN_FLIGHT: usize = 64;
 
@@ -195,13 +197,14 @@ impl Appends {
             Arc::clone(&requests),
             IN_FLIGHT,
             Some(self.scale.limit_time),
+            None,
         )
         .await
         .all_acknowledged("echo");
         drop(echo);
         let channels = self.server.channels(CONNECTIONS).await;
         let before = self.counters();
-        let driven = drive::unary(&channels, &raw::SUBMIT, requests, IN_FLIGHT, None).await;
+        let driven = drive::unary(&channels, &raw::SUBMIT, requests, IN_FLIGHT, None, None).await;
         let driven = driven.all_acknowledged("unary submit");
         self.acknowledged += driven.acknowledged;
         let row = Row::new("unary Submit, 64 in flight", "records/s", driven.rate())
@@ -297,6 +300,50 @@ impl Appends {
                 bare.latency.value_at_quantile(0.5)
             ))
             .note(self.effort(&before))
+    }
+
+    /// Far more calls at once than there are places for records on their way.
+    pub async fn overload(&mut self) -> Row {
+        let calls = (self.scale.records / 4).clamp(100, 4 * PLACES);
+        let in_flight = usize::try_from(calls).unwrap_or(usize::MAX);
+        let streams = STREAMS * 16;
+        let mut holdings = self.holdings(streams, calls / streams as u64 + 1).await;
+        let scans = workload::scans(&self.trade, &mut holdings, 1, |stream| stream);
+        let requests: Vec<_> = interleaved(&scans, in_flight)
+            .into_iter()
+            .map(|signed| signed.request.clone())
+            .collect();
+        let offered = requests.len();
+        let channels = self.server.channels(STREAMS).await;
+        let before = self.server.resident();
+        let method = &raw::SUBMIT;
+        let driven =
+            drive::unary(&channels, method, Arc::new(requests), in_flight, None, None).await;
+        self.acknowledged += driven.acknowledged;
+        let example = driven.example.clone().unwrap_or_default();
+        assert!(
+            driven.refused == 0 || example.contains("more records are waiting"),
+            "what is too much is refused as such: {example}"
+        );
+        assert_eq!(
+            driven.failed, 0,
+            "no call is left without an answer: {example}"
+        );
+        Row::new(
+            format!("{offered} calls of Submit at once, {PLACES} places"),
+            "records/s",
+            driven.rate(),
+        )
+        .note(format!(
+            "{} acknowledged, {} refused with RESOURCE_EXHAUSTED, none unanswered; p50 {} ms, max \
+             {} ms; memory {} MB, before {} MB",
+            driven.acknowledged,
+            driven.refused,
+            driven.latency.value_at_quantile(0.5) / 1000,
+            driven.latency.max() / 1000,
+            self.server.resident() >> 20,
+            before >> 20
+        ))
     }
 
     /// Stops the ledger and audits all that it acknowledged.

@@ -89,13 +89,7 @@ pub async fn paced_streams(
     for (i, requests) in streams.into_iter().enumerate() {
         let channel = channels[i % channels.len()].clone();
         let method = method.clone();
-        #[allow(clippy::cast_precision_loss)] // a few streams
-        let pace = per_second.map(|rate| Pace {
-            start,
-            each: Duration::from_secs_f64(count as f64 / rate),
-            // Streams take turns.
-            offset: Duration::from_secs_f64(i as f64 / rate),
-        });
+        let pace = per_second.map(|rate| Pace::of(start, i, count, rate));
         tasks.push(tokio::spawn(async move {
             one_stream(&channel, &method, requests, pace).await
         }));
@@ -116,6 +110,16 @@ struct Pace {
 }
 
 impl Pace {
+    /// Of one of several who take turns.
+    #[allow(clippy::cast_precision_loss)] // a few
+    fn of(start: Instant, number: usize, count: usize, rate: f64) -> Self {
+        Self {
+            start,
+            each: Duration::from_secs_f64(count as f64 / rate),
+            offset: Duration::from_secs_f64(number as f64 / rate),
+        }
+    }
+
     fn due(&self, number: usize) -> Instant {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         self.start + self.offset + self.each * number
@@ -204,13 +208,14 @@ fn count_answer(driven: &mut Driven, answer: Bytes) {
 }
 
 /// Calls with so many in flight; each of the requests once, in no order, or round and round until
-/// the time is over.
+/// the time is over; as fast as they are answered, or so many a second.
 pub async fn unary(
     channels: &[Channel],
     method: &Method,
     requests: Arc<Vec<Bytes>>,
     in_flight: usize,
     time: Option<Duration>,
+    per_second: Option<f64>,
 ) -> Driven {
     let next = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
@@ -218,8 +223,10 @@ pub async fn unary(
     for i in 0..in_flight {
         let channel = channels[i % channels.len()].clone();
         let (method, requests, next) = (method.clone(), Arc::clone(&requests), Arc::clone(&next));
+        let pace = per_second.map(|rate| Pace::of(start, i, in_flight, rate));
         tasks.push(tokio::spawn(async move {
             let mut driven = Driven::new();
+            let mut turn = 0;
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let over = match time {
@@ -229,7 +236,15 @@ pub async fn unary(
                 if over {
                     return driven;
                 }
-                let sent = Instant::now();
+                let mut sent = Instant::now();
+                if let Some(pace) = pace {
+                    let due = pace.due(turn);
+                    if due > sent {
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    sent = due;
+                    turn += 1;
+                }
                 let request = requests[number % requests.len()].clone();
                 match raw::unary(&channel, &method, request).await {
                     Ok(_) => driven.acknowledged += 1,

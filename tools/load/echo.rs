@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use prost::bytes::Bytes;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 use crate::limits::Disk;
 use crate::raw::Echo;
@@ -58,9 +58,8 @@ pub async fn serve(answer_bytes: usize, folder: Option<&Path>) {
     let served = tonic::transport::Server::builder()
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(8 << 20)
-        .tcp_nodelay(true)
         .add_service(echo)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await;
     served.expect("it serves until it is killed");
 }

@@ -238,20 +238,25 @@ fn signer(name: &str, number: usize) -> Arc<Signer> {
 }
 
 impl Trade {
-    /// Registers everybody, each with so many scanners.
-    pub async fn found(server: &Server, scanners: usize) -> Self {
+    /// The same firms and keys every time.
+    pub fn of(scanners: usize) -> Self {
         let firm = |id: &'static str| Firm {
             id,
             key: signer(id, 0),
             scanners: (1..=scanners).map(|n| signer(id, n)).collect(),
         };
-        let trade = Self {
+        Self {
             maker: firm("gln:0614141000005"),
             couriers: [
                 firm("uscc:91110000802100433B"),
                 firm("uscc:91370200264574251E"),
             ],
-        };
+        }
+    }
+
+    /// Registers everybody, each with so many scanners.
+    pub async fn found(server: &Server, scanners: usize) -> Self {
+        let trade = Self::of(scanners);
         let regulator = server.regulator_key();
         let mut drafts = Vec::new();
         let firms = || {

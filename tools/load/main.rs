@@ -5,11 +5,13 @@
 mod appends;
 mod drive;
 mod echo;
+mod large;
 mod ledger;
 mod limits;
 mod postgres;
 mod raw;
 mod report;
+mod soak;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use appends::{Appends, Scale};
 use clap::Parser as _;
+use large::Size;
 use report::Row;
 
 /// Measures the ledger.
@@ -37,6 +40,12 @@ struct Arguments {
     /// Records of each measured row.
     #[arg(long)]
     records: Option<u64>,
+    /// Instead of the rows: a load that grows and stays, for so many minutes, and a plot of it.
+    #[arg(long)]
+    soak: Option<f64>,
+    /// Where the plot of --soak goes.
+    #[arg(long, default_value = "soak.svg")]
+    plot: PathBuf,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -80,6 +89,31 @@ fn main() {
         records: arguments.records.unwrap_or(scale.records),
         ..scale
     };
+    let size = if !arguments.bench {
+        Size {
+            small: 1_000,
+            large: 3_000,
+            more_units: 1,
+            sample: 640,
+            ..Size::of(scale)
+        }
+    } else if arguments.quick {
+        Size {
+            small: 50_000,
+            large: 200_000,
+            more_units: 320_000,
+            sample: 50_000,
+            ..Size::of(scale)
+        }
+    } else {
+        Size {
+            small: 1_000_000,
+            large: 20_000_000,
+            more_units: 8_000_000,
+            sample: 500_000,
+            ..Size::of(scale)
+        }
+    };
     let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::Builder::new()
         .prefix("custody-bench-")
@@ -96,7 +130,12 @@ fn main() {
         std::thread::available_parallelism().map_or(1, usize::from),
         limits::sync_rate(folder.path(), 4096, scale.limit_time)
     );
-    let rows = runtime.block_on(run(&arguments, folder.path(), scale));
+    if let Some(minutes) = arguments.soak {
+        let soak = soak::run(folder.path(), minutes, scale.scanners, &arguments.plot);
+        runtime.block_on(soak);
+        return;
+    }
+    let rows = runtime.block_on(run(&arguments, folder.path(), scale, size));
     let machine = serde_json::json!({
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
         "file_system": file_system,
@@ -104,7 +143,7 @@ fn main() {
     report::finish(&rows, &machine, arguments.json.as_deref());
 }
 
-async fn run(arguments: &Arguments, folder: &Path, scale: Scale) -> Vec<Row> {
+async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> Vec<Row> {
     let wanted = |name: &str| {
         arguments
             .only
@@ -148,10 +187,28 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale) -> Vec<Row> {
     if wanted("latency") && append.is_finite() {
         push(appends.latency(append).await);
     }
+    if wanted("overload") {
+        push(appends.overload().await);
+    }
     if wanted("audit") && verify.is_finite() {
         push(appends.audit(verify));
+    } else {
+        drop(appends);
+    }
+    if wanted("disk") {
+        let folder = under(folder, "disk");
+        push(large::disk(&folder, scale.scanners.min(64), size.sample).await);
+    }
+    if wanted("large") {
+        large::rows(&under(folder, "large"), size, &mut push).await;
     }
     rows
+}
+
+fn under(folder: &Path, name: &str) -> PathBuf {
+    let folder = folder.join(name);
+    std::fs::create_dir(&folder).expect("a folder");
+    folder
 }
 
 /// The kind of file system that a folder is on.

@@ -1,0 +1,117 @@
+//! Decoded rows by table, so that a row that is asked for again is not read and decoded again.
+//!
+//! Each table holds so many rows at most, in two generations: when the young one is full it becomes
+//! the old one, and what was in the old one and not asked for since is forgotten.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::core::apply::state::{Table, Units};
+
+/// Rows by table; none where there is no row.
+pub(super) struct Memo {
+    /// Units that a generation holds.
+    units: usize,
+    /// Rows of every other table that a generation holds.
+    rows: usize,
+    tables: RefCell<HashMap<TypeId, Box<dyn Any + Send>>>,
+}
+
+impl Memo {
+    /// Nothing yet.
+    pub(super) fn new(units: usize, rows: usize) -> Self {
+        Self {
+            units: units.max(1),
+            rows: rows.max(1),
+            tables: RefCell::new(HashMap::new()),
+        }
+    }
+
+    /// Works on a table.
+    pub(super) fn with<T: Table, A>(
+        &self,
+        act: impl FnOnce(&mut Generations<T::Key, Option<T::Value>>) -> A,
+    ) -> A {
+        let mut tables = self.tables.borrow_mut();
+        let of = TypeId::of::<T>();
+        let limit = if of == TypeId::of::<Units>() {
+            self.units
+        } else {
+            self.rows
+        };
+        let table = tables
+            .entry(of)
+            .or_insert_with(|| Box::new(Generations::<T::Key, Option<T::Value>>::new(limit)));
+        match table.downcast_mut() {
+            Some(table) => act(table),
+            // Each type has its own table.
+            None => act(&mut Generations::new(limit)),
+        }
+    }
+}
+
+/// A map that forgets what was not asked for in a while.
+pub(super) struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    limit: usize,
+}
+
+impl<K: Hash + Eq + Clone, V> Generations<K, V> {
+    fn new(limit: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            limit,
+        }
+    }
+
+    pub(super) fn get(&mut self, key: &K) -> Option<&V> {
+        if let Some((key, value)) = self.old.remove_entry(key) {
+            self.put(key, value);
+        }
+        self.young.get(key)
+    }
+
+    pub(super) fn put(&mut self, key: K, value: V) {
+        self.old.remove(&key);
+        if self.young.len() >= self.limit && !self.young.contains_key(&key) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_full_map_when_more_comes_then_what_was_used_stays_and_the_rest_is_forgotten() {
+        let mut map = Generations::new(4);
+        for n in 0..4 {
+            map.put(n, n);
+        }
+        map.put(4, 4);
+        assert_eq!(map.get(&0), Some(&0), "used again");
+        for n in 5..9 {
+            map.put(n, n);
+        }
+        assert_eq!(map.get(&0), Some(&0));
+        assert_eq!(map.get(&1), None);
+        assert!(map.young.len() + map.old.len() <= 8);
+    }
+
+    #[test]
+    fn given_an_old_value_when_it_is_put_anew_then_only_the_new_one_is_there() {
+        let mut map = Generations::new(1);
+        map.put(1, "old");
+        map.put(2, "other");
+        map.put(1, "new");
+        assert_eq!(map.get(&1), Some(&"new"));
+        assert!(!map.old.contains_key(&1));
+    }
+}

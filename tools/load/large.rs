@@ -1,0 +1,428 @@
+//! The rows about a ledger that holds much: look-ups, growth, restart, and the disk.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use custody::core::apply::state::unit_bytes;
+use custody::core::wire;
+use custody::store::{Store, StoreOptions};
+use prost::Message as _;
+use prost::bytes::Bytes;
+use tonic::transport::Channel;
+
+use crate::appends::{CONNECTIONS, IN_FLIGHT, STREAMS};
+use crate::drive::{self, Driven};
+use crate::echo::EchoServer;
+use crate::ledger::{self, Server, Trade};
+use crate::limits;
+use crate::raw;
+use crate::report::{Row, Target};
+use crate::workload::{self, Plan, Signed};
+
+/// How much.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Records when growth begins to be watched.
+    pub small: u64,
+    /// Records at its end.
+    pub large: u64,
+    /// Units beside those of the records: commissioned 500 at once.
+    pub more_units: u64,
+    /// Scanners of each firm.
+    pub scanners: usize,
+    /// Records whose appending is measured at either size.
+    pub sample: u64,
+    pub limit_time: Duration,
+}
+
+impl Size {
+    /// What it shares with the other rows; the rest is to be filled in.
+    pub const fn of(scale: crate::appends::Scale) -> Self {
+        Self {
+            small: 0,
+            large: 0,
+            more_units: 0,
+            sample: 0,
+            scanners: scale.scanners,
+            limit_time: scale.limit_time,
+        }
+    }
+}
+
+/// Units that a page of standings asks for.
+const PAGE: usize = 100;
+/// Units with twenty records and a container.
+const TRACKED: u64 = 1_000;
+/// Serials of tracked units begin here, of bulk units there.
+const TRACKED_SERIAL: u64 = 1 << 40;
+const BULK_SERIAL: u64 = 1 << 41;
+
+struct Large {
+    server: Server,
+    trade: Trade,
+    size: Size,
+    /// Units of single records so far, with serials from 1 on.
+    units: u64,
+    records: u64,
+}
+
+/// How it went at one size.
+struct At {
+    records: u64,
+    append: f64,
+    lookup: f64,
+    resident: u64,
+}
+
+/// Runs all of it, on one ledger.
+pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) {
+    let server = Server::new(folder);
+    let trade = Trade::found(&server, size.scanners).await;
+    let mut large = Large {
+        server,
+        trade,
+        size,
+        units: 0,
+        records: 0,
+    };
+    large.track().await;
+    large.fill_to(size.small).await;
+    let small = large.measure().await;
+    large.fill_to(size.large).await;
+    large.add_units().await;
+    let grown = large.measure().await;
+    push(growth(&small, &grown, "append rate", |at| at.append));
+    push(growth(&small, &grown, "look-up rate", |at| at.lookup));
+    push(large.provenance().await);
+    let (standings, batches) = large.standings().await;
+    let data = large.server.stop();
+    let again = Server::open(&data);
+    let clean = again.ready;
+    let data = again.kill();
+    let keys: Vec<Vec<Vec<u8>>> = batches;
+    let bare = limits::multi_get_rate(&data, &keys, size.limit_time);
+    push(
+        Row::new("BatchGetStandings of 100 units", "units/s", standings).limit(
+            "bare RocksDB multi-get of the same rows, all cores",
+            bare,
+            Target::AtLeast(0.5),
+        ),
+    );
+    push(restarts(&data, clean, size).await);
+}
+
+fn growth(small: &At, grown: &At, what: &str, of: impl Fn(&At) -> f64) -> Row {
+    Row::new(
+        format!("{what} with {} records", grown.records),
+        "/s",
+        of(grown),
+    )
+    .limit(
+        format!("the same with {} records", small.records),
+        of(small),
+        Target::AtLeast(0.9),
+    )
+    .note(format!(
+        "memory of the server {} MB, before {} MB",
+        grown.resident >> 20,
+        small.resident >> 20
+    ))
+}
+
+impl Large {
+    async fn send(&mut self, streams: &[Vec<Signed>]) -> Driven {
+        let channels = self.server.channels(CONNECTIONS).await;
+        let requests = drive::requests(streams);
+        let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
+        let driven = driven.all_acknowledged("filling");
+        self.records += driven.acknowledged;
+        driven
+    }
+
+    /// Ten records a unit, in parts that fit the memory.
+    async fn fill_to(&mut self, records: u64) {
+        while self.records < records {
+            let units = (self.size.sample / workload::STEPS / STREAMS as u64).max(1);
+            let units = units * STREAMS as u64;
+            let streams = workload::ways(&self.trade, 1 + self.units, units, STREAMS);
+            self.units += units;
+            self.send(&streams).await;
+            if self.records % (1 << 22) < units * workload::STEPS {
+                println!("    ({} records)", self.records);
+            }
+        }
+    }
+
+    async fn measure(&mut self) -> At {
+        let units = (self.size.sample / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;
+        let streams = workload::ways(&self.trade, 1 + self.units, units, STREAMS);
+        self.units += units;
+        let append = self.send(&streams).await.rate();
+        let (lookup, _) = self.standings().await;
+        At {
+            records: self.records,
+            append,
+            lookup,
+            resident: self.server.resident(),
+        }
+    }
+
+    /// Units by the way of records of 500.
+    async fn add_units(&mut self) {
+        let mut added = 0;
+        while added < self.size.more_units {
+            let per_stream = 20 * 500;
+            let streams = workload::parallel(16, |stream| {
+                let begin = BULK_SERIAL + added + stream as u64 * per_stream;
+                let commission = |serial: u64| {
+                    let units: Vec<_> = (serial..serial + 500)
+                        .map(|serial| (workload::item(serial), None))
+                        .collect();
+                    Plan {
+                        signer: &self.trade.maker.scanners
+                            [stream % self.trade.maker.scanners.len()],
+                        units: &units,
+                        minute: 0,
+                        body: workload::commission(serial),
+                        containers: &[],
+                    }
+                    .sign()
+                };
+                (0..20).map(|i| commission(begin + i * 500)).collect()
+            });
+            let streams: Vec<Vec<Signed>> = streams;
+            self.send(&streams).await;
+            added += 16 * per_stream;
+        }
+    }
+
+    /// Units with twenty records of their own, the last of which packs them into a case that moves
+    /// on.
+    async fn track(&mut self) {
+        let streams = workload::parallel(STREAMS, |stream| {
+            let share = TRACKED / STREAMS as u64 + 1;
+            let begin = stream as u64 * share;
+            (begin..begin + share)
+                .flat_map(|number| self.tracked(number))
+                .collect()
+        });
+        let streams: Vec<Vec<Signed>> = streams;
+        self.send(&streams).await;
+    }
+
+    fn tracked(&self, number: u64) -> Vec<Signed> {
+        let maker = &self.trade.maker.scanners[0];
+        let courier = &self.trade.couriers[0];
+        let unit = workload::item(TRACKED_SERIAL + number);
+        let case = workload::case(number);
+        let mut signed: Vec<Signed> = Vec::new();
+        let mut step = |signer, unit, head, minute, body| {
+            let record = Plan {
+                signer,
+                units: &[(unit, head)],
+                minute,
+                body,
+                containers: &[],
+            }
+            .sign();
+            let head = Some(record.envelope.record_id());
+            signed.push(record);
+            head
+        };
+        let mut head = step(maker, unit, None, 0, workload::commission(number));
+        for minute in 1..19 {
+            head = step(maker, unit, head, minute, workload::scan());
+        }
+        let cased = step(maker, case, None, 19, workload::commission(number));
+        let packed = step(maker, unit, head, 20, workload::pack(case, cased));
+        let offered = step(maker, case, packed, 21, workload::handover(courier));
+        let taken = step(&courier.scanners[0], case, offered, 22, workload::accept());
+        step(&courier.scanners[0], case, taken, 23, workload::scan());
+        signed
+    }
+
+    async fn provenance(&mut self) -> Row {
+        let channels = self.server.channels(CONNECTIONS).await;
+        let requests: Vec<Bytes> = (0..TRACKED)
+            .map(|number| {
+                let unit = workload::item(TRACKED_SERIAL + number * 7919 % TRACKED).to_string();
+                let request = wire::GetProvenanceRequest {
+                    unit,
+                    ..Default::default()
+                };
+                Bytes::from(request.encode_to_vec())
+            })
+            .collect();
+        let first = raw::unary(&channels[0], &raw::GET_PROVENANCE, requests[0].clone()).await;
+        let first = first.expect("an answer");
+        let answer = wire::GetProvenanceResponse::decode(first.clone()).expect("an answer");
+        assert_eq!(
+            answer.steps.len(),
+            23,
+            "twenty records and three of the case"
+        );
+        let requests = Arc::new(requests);
+        let time = Some(self.size.limit_time);
+        let ours = look_up(&channels, &raw::GET_PROVENANCE, &requests, time, None).await;
+        let echo = EchoServer::start(first.len(), None);
+        let echoes = ledger::channels(&echo.address, CONNECTIONS).await;
+        let bare = look_up(&echoes, &raw::ECHO, &requests, time, None).await;
+        let paced = look_up(&echoes, &raw::ECHO, &requests, time, Some(ours.rate())).await;
+        #[allow(clippy::cast_precision_loss)] // microseconds
+        let p99 = |driven: &Driven| driven.latency.value_at_quantile(0.99) as f64;
+        Row::new(
+            "GetProvenance, 20 records and a container",
+            "/s",
+            ours.rate(),
+        )
+        .limit(
+            format!("echo that answers {} bytes, 64 in flight", first.len()),
+            bare.rate(),
+            Target::AtLeast(0.4),
+        )
+        .note(format!(
+            "p99 {} us, that of the echo at this rate {} us: {:.1} times (target: 4)",
+            p99(&ours),
+            p99(&paced),
+            p99(&ours) / p99(&paced)
+        ))
+        .note(format!(
+            "{} units in the ledger",
+            self.units + self.size.more_units + TRACKED
+        ))
+    }
+
+    /// Standings of pages of units all over the ledger; units a second, and the pages' keys.
+    async fn standings(&self) -> (f64, Vec<Vec<Vec<u8>>>) {
+        let channels = self.server.channels(CONNECTIONS).await;
+        let mut mixed = 1u64;
+        let mut next = || {
+            mixed = mixed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            workload::item(1 + (mixed >> 20) % self.units)
+        };
+        let pages: Vec<Vec<_>> = (0..2_000)
+            .map(|_| (0..PAGE).map(|_| next()).collect())
+            .collect();
+        let requests: Vec<Bytes> = pages
+            .iter()
+            .map(|page: &Vec<custody::core::id::UnitId>| {
+                let units = page.iter().map(ToString::to_string).collect();
+                let request = wire::BatchGetStandingsRequest { units };
+                Bytes::from(request.encode_to_vec())
+            })
+            .collect();
+        let requests = Arc::new(requests);
+        let time = Some(self.size.limit_time);
+        let method = raw::BATCH_GET_STANDINGS;
+        let driven = look_up(&channels, &method, &requests, time, None).await;
+        let keys = pages
+            .iter()
+            .map(|page| page.iter().map(unit_bytes).collect());
+        #[allow(clippy::cast_precision_loss)] // a hundred
+        let rate = driven.rate() * PAGE as f64;
+        (rate, keys.collect())
+    }
+}
+
+async fn look_up(
+    channels: &[Channel],
+    method: &raw::Method,
+    requests: &Arc<Vec<Bytes>>,
+    time: Option<Duration>,
+    per_second: Option<f64>,
+) -> Driven {
+    let requests = Arc::clone(requests);
+    let driven = drive::unary(channels, method, requests, IN_FLIGHT, time, per_second).await;
+    driven.all_acknowledged("look-ups")
+}
+
+/// Starts after a clean stop and after a kill in the middle of appending.
+async fn restarts(data: &Path, clean: Duration, size: Size) -> Row {
+    // It was killed idle; what a kill costs most is a full write-ahead log, so append first.
+    let server = Server::open(data);
+    let after_idle = server.ready;
+    let trade = Trade::of(size.scanners);
+    let streams = workload::ways(&trade, 1 << 42, size.sample / 10, STREAMS);
+    let channels = server.channels(CONNECTIONS).await;
+    let requests = drive::requests(&streams);
+    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
+    let driven = driven.all_acknowledged("before the kill");
+    let data = server.kill();
+    let again = Server::open(&data);
+    let killed = again.ready;
+    drop(again);
+    Row::new("ready after kill -9 under load", "s", killed.as_secs_f64())
+        .limit("target", 5.0, Target::AtMost(1.0))
+        .note(format!(
+            "{} records were acknowledged just before; after a clean stop {:.2} s (target: 1), \
+             after a kill when idle {:.2} s",
+            driven.acknowledged,
+            clean.as_secs_f64(),
+            after_idle.as_secs_f64()
+        ))
+}
+
+/// Bytes on the disk, compacted, beside those of the envelopes.
+pub async fn disk(folder: &Path, scanners: usize, records: u64) -> Row {
+    let server = Server::new(folder);
+    let trade = Trade::found(&server, scanners).await;
+    let units = (records / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;
+    let streams = workload::ways(&trade, 1, units, STREAMS);
+    let (data, envelopes) = fill(server, &streams).await;
+    let single = compacted(&data);
+    std::fs::remove_dir_all(&data).expect("removed");
+    let server = Server::new(folder);
+    let trade = Trade::found(&server, scanners).await;
+    let (streams, _) = workload::hand_over(&trade, 1, 2_500, 16);
+    let (data, bulk_envelopes) = fill(server, &streams).await;
+    let bulk = compacted(&data);
+    std::fs::remove_dir_all(&data).expect("removed");
+    #[allow(clippy::cast_precision_loss)] // bytes of a run
+    let ratio = |bytes: u64, of: u64| bytes as f64 / of as f64;
+    let per = |bytes: u64| ratio(bytes, units * workload::STEPS);
+    Row::new(
+        "disk, ten single-unit records a unit, compacted",
+        "B/record",
+        per(single),
+    )
+    .limit(
+        "bytes of the envelopes",
+        per(envelopes),
+        Target::AtMost(1.5),
+    )
+    .note(format!(
+        "records of 500 units: {:.2} times their envelopes",
+        ratio(bulk, bulk_envelopes)
+    ))
+}
+
+async fn fill(server: Server, streams: &[Vec<Signed>]) -> (std::path::PathBuf, u64) {
+    let channels = server.channels(CONNECTIONS).await;
+    let requests = drive::requests(streams);
+    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
+    driven.all_acknowledged("filling");
+    let envelopes = streams.iter().flatten();
+    let bytes = envelopes.map(|signed| signed.envelope.to_wire().encoded_len() as u64);
+    let bytes = bytes.sum();
+    drop(channels);
+    (server.stop(), bytes)
+}
+
+/// Bytes of the store's tables once nothing is left to compact.
+fn compacted(data: &Path) -> u64 {
+    let store = data.join("store");
+    let open = Store::open(&store, &StoreOptions::default()).expect("the store");
+    open.tend_ids().expect("tended");
+    open.compact().expect("compacted");
+    drop(open);
+    let files = std::fs::read_dir(&store)
+        .expect("the store's folder")
+        .flatten();
+    files
+        .filter(|file| file.path().extension().is_some_and(|end| end == "sst"))
+        .map(|file| file.metadata().map_or(0, |data| data.len()))
+        .sum()
+}

@@ -1,0 +1,145 @@
+//! A long run under a load that grows and then stays: rate, latency and memory over time, as a plot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use plotters::prelude::*;
+
+use crate::appends::{CONNECTIONS, STREAMS};
+use crate::drive;
+use crate::ledger::{Server, Trade};
+use crate::raw;
+use crate::workload;
+
+/// How long the load stays the same before it is looked at.
+const SEGMENT: Duration = Duration::from_secs(5);
+/// Parts of the sustainable rate at the beginning and at the end of the growth.
+const GROWTH: (f64, f64) = (0.1, 0.8);
+
+/// What was seen in one segment.
+struct Seen {
+    /// Seconds of load so far.
+    time: f64,
+    offered: f64,
+    reached: f64,
+    p50: f64,
+    p99: f64,
+    p999: f64,
+    /// MiB.
+    resident: f64,
+}
+
+/// Runs for so many minutes of load: it grows for the first half and then stays.
+pub async fn run(folder: &Path, minutes: f64, scanners: usize, plot: &Path) {
+    let server = Server::new(folder);
+    let trade = Trade::found(&server, scanners).await;
+    let channels = server.channels(CONNECTIONS).await;
+    let mut next = 1;
+    let mut sign = |records: f64| {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // thousands
+        let units = (records / workload::STEPS as f64 / STREAMS as f64).ceil() as u64;
+        let units = units.max(1) * STREAMS as u64;
+        let streams = workload::ways(&trade, next, units, STREAMS);
+        next += units;
+        drive::requests(&streams)
+    };
+    let warm = drive::streams(&channels, &raw::SUBMIT_STREAM, sign(200_000.0)).await;
+    let sustainable = warm.all_acknowledged("the first burst").rate();
+    println!("sustainable: {sustainable:.0} records/s; the load grows to 0.8 of it, then stays");
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut time = 0.0;
+    let all = minutes * 60.0;
+    while time < all {
+        let grown = (time / (all / 2.0)).min(1.0);
+        let offered = sustainable * (GROWTH.0 + (GROWTH.1 - GROWTH.0) * grown);
+        let requests = sign(offered * SEGMENT.as_secs_f64());
+        let method = &raw::SUBMIT_STREAM;
+        let driven = drive::paced_streams(&channels, method, requests, Some(offered)).await;
+        let driven = driven.all_acknowledged("the soak");
+        time += driven.elapsed.as_secs_f64();
+        #[allow(clippy::cast_precision_loss)] // milliseconds
+        let quantile = |q: f64| driven.latency.value_at_quantile(q) as f64 / 1e3;
+        #[allow(clippy::cast_precision_loss)] // bytes of memory
+        let resident = server.resident() as f64 / f64::from(1 << 20);
+        let one = Seen {
+            time,
+            offered,
+            reached: driven.rate(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            resident,
+        };
+        println!(
+            "{:6.0} s  offered {:8.0}/s  reached {:8.0}/s  p50 {:8.1} ms  p99 {:8.1} ms  p999 \
+             {:8.1} ms  {:6.0} MiB",
+            one.time, one.offered, one.reached, one.p50, one.p99, one.p999, one.resident
+        );
+        seen.push(one);
+    }
+    drop(channels);
+    draw(&seen, plot).expect("the plot is drawn");
+    println!("written: {}", plot.display());
+    let data = server.stop();
+    let (entries, seconds) = crate::ledger::audit(&data);
+    println!("audited: {entries} entries hold ({seconds:.0} s)");
+}
+
+type Line<'a> = (&'a str, RGBColor, &'a dyn Fn(&Seen) -> f64);
+
+fn draw(seen: &[Seen], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::new(path, (900, 900)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let areas = area.split_evenly((3, 1));
+    let charts: [(&str, &[Line<'_>]); 3] = [
+        (
+            "records a second",
+            &[
+                ("offered", RGBColor(160, 160, 160), &|s| s.offered),
+                ("reached", BLUE, &|s| s.reached),
+            ],
+        ),
+        (
+            "latency, milliseconds",
+            &[
+                ("p50", GREEN, &|s| s.p50),
+                ("p99", BLUE, &|s| s.p99),
+                ("p99.9", RED, &|s| s.p999),
+            ],
+        ),
+        (
+            "memory of the server, MiB",
+            &[("resident", BLUE, &|s| s.resident)],
+        ),
+    ];
+    let end = seen.last().map_or(1.0, |last| last.time);
+    for (area, (title, lines)) in areas.iter().zip(charts) {
+        let values = seen
+            .iter()
+            .flat_map(|s| lines.iter().map(move |(_, _, of)| of(s)));
+        let top = values.fold(1.0, f64::max) * 1.05;
+        let mut chart = ChartBuilder::on(area)
+            .caption(title, ("sans-serif", 18))
+            .margin(10)
+            .x_label_area_size(30)
+            .y_label_area_size(70)
+            .build_cartesian_2d(0.0..end, 0.0..top)?;
+        chart.configure_mesh().x_desc("seconds of load").draw()?;
+        for (name, color, of) in lines {
+            let points = seen.iter().map(|s| (s.time, of(s)));
+            let color = *color;
+            chart
+                .draw_series(LineSeries::new(points, &color))?
+                .label(*name)
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], color));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK)
+            .draw()?;
+    }
+    area.present()?;
+    Ok(())
+}
