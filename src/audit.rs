@@ -1,25 +1,35 @@
 //! The audit: replays the whole log and trusts nothing but the log's key.
 //!
-//! Every entry is decoded, its signature checked, judged again by `apply`, its verdict and its very
-//! bytes compared, and hashed into a tree whose root has to be the checkpoint's. Signatures are
-//! checked in batches on all cores while the next entries are judged.
+//! ```text
+//!  entries ─► decode, hash (all cores) ─► judge again, compare (in order) ─► signatures (all cores)
+//! ```
+//!
+//! Every entry is decoded, judged again by `apply`, its verdict and its very bytes compared, its
+//! signature checked, and hashed into a tree whose root has to be the checkpoint's.
 
-use std::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use crate::core::apply::state::{Changes, Read, Tallies};
+use prost::bytes::Bytes;
+
+use crate::core::apply::state::{Changes, Ledgers, Read, Tallies};
 use crate::core::apply::{self, Focus, Placed, encode_entry};
 use crate::core::bundle::{decode_entry, signing_key};
-use crate::core::envelope::record_id;
-use crate::core::record::Millis;
+use crate::core::envelope::{Envelope, RecordId, record_id};
+use crate::core::record::{Millis, Record};
 use crate::core::signature::{BatchItem, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
+use crate::core::wire;
 
-/// Signatures in one batch equation.
+/// Entries that are decoded in one go, and signatures in one batch equation.
 const BATCH: usize = 128;
-/// Batches that may wait for a thread.
+/// Batches of signatures that may wait for a thread.
 const WAITING: usize = 64;
+/// Batches of entries that are being decoded ahead.
+const AHEAD: usize = 8;
 
 /// What the audit found wrong, and where.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +44,8 @@ pub struct AuditError {
 /// What a passed audit covered.
 #[derive(Clone, Debug)]
 pub struct Audited {
+    /// The name that the genesis record gives the ledger; none where there is no entry.
+    pub origin: Option<String>,
     /// Entries.
     pub entries: u64,
     /// Units commissioned.
@@ -44,6 +56,18 @@ pub struct Audited {
     pub root: Hash,
 }
 
+/// An entry that is well-formed; nothing else is known of it yet.
+struct Decoded {
+    bytes: Bytes,
+    envelope: Envelope,
+    record: Record,
+    time: Millis,
+    verdict: wire::Verdict,
+    message: Vec<u8>,
+    id: RecordId,
+    leaf: Hash,
+}
+
 struct Signed {
     index: u64,
     key: [u8; 32],
@@ -51,56 +75,115 @@ struct Signed {
     signature: [u8; SIGNATURE_BYTES],
 }
 
+/// Decoded entries in order, or what is wrong with one.
+type Batch = Vec<Result<Decoded, String>>;
+
+enum Job {
+    Decode(Vec<Bytes>, mpsc::Sender<Batch>),
+    Check(Vec<Signed>),
+}
+
 /// An audit under way.
 pub struct Auditor {
     state: Changes,
     frontier: Frontier,
     last_time: Millis,
-    batch: Vec<Signed>,
-    batches: Option<mpsc::SyncSender<Vec<Signed>>>,
-    checkers: Vec<JoinHandle<Option<u64>>>,
+    /// Entries that were given.
+    taken: u64,
+    raw: Vec<Bytes>,
+    ahead: VecDeque<mpsc::Receiver<Batch>>,
+    signed: Vec<Signed>,
+    jobs: mpsc::SyncSender<Job>,
+    workers: Vec<JoinHandle<()>>,
+    /// The first entry whose signature doesn't verify.
+    bad: Arc<AtomicU64>,
 }
 
 impl Auditor {
-    /// Starts the threads that check signatures.
+    /// Starts the threads.
     #[must_use]
     pub fn start() -> Self {
-        let (batches, queue) = mpsc::sync_channel::<Vec<Signed>>(WAITING);
-        let queue = std::sync::Arc::new(std::sync::Mutex::new(queue));
+        let (jobs, queue) = mpsc::sync_channel::<Job>(WAITING);
+        let queue = Arc::new(Mutex::new(queue));
+        let bad = Arc::new(AtomicU64::new(u64::MAX));
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
-        let checkers = (0..threads)
+        let workers = (0..threads)
             .map(|_| {
-                let queue = std::sync::Arc::clone(&queue);
-                std::thread::spawn(move || check_batches(&queue))
+                let (queue, bad) = (Arc::clone(&queue), Arc::clone(&bad));
+                std::thread::spawn(move || work(&queue, &bad))
             })
             .collect();
         Self {
             state: Changes::default(),
             frontier: Frontier::new(),
             last_time: Millis(0),
-            batch: Vec::with_capacity(BATCH),
-            batches: Some(batches),
-            checkers,
+            taken: 0,
+            raw: Vec::with_capacity(BATCH),
+            ahead: VecDeque::new(),
+            signed: Vec::with_capacity(BATCH),
+            jobs,
+            workers,
+            bad,
         }
     }
 
-    /// Takes the next entry of the log.
+    /// Takes the next entry of the log. It is judged a little later, so an error may be about an
+    /// entry that was taken before.
     ///
     /// # Errors
-    /// [`AuditError`] when it is not what the rules make of it.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
-        let index = self.frontier.size().get();
-        let wrong = |what: String| AuditError { index, what };
-        let (envelope, record, time, verdict) = decode_entry(bytes).map_err(wrong)?;
-        if time < self.last_time {
-            return Err(wrong(
-                "its time lies before that of the entry before".into(),
-            ));
+    /// [`AuditError`] when an entry is not what the rules make of it.
+    pub fn push(&mut self, bytes: Bytes) -> Result<(), AuditError> {
+        self.taken += 1;
+        self.raw.push(bytes);
+        if self.raw.len() == BATCH {
+            self.decode();
         }
-        let key = signing_key(&self.state, &record)
-            .ok_or_else(|| wrong("no entry before it registers its key".into()))?;
-        let message = envelope.signed_bytes();
-        let id = record_id(&message);
+        while self.ahead.len() > AHEAD {
+            self.judge_next()?;
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) {
+        let raw = std::mem::replace(&mut self.raw, Vec::with_capacity(BATCH));
+        let (reply, decoded) = mpsc::channel();
+        self.ahead.push_back(decoded);
+        // The threads end only after the sender is dropped.
+        let _ = self.jobs.send(Job::Decode(raw, reply));
+    }
+
+    fn judge_next(&mut self) -> Result<(), AuditError> {
+        let Some(batch) = self.ahead.pop_front() else {
+            return Ok(());
+        };
+        let batch = batch.recv().map_err(|_| AuditError {
+            index: self.frontier.size().get(),
+            what: "the thread that decodes it ended".into(),
+        })?;
+        for decoded in batch {
+            let index = self.frontier.size().get();
+            let judged = decoded.and_then(|decoded| self.judge(index, decoded));
+            judged.map_err(|what| AuditError { index, what })?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, index: u64, decoded: Decoded) -> Result<(), String> {
+        let Decoded {
+            bytes,
+            envelope,
+            record,
+            time,
+            verdict,
+            message,
+            id,
+            leaf,
+        } = decoded;
+        if time < self.last_time {
+            return Err("its time lies before that of the entry before".into());
+        }
+        let key =
+            signing_key(&self.state, &record).ok_or("no entry before it registers its key")?;
         let placed = Placed {
             index: LogIndex(index),
             time,
@@ -108,63 +191,64 @@ impl Auditor {
             record: &record,
         };
         let applied = apply::apply(&self.state, placed, Focus::All)
-            .map_err(|error| wrong(format!("the rules refuse it: {error}")))?;
+            .map_err(|error| format!("the rules refuse it: {error}"))?;
         if applied.verdict != verdict {
-            return Err(wrong(
-                "its verdict is not the one that the rules give".into(),
-            ));
+            return Err("its verdict is not the one that the rules give".into());
         }
         if encode_entry(&envelope, time, &applied.verdict) != bytes {
-            return Err(wrong("its bytes are not those of its content".into()));
+            return Err("its bytes are not those of its content".into());
         }
         self.state.merge(applied.changes);
         self.last_time = time;
         self.frontier
-            .append(leaf_hash(bytes))
-            .map_err(|_| wrong("the log is longer than a log can be".into()))?;
-        self.batch.push(Signed {
+            .append(leaf)
+            .map_err(|_| "the log is longer than a log can be")?;
+        self.signed.push(Signed {
             index,
             key,
             message,
             signature: envelope.signature,
         });
-        if self.batch.len() == BATCH {
-            self.flush();
+        if self.signed.len() == BATCH {
+            self.check();
         }
         Ok(())
     }
 
-    fn flush(&mut self) {
-        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        if let Some(batches) = &self.batches
-            && batches.send(batch).is_err()
-        {
-            // All threads found a bad signature and ended; `finish` says which.
-            self.batches = None;
-        }
+    fn check(&mut self) {
+        let signed = std::mem::replace(&mut self.signed, Vec::with_capacity(BATCH));
+        let _ = self.jobs.send(Job::Check(signed));
     }
 
-    /// Waits for the last signatures and says what was covered.
+    /// Waits for the last entries and signatures and says what was covered.
     ///
     /// # Errors
-    /// [`AuditError`] for the first signature that doesn't verify.
+    /// [`AuditError`] for the first entry that is wrong.
     pub fn finish(mut self) -> Result<Audited, AuditError> {
-        self.flush();
-        self.batches = None;
-        let mut bad: Option<u64> = None;
-        for checker in self.checkers {
-            let found = checker.join().unwrap_or(Some(0));
-            bad = bad.into_iter().chain(found).min();
+        self.decode();
+        while !self.ahead.is_empty() {
+            self.judge_next()?;
         }
-        if let Some(index) = bad {
+        self.check();
+        drop(self.jobs);
+        for worker in self.workers {
+            worker.join().map_err(|_| AuditError {
+                index: self.frontier.size().get(),
+                what: "a thread that checks signatures panicked".into(),
+            })?;
+        }
+        let bad = self.bad.load(Ordering::Acquire);
+        if bad != u64::MAX {
             return Err(AuditError {
-                index,
+                index: bad,
                 what: "its signature doesn't verify".into(),
             });
         }
+        let ledger = self.state.get::<Ledgers>(&()).ok().flatten();
         let tally = self.state.get::<Tallies>(&()).ok().flatten();
         let tally = tally.unwrap_or_default();
         Ok(Audited {
+            origin: ledger.map(|ledger| ledger.origin.clone()),
             entries: self.frontier.size().get(),
             units: tally.units,
             findings: tally.findings,
@@ -175,42 +259,51 @@ impl Auditor {
     /// Entries taken so far.
     #[must_use]
     pub const fn size(&self) -> u64 {
-        self.frontier.size().get()
-    }
-
-    /// Root of the tree over the entries taken so far.
-    #[must_use]
-    pub fn root(&self) -> Hash {
-        self.frontier.root()
-    }
-
-    /// The views that the entries so far give.
-    #[must_use]
-    pub const fn state(&self) -> &Changes {
-        &self.state
+        self.taken
     }
 }
 
-fn check_batches(queue: &std::sync::Mutex<mpsc::Receiver<Vec<Signed>>>) -> Option<u64> {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, bad: &AtomicU64) {
     loop {
-        let batch = {
-            let queue = queue
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            queue.recv()
-        };
-        let Ok(batch) = batch else { return None };
-        let items: Vec<BatchItem<'_>> = batch
-            .iter()
-            .map(|s| BatchItem {
-                key: &s.key,
-                message: &s.message,
-                signature: &s.signature,
-            })
-            .collect();
-        let first_bad = verify_batch(&items).iter().position(|valid| !valid);
-        if let Some(bad) = first_bad.and_then(|i| batch.get(i)) {
-            return Some(bad.index);
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(Job::Decode(raw, reply)) => {
+                // Who asked may have given up on the audit.
+                let _ = reply.send(raw.into_iter().map(decode).collect());
+            }
+            Ok(Job::Check(signed)) => check(&signed, bad),
+            Err(_) => return,
+        }
+    }
+}
+
+fn decode(bytes: Bytes) -> Result<Decoded, String> {
+    let (envelope, record, time, verdict) = decode_entry(&bytes)?;
+    let message = envelope.signed_bytes();
+    Ok(Decoded {
+        id: record_id(&message),
+        leaf: leaf_hash(&bytes),
+        bytes,
+        envelope,
+        record,
+        time,
+        verdict,
+        message,
+    })
+}
+
+fn check(signed: &[Signed], bad: &AtomicU64) {
+    let items: Vec<BatchItem<'_>> = signed
+        .iter()
+        .map(|one| BatchItem {
+            key: &one.key,
+            message: &one.message,
+            signature: &one.signature,
+        })
+        .collect();
+    for (one, valid) in signed.iter().zip(verify_batch(&items)) {
+        if !valid {
+            bad.fetch_min(one.index, Ordering::AcqRel);
         }
     }
 }

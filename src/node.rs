@@ -17,6 +17,10 @@ use crate::core::tlog::note::NoteSigner;
 use crate::sequence::{self, Answer, Answers, Submissions};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
+/// So many records fit on their way at least: a batch of a stream has to.
+const MIN_ON_THEIR_WAY: usize = 256;
+/// And so many at most: at some kilobytes each, they would be all the memory there is.
+const MAX_ON_THEIR_WAY: usize = 1 << 22;
 /// Most streams open at once, of all clients.
 const MAX_STREAMS: usize = 4_096;
 
@@ -95,7 +99,11 @@ impl Node {
             return Err(NodeError::WrongKey { key: name, origin });
         }
         let admission = Admission::start(&store, Quota::new(options.quota), options.admit_threads)?;
-        let (submissions, sequencer) = sequence::local(options.on_their_way);
+        let (submissions, sequencer) = sequence::local(
+            options
+                .on_their_way
+                .clamp(MIN_ON_THEIR_WAY, MAX_ON_THEIR_WAY),
+        );
         let (committer, head) = Committer::new(Arc::clone(&store), options.remembered_units)?;
         let (failing, failed) = watch::channel(false);
         let thread = std::thread::Builder::new()
@@ -184,7 +192,16 @@ impl Node {
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let order = self.submissions()?;
         let places = order.try_places(1)?;
-        let answers = self.admission.admit_into(order, places, decoded);
+        let (reply, answers) = oneshot::channel();
+        // Straight from the thread that checks it into the order: who waits is woken once.
+        self.admission
+            .admit_then(vec![decoded], move |mut admissions| {
+                match admissions.pop() {
+                    Some(Ok(admitted)) => order.submit(vec![admitted], places, reply),
+                    Some(Err(rejected)) => drop(reply.send(vec![Err(rejected.refusal)])),
+                    None => {}
+                }
+            });
         let mut answers = answers.await.unwrap_or_default();
         answers.pop().unwrap_or_else(|| Err(lost()))
     }

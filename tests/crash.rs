@@ -137,7 +137,7 @@ fn audit(store: &Store) -> u64 {
     let mut auditor = Auditor::start();
     store
         .entries(LogIndex(0), |_, bytes| {
-            auditor.push(&bytes).unwrap();
+            auditor.push(bytes).unwrap();
             true
         })
         .unwrap();

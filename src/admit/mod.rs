@@ -12,9 +12,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use foldhash::{HashMap, HashMapExt as _};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use queue::{Job, Queue, Then};
+use queue::{Job, Queue};
 pub use quota::{Quota, QuotaConfig};
 
 use crate::core::apply::state::{Actor, Keys, Read};
@@ -24,7 +24,6 @@ use crate::core::record::{Kind, Record};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::signature::{BatchItem, KeyId, verify_batch};
 use crate::core::wire;
-use crate::sequence::{Answers, Submissions};
 use crate::store::Store;
 
 /// Most signatures in one batch equation; beyond it, the gain a signature is small.
@@ -153,30 +152,21 @@ impl Admission {
             return Vec::new(); // Threads wake for records, not for jobs.
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job {
-            records,
-            then: Then::Return(reply),
-        });
+        // Whoever asked may be gone: then nobody wants the answer.
+        self.admit_then(records, move |admissions| drop(reply.send(admissions)));
         answer.await.unwrap_or_default()
     }
 
-    /// Checks a record and puts it into the order, where it has a place; gives the answer to come.
-    pub fn admit_into(
+    /// Checks records, of which there is at least one, and goes on with them on the thread that did.
+    pub fn admit_then(
         &self,
-        order: Submissions,
-        places: OwnedSemaphorePermit,
-        record: Decoded,
-    ) -> Answers {
-        let (reply, answers) = oneshot::channel();
+        records: Vec<Decoded>,
+        then: impl FnOnce(Admissions) + Send + 'static,
+    ) {
         self.queue.push(Job {
-            records: vec![record],
-            then: Then::Order {
-                order,
-                places,
-                reply,
-            },
+            records,
+            then: Box::new(then),
         });
-        answers
     }
 }
 
@@ -217,23 +207,7 @@ impl Worker {
         }
         let mut results = self.check_all(records).into_iter();
         for (then, count) in nexts {
-            let admissions: Admissions = results.by_ref().take(count).collect();
-            match then {
-                // Whoever asked may be gone: then nobody wants the answer.
-                Then::Return(reply) => {
-                    let _ = reply.send(admissions);
-                }
-                Then::Order {
-                    order,
-                    places,
-                    reply,
-                } => match admissions.into_iter().collect::<Result<Vec<_>, _>>() {
-                    Ok(admitted) => order.submit(admitted, places, reply),
-                    Err(rejected) => {
-                        let _ = reply.send(vec![Err(rejected.refusal)]);
-                    }
-                },
-            }
+            then(results.by_ref().take(count).collect());
         }
     }
 

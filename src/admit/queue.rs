@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-
 use super::{Admissions, Decoded};
-use crate::sequence::{Answer, Submissions};
 
 /// Records that have to wait before one more thread takes part. Until then one thread does it in
 /// larger batches, which costs less a record than two in small ones.
 const MORE_THREADS: usize = 96;
+
+/// What is done with the admissions of a job, on the thread that made them.
+pub(super) type Then = Box<dyn FnOnce(Admissions) + Send>;
 
 /// Records to check, and what happens then.
 pub(super) struct Job {
@@ -18,20 +18,7 @@ pub(super) struct Job {
     pub then: Then,
 }
 
-/// Where the records of a job go.
-pub(super) enum Then {
-    /// Back to who asked.
-    Return(oneshot::Sender<Admissions>),
-    /// On into the order, where they have places, unless one of them is refused: then the answer is
-    /// that.
-    Order {
-        order: Submissions,
-        places: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Vec<Answer>>,
-    },
-}
-
-/// Jobs in order. It is bounded by the places in the order, which are taken before.
+/// Jobs in order. Who puts one in has places for its records in the order, and that bounds it.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,

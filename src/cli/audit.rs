@@ -67,7 +67,7 @@ impl Audit {
                 if index.0 % 1000 == 0 {
                     bar.set_position(index.0);
                 }
-                wrong = auditor.push(&bytes).err();
+                wrong = auditor.push(bytes).err();
                 wrong.is_none() && index.0 + 1 < head.size
             })
             .map_err(|error| Failure::Could(error.to_string()))?;
@@ -75,13 +75,12 @@ impl Audit {
         if let Some(error) = wrong {
             return Err(failed(&error));
         }
-        let origin = ledger_origin(&auditor);
-        if origin.as_deref() != Some(verifier.name().as_str()) {
+        let audited = auditor.finish().map_err(|error| failed(&error))?;
+        if audited.origin.as_deref() != Some(verifier.name().as_str()) {
             return Err(Failure::No(
                 "the log in the folder is not that of the trusted key".into(),
             ));
         }
-        let audited = auditor.finish().map_err(|error| failed(&error))?;
         check_root(&audited, head.size, head.root)?;
         store
             .right_edge()
@@ -133,21 +132,11 @@ async fn read_entries(
                     auditor.size()
                 )));
             }
-            auditor.push(&entry.entry).map_err(|error| failed(&error))?;
+            auditor.push(entry.entry).map_err(|error| failed(&error))?;
         }
         bar.set_position(auditor.size());
     }
     Ok(())
-}
-
-fn ledger_origin(auditor: &Auditor) -> Option<String> {
-    use crate::core::apply::state::{Ledgers, Read};
-    auditor
-        .state()
-        .get::<Ledgers>(&())
-        .ok()
-        .flatten()
-        .map(|ledger| ledger.origin.clone())
 }
 
 fn failed(error: &crate::audit::AuditError) -> Failure {

@@ -60,6 +60,14 @@ pub(crate) struct Serve {
     /// Megabytes of the store's block cache [default: 256].
     #[arg(long)]
     block_cache_mb: Option<usize>,
+    /// Units whose state is kept decoded for the next record about them; some 600 bytes each,
+    /// twice [default: 131072].
+    #[arg(long)]
+    unit_cache: Option<usize>,
+    /// Records that may be on their way to the log at once; beyond it streams are read no further
+    /// and single calls are refused [default: 16384].
+    #[arg(long)]
+    max_waiting: Option<usize>,
     /// Records a second that one party may submit [default: 20000].
     #[arg(long)]
     party_rate: Option<u32>,
@@ -80,6 +88,8 @@ struct Config {
     tls_key: Option<PathBuf>,
     log_format: Option<LogFormat>,
     block_cache_mb: Option<usize>,
+    unit_cache: Option<usize>,
+    max_waiting: Option<usize>,
     party_rate: Option<u32>,
 }
 
@@ -172,6 +182,8 @@ impl Serve {
         self.tls_key = self.tls_key.take().or(file.tls_key);
         self.log_format = self.log_format.or(file.log_format);
         self.block_cache_mb = self.block_cache_mb.or(file.block_cache_mb);
+        self.unit_cache = self.unit_cache.or(file.unit_cache);
+        self.max_waiting = self.max_waiting.or(file.max_waiting);
         self.party_rate = self.party_rate.or(file.party_rate);
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(Failure::Could("tls_cert and tls_key go together".into()));
@@ -195,6 +207,12 @@ impl Serve {
         }
         if let Some(megabytes) = self.block_cache_mb {
             options.store.block_cache_bytes = megabytes << 20;
+        }
+        if let Some(units) = self.unit_cache {
+            options.remembered_units = units;
+        }
+        if let Some(records) = self.max_waiting {
+            options.on_their_way = records;
         }
         if let Some(rate) = self.party_rate {
             options.quota = QuotaConfig {

@@ -12,6 +12,9 @@ use crate::core::refusal::{Reason, Refusal};
 
 /// Records of a group: once it has so many, it takes no further submission.
 const FULL_GROUP_RECORDS: usize = 1024;
+/// Units that the records of a group name, likewise: what one group changes stays small enough for
+/// the processor's caches, and the next is applied while it is written.
+const FULL_GROUP_UNITS: usize = 4096;
 /// Bytes of payload of a group, likewise.
 const FULL_GROUP_BYTES: usize = 4 << 20;
 
@@ -87,18 +90,20 @@ impl Sequencer for Local {
     /// record doesn't wait.
     fn next(&mut self) -> Option<Group> {
         let mut submissions = Vec::new();
-        let (mut records, mut bytes) = (0, 0);
+        let (mut records, mut units, mut bytes) = (0, 0, 0);
         let mut next = Some(self.submissions.blocking_recv()?);
         while let Some(mut submission) = next.take() {
             submission.places = None;
             records += submission.records.len();
-            bytes += submission
-                .records
-                .iter()
-                .map(|record| record.envelope.payload.len())
-                .sum::<usize>();
+            for admitted in &submission.records {
+                units += admitted.record.units.len();
+                bytes += admitted.envelope.payload.len();
+            }
             submissions.push(submission);
-            if records < FULL_GROUP_RECORDS && bytes < FULL_GROUP_BYTES {
+            let full = records >= FULL_GROUP_RECORDS
+                || units >= FULL_GROUP_UNITS
+                || bytes >= FULL_GROUP_BYTES;
+            if !full {
                 next = self.submissions.try_recv().ok();
             }
         }

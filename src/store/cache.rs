@@ -2,7 +2,7 @@
 //! that were read or written last, over the store.
 //!
 //! It is the only one that changes them, so what it remembers is what is, or will be, in the store.
-//! How much it remembers is bounded, see [`memo`](super::memo).
+//! How much it remembers is bounded, see `memo`.
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -390,8 +390,10 @@ mod tests {
 
     fn commit(store: &Store, first: u64, count: u64) {
         let (ids, entries): (Vec<_>, Vec<_>) = (first..first + count).map(entry).unzip();
-        let mut changes = Changes::default();
-        changes.records = ids.into_iter().zip((first..).map(LogIndex)).collect();
+        let changes = Changes {
+            records: ids.into_iter().zip((first..).map(LogIndex)).collect(),
+            ..Changes::default()
+        };
         let head = LogHead {
             size: first + count,
             root: EMPTY_ROOT,

@@ -4,9 +4,9 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `meta` | `format`, `log` | format version; size and root of the log |
-//! | `entries` | index of the first, 8 bytes big endian | a few entries, see [`chunk`] |
+//! | `entries` | index of the first, 8 bytes big endian | a few entries, see `chunk` |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
-//! | `ids` | run, bucket | where records are, by their ids, see [`ids`] |
+//! | `ids` | run, bucket | where records are, by their ids, see `ids` |
 //! | one a table of the views | see `core::apply::state` | see [`codec`] |
 //!
 //! Only full tiles are written; the right edge of the tree is built on opening from the last
@@ -490,6 +490,9 @@ fn read_error(table: &'static str, error: &StoreError) -> ReadError {
     }
 }
 
+/// An entry and its rows, as they lie in a chunk.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads entries and what they did to units.
 pub struct EntryReader<'a> {
     chunks: DBRawIterator<'a>,
@@ -537,7 +540,7 @@ impl EntryReader<'_> {
     }
 
     /// An entry and its rows.
-    fn parts(&mut self, index: LogIndex) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+    fn parts(&mut self, index: LogIndex) -> Result<Option<Parts<'_>>, StoreError> {
         let at_hand = self.chunk()?.map(|chunk| chunk.indexes());
         let at_hand = at_hand.unwrap_or_default();
         if !at_hand.contains(&index.0) {

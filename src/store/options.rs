@@ -33,6 +33,9 @@ impl Default for StoreOptions {
     }
 }
 
+/// How fast flushes and compactions write, at most.
+const BACKGROUND_BYTES_PER_SECOND: i64 = 96 << 20;
+
 /// Families beside one for each table of the views.
 pub(super) const META: &str = "meta";
 pub(super) const ENTRIES: &str = "entries";
@@ -45,6 +48,9 @@ pub(super) fn database(options: &StoreOptions) -> Options {
     db.set_max_background_jobs(2);
     db.set_max_open_files(512);
     db.set_bytes_per_sync(1 << 20);
+    // Flushes and compactions share the processor with what scanners wait for: written evenly, they
+    // never take it for long.
+    db.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 10_000, 10);
     db.set_keep_log_file_num(5);
     db.set_max_log_file_size(4 << 20);
     db.set_max_total_wal_size(256 << 20);

@@ -225,7 +225,9 @@ pub async fn unary(
         let (method, requests, next) = (method.clone(), Arc::clone(&requests), Arc::clone(&next));
         let pace = per_second.map(|rate| Pace::of(start, i, in_flight, rate));
         tasks.push(tokio::spawn(async move {
-            let mut driven = Driven::new();
+            // A histogram for each would be more memory than all else, with many in flight.
+            let (mut acknowledged, mut refused, mut example) = (0, 0, None);
+            let mut latencies: Vec<u32> = Vec::new();
             let mut turn = 0;
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -234,7 +236,7 @@ pub async fn unary(
                     None => number >= requests.len(),
                 };
                 if over {
-                    return driven;
+                    return (acknowledged, refused, example, latencies);
                 }
                 let mut sent = Instant::now();
                 if let Some(pace) = pace {
@@ -247,20 +249,25 @@ pub async fn unary(
                 }
                 let request = requests[number % requests.len()].clone();
                 match raw::unary(&channel, &method, request).await {
-                    Ok(_) => driven.acknowledged += 1,
+                    Ok(_) => acknowledged += 1,
                     Err(status) => {
-                        driven.refused += 1;
-                        driven.example = Some(status.to_string());
+                        refused += 1;
+                        example = Some(status.to_string());
                     }
                 }
-                let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-                driven.latency.saturating_record(micros.max(1));
+                latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
             }
         }));
     }
     let mut all = Driven::new();
     for task in tasks {
-        all.add(&task.await.expect("no panic"));
+        let (acknowledged, refused, example, latencies) = task.await.expect("no panic");
+        all.acknowledged += acknowledged;
+        all.refused += refused;
+        all.example = all.example.or(example);
+        for micros in latencies {
+            all.latency.saturating_record(u64::from(micros.max(1)));
+        }
     }
     all.elapsed = start.elapsed();
     all

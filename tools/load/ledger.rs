@@ -64,12 +64,18 @@ impl Server {
 
     /// An existing one.
     pub fn open(data: &Path) -> Self {
+        Self::open_with(data, &[])
+    }
+
+    /// The same, told more.
+    pub fn open_with(data: &Path, arguments: &[&str]) -> Self {
         let start = Instant::now();
         let mut child = custody()
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--party-rate", "100000000", "--data"])
             .arg(data)
-            .env("RUST_LOG", "warn")
+            .args(arguments)
+            .env("CUSTODY_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");

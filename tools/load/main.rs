@@ -188,7 +188,9 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
         push(appends.latency(append).await);
     }
     if wanted("overload") {
-        push(appends.overload().await);
+        let (again, row) = appends.overload().await;
+        appends = again;
+        push(row);
     }
     if wanted("audit") && verify.is_finite() {
         push(appends.audit(verify));
