@@ -17,6 +17,9 @@ use crate::core::tlog::note::NoteSigner;
 use crate::sequence::{self, Answer, Answers, Submissions};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
+/// Reads off the serving threads that go on at once, for each core: enough to hide that a thread
+/// takes a while to wake, few enough that cold ones don't pile up.
+const READS_PER_CORE: usize = 32;
 /// So many records fit on their way at least: a batch of a stream has to.
 const MIN_ON_THEIR_WAY: usize = 256;
 /// And so many at most: at some kilobytes each, they would be all the memory there is.
@@ -123,7 +126,7 @@ impl Node {
             closing: AtomicBool::new(false),
             failed,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            reads: Arc::new(Semaphore::new(options.admit_threads.max(1) * 2)),
+            reads: Arc::new(Semaphore::new(options.admit_threads.max(1) * READS_PER_CORE)),
             committer: std::sync::Mutex::new(Some(thread)),
         }))
     }

@@ -41,19 +41,19 @@ impl Provenance {
 
 pub(super) fn standing_of(view: &View<'_>, unit: UnitId) -> Result<wire::Standing, Status> {
     standing::standing(view, unit)
-        .map(|standing| to_wire(&standing))
+        .map(to_wire)
         .map_err(errors::store)
 }
 
-pub(super) fn to_wire(standing: &Standing) -> wire::Standing {
+pub(super) fn to_wire(standing: Standing) -> wire::Standing {
     wire::Standing {
         unit: standing.unit.to_string(),
         word: standing.word.into(),
         reasons: standing
             .reasons
-            .iter()
+            .into_iter()
             .map(|reason| wire::Reason {
-                text: reason.text.clone(),
+                text: reason.text,
                 kind: reason.kind.map_or(0, |kind| i32::from(kind.number())),
                 log_indexes: reason.entries.iter().map(|index| index.0).collect(),
             })

@@ -122,7 +122,7 @@ impl RegulatorService for Regulator {
         let report = verify(&bundle, &[key]);
         Ok(Response::new(wire::VerifyUnitResponse {
             passed: report.passed(),
-            standing: report.standing.as_ref().map(to_wire),
+            standing: report.standing.map(to_wire),
             checks: report
                 .checks
                 .into_iter()
