@@ -126,7 +126,9 @@ impl Node {
             closing: AtomicBool::new(false),
             failed,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            reads: Arc::new(Semaphore::new(options.admit_threads.max(1) * READS_PER_CORE)),
+            reads: Arc::new(Semaphore::new(
+                options.admit_threads.max(1) * READS_PER_CORE,
+            )),
             committer: std::sync::Mutex::new(Some(thread)),
         }))
     }
