@@ -57,21 +57,38 @@ fn given_a_store_that_is_held_when_opened_then_locked() {
     drop(server);
 }
 
+/// Writes a format version into a store.
+fn set_format(path: &Path, format: u32, another_family: Option<&str>) {
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(false);
+    let names = rocksdb::DB::list_cf(&options, path).unwrap();
+    let mut db = rocksdb::DB::open_cf(&options, path, &names).unwrap();
+    if let Some(name) = another_family {
+        db.create_cf(name, &options).unwrap();
+    }
+    let meta = db.cf_handle("meta").unwrap();
+    db.put_cf(meta, "format", format.to_be_bytes()).unwrap();
+}
+
 #[test]
 fn given_a_newer_format_when_opened_then_said_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = stored(folder.path());
-    let mut options = rocksdb::Options::default();
-    options.create_if_missing(false);
-    let names = rocksdb::DB::list_cf(&options, &path).unwrap();
-    {
-        let db = rocksdb::DB::open_cf(&options, &path, &names).unwrap();
-        let meta = db.cf_handle("meta").unwrap();
-        db.put_cf(meta, "format", 99u32.to_be_bytes()).unwrap();
-    }
+    set_format(&path, 99, None);
     assert!(matches!(
         open(&path),
         Err(StoreError::NewerFormat { found: 99 })
+    ));
+}
+
+#[test]
+fn given_an_older_format_with_other_families_when_opened_then_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    set_format(&path, 1, Some("history"));
+    assert!(matches!(
+        open(&path),
+        Err(StoreError::OlderFormat { found: 1 })
     ));
 }
 

@@ -41,8 +41,9 @@ use crate::core::id::UnitId;
 use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 
-/// Version of the store's layout.
-pub const FORMAT: u32 = 1;
+/// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
+/// history.
+pub const FORMAT: u32 = 2;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +55,17 @@ pub enum StoreError {
     #[error("{0} holds a ledger already; choose another folder")]
     Exists(PathBuf),
     /// Written by a newer build.
-    #[error("the store has format {found}, this build reads up to {FORMAT}; use a newer build")]
+    #[error("the store has format {found}, this build reads {FORMAT}; use a newer build")]
     NewerFormat {
+        /// What the store says.
+        found: u32,
+    },
+    /// Written by an older build.
+    #[error(
+        "the store has format {found}, this build reads {FORMAT}; use the build that wrote it, or \
+         make a new ledger with `custody init`"
+    )]
+    OlderFormat {
         /// What the store says.
         found: u32,
     },
@@ -136,15 +146,13 @@ impl Store {
         if !is_store(path) {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let store = Self::open_with(path, &options::database(options), options)?;
+        let store = match Self::open_with(path, &options::database(options), options) {
+            Ok(store) => store,
+            // Another format may have other families, and then it opens only to say which it is.
+            Err(error) => return Err(another_format(path).unwrap_or(error)),
+        };
         let format = store.get_bytes(META, b"format")?;
-        let format = format.as_deref().and_then(|bytes| bytes.try_into().ok());
-        let format = u32::from_be_bytes(
-            format.ok_or_else(|| StoreError::Corrupt("no format version".into()))?,
-        );
-        if format > FORMAT {
-            return Err(StoreError::NewerFormat { found: format });
-        }
+        check_format(format.as_deref())?;
         store.open_ids()?;
         Ok(store)
     }
@@ -613,6 +621,30 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     codec::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn check_format(row: Option<&[u8]>) -> Result<(), StoreError> {
+    let format = row.and_then(|bytes| bytes.try_into().ok());
+    let found = format.map(u32::from_be_bytes);
+    match found.ok_or_else(|| StoreError::Corrupt("no format version".into()))? {
+        FORMAT => Ok(()),
+        found if found > FORMAT => Err(StoreError::NewerFormat { found }),
+        found => Err(StoreError::OlderFormat { found }),
+    }
+}
+
+/// What a store that doesn't open says of its format, if it says that it is another.
+fn another_format(path: &Path) -> Option<StoreError> {
+    let families = ["default", META];
+    let options = rocksdb::Options::default();
+    let db = DB::open_cf_for_read_only(&options, path, families, false).ok()?;
+    let row = db.get_cf(db.cf_handle(META)?, "format").ok()??;
+    match check_format(Some(&row)) {
+        Err(error @ (StoreError::NewerFormat { .. } | StoreError::OlderFormat { .. })) => {
+            Some(error)
+        }
+        _ => None,
+    }
 }
 
 fn tile_key(level: u8, index: u64) -> [u8; 9] {
