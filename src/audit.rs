@@ -16,13 +16,12 @@ use prost::bytes::Bytes;
 
 use crate::core::apply::state::{Changes, Ledgers, Read, Tallies};
 use crate::core::apply::{self, Focus, Placed, encode_entry};
-use crate::core::bundle::{decode_entry, signing_key};
-use crate::core::envelope::{Envelope, RecordId, record_id};
-use crate::core::record::{Millis, Record};
+use crate::core::bundle::{DecodedEntry, decode_entry, signing_key};
+use crate::core::envelope::{RecordId, record_id};
+use crate::core::record::Millis;
 use crate::core::signature::{BatchItem, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
-use crate::core::wire;
 
 /// Entries that are decoded in one go, and signatures in one batch equation.
 const BATCH: usize = 128;
@@ -57,12 +56,9 @@ pub struct Audited {
 }
 
 /// An entry that is well-formed; nothing else is known of it yet.
-struct Decoded {
+struct WellFormed {
     bytes: Bytes,
-    envelope: Envelope,
-    record: Record,
-    time: Millis,
-    verdict: wire::Verdict,
+    entry: DecodedEntry,
     message: Vec<u8>,
     id: RecordId,
     leaf: Hash,
@@ -76,7 +72,7 @@ struct Signed {
 }
 
 /// Decoded entries in order, or what is wrong with one.
-type Batch = Vec<Result<Decoded, String>>;
+type Batch = Vec<Result<WellFormed, String>>;
 
 enum Job {
     Decode(Vec<Bytes>, mpsc::Sender<Batch>),
@@ -162,23 +158,19 @@ impl Auditor {
         })?;
         for decoded in batch {
             let index = self.frontier.size().get();
-            let judged = decoded.and_then(|decoded| self.judge(index, decoded));
+            let judged = decoded.and_then(|given| self.judge(index, given));
             judged.map_err(|what| AuditError { index, what })?;
         }
         Ok(())
     }
 
-    fn judge(&mut self, index: u64, decoded: Decoded) -> Result<(), String> {
-        let Decoded {
-            bytes,
+    fn judge(&mut self, index: u64, given: WellFormed) -> Result<(), String> {
+        let DecodedEntry {
             envelope,
             record,
             time,
             verdict,
-            message,
-            id,
-            leaf,
-        } = decoded;
+        } = given.entry;
         if time < self.last_time {
             return Err("its time lies before that of the entry before".into());
         }
@@ -187,7 +179,7 @@ impl Auditor {
         let placed = Placed {
             index: LogIndex(index),
             time,
-            id,
+            id: given.id,
             record: &record,
         };
         let applied = apply::apply(&self.state, placed, Focus::All)
@@ -195,18 +187,18 @@ impl Auditor {
         if applied.verdict != verdict {
             return Err("its verdict is not the one that the rules give".into());
         }
-        if encode_entry(&envelope, time, &applied.verdict) != bytes {
+        if encode_entry(&envelope, time, &applied.verdict) != given.bytes {
             return Err("its bytes are not those of its content".into());
         }
         self.state.merge(applied.changes);
         self.last_time = time;
         self.frontier
-            .append(leaf)
+            .append(given.leaf)
             .map_err(|_| "the log is longer than a log can be")?;
         self.signed.push(Signed {
             index,
             key,
-            message,
+            message: given.message,
             signature: envelope.signature,
         });
         if self.signed.len() == BATCH {
@@ -277,17 +269,14 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, bad: &AtomicU64) {
     }
 }
 
-fn decode(bytes: Bytes) -> Result<Decoded, String> {
-    let (envelope, record, time, verdict) = decode_entry(&bytes)?;
-    let message = envelope.signed_bytes();
-    Ok(Decoded {
+fn decode(bytes: Bytes) -> Result<WellFormed, String> {
+    let entry = decode_entry(&bytes)?;
+    let message = entry.envelope.signed_bytes();
+    Ok(WellFormed {
         id: record_id(&message),
         leaf: leaf_hash(&bytes),
         bytes,
-        envelope,
-        record,
-        time,
-        verdict,
+        entry,
         message,
     })
 }

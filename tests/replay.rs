@@ -27,13 +27,13 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
         }
     };
     from.entries(LogIndex(0), |_, bytes| {
-        let (envelope, record, time, _) = decode_entry(&bytes).unwrap();
-        let id = envelope.record_id();
+        let entry = decode_entry(&bytes).unwrap();
+        let time = entry.time;
         let (reply, _) = oneshot::channel();
         let admitted = Admitted {
-            envelope,
-            record: Box::new(record),
-            id,
+            id: entry.envelope.record_id(),
+            envelope: entry.envelope,
+            record: Box::new(entry.record),
         };
         let submission = Submission {
             records: vec![admitted],

@@ -24,7 +24,7 @@ async fn units(server: &Server) -> BTreeSet<String> {
     let mut units = BTreeSet::new();
     while let Some(page) = stream.message().await.unwrap() {
         for entry in page.entries {
-            let (_, record, _, _) = decode_entry(&entry.entry).unwrap();
+            let record = decode_entry(&entry.entry).unwrap().record;
             units.extend(record.subjects().iter().map(ToString::to_string));
         }
     }

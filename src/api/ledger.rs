@@ -8,12 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{STREAM_IDLE, errors};
+use super::{STREAM_IDLE, errors, read};
 use crate::admit::{Admitted, Decoded, Rejected};
 use crate::core::apply::around_of;
 use crate::core::apply::state::{Read, Units};
-use crate::core::id::UnitId;
-use crate::core::record::MAX_UNITS;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire::ledger_service_server::LedgerService;
 use crate::core::wire::submit_stream_response::Result as StreamResult;
@@ -94,15 +92,11 @@ impl LedgerService for Ledger {
         &self,
         request: Request<GetHeadsRequest>,
     ) -> Result<Response<GetHeadsResponse>, Status> {
-        let units = request.into_inner().units;
-        if !(1..=MAX_UNITS).contains(&units.len()) {
-            return Err(errors::invalid("units", format!("1 to {MAX_UNITS} units")));
-        }
+        let units = read::units(&request.into_inner().units)?;
         let view = self.node.store().view();
+        view.prefetch::<Units>(&units).map_err(errors::store)?;
         let mut heads = Vec::with_capacity(units.len());
-        for (i, text) in units.iter().enumerate() {
-            let id = UnitId::parse_any(text)
-                .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))?;
+        for id in units {
             let unit = view
                 .get::<Units>(&id)
                 .map_err(errors::store)?

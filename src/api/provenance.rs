@@ -12,7 +12,7 @@ use super::{errors, read};
 use crate::core::apply::around_of;
 use crate::core::apply::state::{Read, Units};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, MAX_UNITS, Record};
+use crate::core::record::{Attributes, Body, Record};
 use crate::core::standing::{self, Standing};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -79,16 +79,7 @@ impl ProvenanceService for Provenance {
         &self,
         request: Request<wire::BatchGetStandingsRequest>,
     ) -> Result<Response<wire::BatchGetStandingsResponse>, Status> {
-        let units = request.into_inner().units;
-        if !(1..=MAX_UNITS).contains(&units.len()) {
-            return Err(errors::invalid("units", format!("1 to {MAX_UNITS} units")));
-        }
-        let parse = |(i, text): (usize, &String)| {
-            UnitId::parse_any(text)
-                .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))
-        };
-        let units: Result<Vec<UnitId>, Status> = units.iter().enumerate().map(parse).collect();
-        let units = units?;
+        let units = read::units(&request.into_inner().units)?;
         let view = self.node.store().view();
         view.prefetch::<Units>(&units).map_err(errors::store)?;
         let standings: Result<_, Status> = units

@@ -12,10 +12,9 @@ use crate::core::apply::state::{
     Products, Read, Units,
 };
 use crate::core::apply::{goods_of, scopes_of};
-use crate::core::bundle::{BUNDLE_FORMAT, MAX_BUNDLE_BYTES, decode_entry, digest};
-use crate::core::envelope::Envelope;
+use crate::core::bundle::{BUNDLE_FORMAT, DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, digest};
 use crate::core::id::{PartyId, UnitId};
-use crate::core::record::{Body, Millis, Record};
+use crate::core::record::{Body, MAX_UNITS, Record};
 use crate::core::rules::FindingKind;
 use crate::core::signature::KeyId;
 use crate::core::tlog::proof::inclusion_proof;
@@ -47,31 +46,28 @@ pub(super) fn tree(
     })
 }
 
-/// An entry, decoded.
-pub(super) struct Decoded {
-    pub envelope: Envelope,
-    pub record: Record,
-    pub time: Millis,
-    pub verdict: wire::Verdict,
-}
-
 /// Decodes an entry.
-pub(super) fn decode(index: LogIndex, bytes: &[u8]) -> Result<Decoded, Status> {
-    let decoded = decode_entry(bytes);
-    let (envelope, record, time, verdict) = decoded
-        .map_err(|error| errors::store(StoreError::Corrupt(format!("entry {index}: {error}"))))?;
-    Ok(Decoded {
-        envelope,
-        record,
-        time,
-        verdict,
-    })
+pub(super) fn decode(index: LogIndex, bytes: &[u8]) -> Result<DecodedEntry, Status> {
+    decode_entry(bytes)
+        .map_err(|error| errors::store(StoreError::Corrupt(format!("entry {index}: {error}"))))
 }
 
 /// The bytes of an entry.
 pub(super) fn entry(store: &Store, index: LogIndex) -> Result<Bytes, Status> {
     let bytes = store.entry(index).map_err(errors::store)?;
-    bytes.ok_or_else(|| errors::store(StoreError::Corrupt(format!("entry {index} is missing"))))
+    bytes.ok_or_else(|| errors::store(StoreError::no_entry(index)))
+}
+
+/// The units that a request names, 1 to [`MAX_UNITS`].
+pub(super) fn units(texts: &[String]) -> Result<Vec<UnitId>, Status> {
+    if !(1..=MAX_UNITS).contains(&texts.len()) {
+        return Err(errors::invalid("units", format!("1 to {MAX_UNITS} units")));
+    }
+    let parse = |(i, text): (usize, &String)| {
+        UnitId::parse_any(text)
+            .map_err(|error| errors::invalid(&format!("units[{i}]"), error.to_string()))
+    };
+    texts.iter().enumerate().map(parse).collect()
 }
 
 /// One row of a unit's own history, with the entry.

@@ -78,7 +78,8 @@ impl Evidence {
             .find(|entry| entry.index == finding.log_index);
         let entry =
             entry.ok_or_else(|| Failure::No("the bundle lacks the finding's entry".into()))?;
-        let (envelope, record, time, _) = decode_entry(&entry.entry).map_err(Failure::No)?;
+        let entry = decode_entry(&entry.entry).map_err(Failure::No)?;
+        let record = entry.record;
         let party = party(&ledger, &finding.party).await?;
         let request = wire::GetKeyRequest {
             id: record.key_id.0.to_vec(),
@@ -92,8 +93,8 @@ impl Evidence {
             .unwrap_or_default();
         let facts = Facts {
             rule,
-            entry_time: time.0,
-            record_id: envelope.record_id().to_string(),
+            entry_time: entry.time.0,
+            record_id: entry.envelope.record_id().to_string(),
             party,
             registered: key.registered_at,
             report,

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 
-use prost::Message as _;
 use prost::bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
@@ -332,9 +331,8 @@ fn receipt(
     index: LogIndex,
     entry: Option<Bytes>,
 ) -> Result<wire::Receipt, StoreError> {
-    let bytes = entry.ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
-    let entry = wire::Entry::decode(bytes)
-        .map_err(|error| StoreError::Corrupt(format!("entry {index}: {error}")))?;
+    let bytes = entry.ok_or_else(|| StoreError::no_entry(index))?;
+    let entry = store::entry_frame(index, bytes)?;
     Ok(wire::Receipt {
         record_id: id.0.to_vec(),
         log_index: index.0,

@@ -73,10 +73,7 @@ impl Report {
 struct Proven {
     index: LogIndex,
     bytes: prost::bytes::Bytes,
-    envelope: Envelope,
-    record: Record,
-    time: Millis,
-    verdict: wire::Verdict,
+    decoded: DecodedEntry,
 }
 
 /// Verifies an encoded bundle.
@@ -148,7 +145,7 @@ fn verify_into(report: &mut Report, bytes: &[u8], trusted: &[NoteVerifier]) -> C
 
     if !entries
         .iter()
-        .any(|entry| entry.record.subjects().contains(&unit))
+        .any(|entry| entry.decoded.record.subjects().contains(&unit))
     {
         return Err(("chain", format!("no entry of the bundle is about {unit}")));
     }
@@ -228,27 +225,35 @@ fn decode_entries(bundle: &wire::UnitBundle) -> Checked<Vec<Proven>> {
         if entries.last().is_some_and(|last| last.index >= index) {
             return Err(("format", format!("entry {index} is out of order")));
         }
-        let entry = decode_entry(&proven.entry)
+        let decoded = decode_entry(&proven.entry)
             .map_err(|error| ("format", format!("entry {index}: {error}")))?;
-        let (envelope, record, time, verdict) = entry;
-        let bytes = proven.entry.clone();
         entries.push(Proven {
             index,
-            bytes,
-            envelope,
-            record,
-            time,
-            verdict,
+            bytes: proven.entry.clone(),
+            decoded,
         });
     }
     Ok(entries)
+}
+
+/// An entry, and the record in it, decoded.
+#[derive(Clone, Debug)]
+pub struct DecodedEntry {
+    /// As it was signed.
+    pub envelope: Envelope,
+    /// What it says.
+    pub record: Record,
+    /// The ledger's time.
+    pub time: Millis,
+    /// The committed verdict.
+    pub verdict: wire::Verdict,
 }
 
 /// Decodes an entry and the record in it.
 ///
 /// # Errors
 /// Says in words what is wrong with it.
-pub fn decode_entry(bytes: &[u8]) -> Result<(Envelope, Record, Millis, wire::Verdict), String> {
+pub fn decode_entry(bytes: &[u8]) -> Result<DecodedEntry, String> {
     let entry = wire::Entry::decode(bytes).map_err(|error| error.to_string())?;
     if entry.format != apply::ENTRY_FORMAT {
         return Err(format!("entry format {} is not known here", entry.format));
@@ -259,12 +264,12 @@ pub fn decode_entry(bytes: &[u8]) -> Result<(Envelope, Record, Millis, wire::Ver
     if record.key_id != envelope.key_id {
         return Err("the envelope and the record name two keys".into());
     }
-    Ok((
+    Ok(DecodedEntry {
         envelope,
         record,
-        Millis(entry.time_ms),
-        entry.verdict.unwrap_or_default(),
-    ))
+        time: Millis(entry.time_ms),
+        verdict: entry.verdict.unwrap_or_default(),
+    })
 }
 
 fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
@@ -290,13 +295,13 @@ fn replay(entries: &[Proven], unit: UnitId, origin: &str) -> Checked<Replayed> {
     for entry in entries {
         let at =
             |name, error: &dyn std::fmt::Display| (name, format!("entry {}: {error}", entry.index));
-        if entry.record.origin != origin {
+        if entry.decoded.record.origin != origin {
             return Err(at("format", &"is for another ledger"));
         }
-        let signed = entry.envelope.signed_bytes();
-        let key = signing_key(&state, &entry.record)
+        let signed = entry.decoded.envelope.signed_bytes();
+        let key = signing_key(&state, &entry.decoded.record)
             .ok_or_else(|| at("signatures", &"no entry of the bundle registers its key"))?;
-        if !verify_single(&key, &signed, &entry.envelope.signature) {
+        if !verify_single(&key, &signed, &entry.decoded.envelope.signature) {
             return Err(at(
                 "signatures",
                 &"the signature is not the key's over these bytes",
@@ -304,15 +309,20 @@ fn replay(entries: &[Proven], unit: UnitId, origin: &str) -> Checked<Replayed> {
         }
         let placed = Placed {
             index: entry.index,
-            time: entry.time,
+            time: entry.decoded.time,
             id: record_id(&signed),
-            record: &entry.record,
+            record: &entry.decoded.record,
         };
-        let applied = apply::apply(&state, placed, Focus::Only(&focus, &entry.verdict));
+        let applied = apply::apply(&state, placed, Focus::Only(&focus, &entry.decoded.verdict));
         let applied = applied.map_err(|error| at("chain", &error))?;
         compare(entry, &applied.verdict, &focus, &mut taken_as_committed)
             .map_err(|error| at("verdicts", &error))?;
-        findings += at_unit(&entry.verdict, &entry.record, &[unit].into()).len();
+        findings += at_unit(
+            &entry.decoded.verdict,
+            &entry.decoded.record,
+            &[unit].into(),
+        )
+        .len();
         state.merge(applied.changes);
     }
     let chain = state
@@ -334,10 +344,10 @@ fn focus_units(entries: &[Proven], unit: UnitId) -> BTreeSet<UnitId> {
     loop {
         let before = focus.len();
         for entry in entries {
-            let joined = |number: u32| !apply::ranges_cover(&entry.verdict.beside, number);
-            if let Body::Pack { container } = &entry.record.body
+            let joined = |number: u32| !apply::ranges_cover(&entry.decoded.verdict.beside, number);
+            if let Body::Pack { container } = &entry.decoded.record.body
                 && (0u32..)
-                    .zip(&entry.record.units)
+                    .zip(&entry.decoded.record.units)
                     .any(|(number, unit)| focus.contains(&unit.id) && joined(number))
             {
                 focus.insert(container.id);
@@ -399,8 +409,8 @@ fn compare(
             .iter()
             .any(|rule| rule.whole_log && i32::from(rule.kind.number()) == kind)
     };
-    let committed = at_unit(&entry.verdict, &entry.record, focus);
-    let judged_here = at_unit(judged, &entry.record, focus);
+    let committed = at_unit(&entry.decoded.verdict, &entry.decoded.record, focus);
+    let judged_here = at_unit(judged, &entry.decoded.record, focus);
     for (kind, ..) in &committed {
         if whole_log(*kind) {
             taken_as_committed.extend(FindingKind::from_number(*kind));
@@ -409,7 +419,7 @@ fn compare(
     // In a merged verdict, only the kind is this unit's own.
     let numbers = |set: &BTreeSet<(i32, u32, i64, i64)>| -> BTreeSet<(i32, u32, i64, i64)> {
         let own = |&(kind, number, measured, limit): &(i32, u32, i64, i64)| {
-            if entry.verdict.merged {
+            if entry.decoded.verdict.merged {
                 (kind, number, 0, 0)
             } else {
                 (kind, number, measured, limit)
@@ -435,9 +445,9 @@ fn compare(
             name(&judged_here)
         ));
     }
-    for (number, subject) in (0u32..).zip(entry.record.subjects()) {
+    for (number, subject) in (0u32..).zip(entry.decoded.record.subjects()) {
         let beside = |verdict: &wire::Verdict| apply::ranges_cover(&verdict.beside, number);
-        if focus.contains(&subject) && beside(&entry.verdict) != beside(judged) {
+        if focus.contains(&subject) && beside(&entry.decoded.verdict) != beside(judged) {
             return Err(format!(
                 "{subject}: whether the record joins the chain differs"
             ));

@@ -47,7 +47,7 @@ pub enum Reason {
     NotFound,
     /// The state doesn't allow it.
     FailedPrecondition,
-    /// The party's quota is used up for now.
+    /// The party has used up its quota, which fills again with time.
     QuotaExceeded,
     /// More is waiting than the server takes.
     Overloaded,

@@ -61,7 +61,7 @@ impl Suite {
 /// What can be wrong with a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The suite is not implemented.
+    /// No suite of this ledger has the number.
     #[error("suite {0} is not supported; use suite 1 (Ed25519 with SHA-256)")]
     UnknownSuite(i32),
     /// The length is wrong.

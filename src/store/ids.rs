@@ -19,18 +19,17 @@
 //! from them again. So runs need no sync, and no place in a group's write.
 
 use std::mem::take;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::{HashMap, HashMapExt as _};
-use prost::Message as _;
+use prost::bytes::Bytes;
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::options::{IDS, META};
-use super::{Store, StoreError, decode, encode, io};
+use super::{Store, StoreError, decode, encode, entry_frame, io};
 use crate::core::envelope::{RECORD_TYPE, RecordId, pae, record_id};
 use crate::core::tlog::LogIndex;
-use crate::core::wire;
 
 /// Ids in memory that make a run.
 const RUN: usize = 1 << 16;
@@ -126,9 +125,8 @@ fn put_pair(row: &mut Vec<u8>, prefix: u64, offset: u32) {
 }
 
 /// The id of the record in an entry.
-fn id_of(entry: prost::bytes::Bytes, index: u64) -> Result<RecordId, StoreError> {
-    let entry = wire::Entry::decode(entry);
-    let entry = entry.map_err(|error| StoreError::Corrupt(format!("entry {index}: {error}")))?;
+fn id_of(index: LogIndex, bytes: Bytes) -> Result<RecordId, StoreError> {
+    let entry = entry_frame(index, bytes)?;
     let payload = entry.envelope.unwrap_or_default().payload;
     Ok(record_id(&pae(RECORD_TYPE, &payload)))
 }
@@ -142,7 +140,7 @@ impl Store {
         let mut young = HashMap::new();
         let mut failed = None;
         self.entries(LogIndex(from), |index, bytes| {
-            let id = id_of(bytes, index.0);
+            let id = id_of(index, bytes);
             let id = id.map(|id| young.insert(id, index.0));
             failed = id.err();
             failed.is_none()
@@ -153,6 +151,11 @@ impl Store {
         let mut state = self.ids_mut();
         (state.young, state.runs) = (young, runs);
         Ok(())
+    }
+
+    fn ids_now(&self) -> RwLockReadGuard<'_, State> {
+        let state = self.ids.state.read();
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ids_mut(&self) -> RwLockWriteGuard<'_, State> {
@@ -170,8 +173,7 @@ impl Store {
     /// Where a record is.
     pub(super) fn find_id(&self, id: &RecordId) -> Result<Option<LogIndex>, StoreError> {
         // Held to the end: rows of runs that were merged go only when nobody looks at them.
-        let state = self.ids.state.read();
-        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let state = self.ids_now();
         let in_memory = state.young.get(id).or_else(|| state.sealing.get(id));
         if let Some(index) = in_memory {
             return Ok(Some(LogIndex(*index)));
@@ -187,12 +189,11 @@ impl Store {
             let begin = rows.partition_point(|pair| pair[..8] < id.0[..8]);
             let alike = pairs(&row).skip(begin);
             for (_, offset) in alike.take_while(|(prefix, _)| *prefix == wanted) {
-                let index = run.first + u64::from(offset);
-                let entry = self.entry(LogIndex(index))?;
-                let entry = entry
-                    .ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
-                if id_of(entry, index)? == *id {
-                    return Ok(Some(LogIndex(index)));
+                let index = LogIndex(run.first + u64::from(offset));
+                let entry = self.entry(index)?;
+                let entry = entry.ok_or_else(|| StoreError::no_entry(index))?;
+                if id_of(index, entry)? == *id {
+                    return Ok(Some(index));
                 }
             }
         }
@@ -202,9 +203,7 @@ impl Store {
     /// Whether [`Store::tend_ids`] has something to do.
     #[must_use]
     pub fn ids_are_due(&self) -> bool {
-        let state = self.ids.state.read();
-        let state = state.unwrap_or_else(PoisonError::into_inner);
-        state.young.len() >= self.ids.run
+        self.ids_now().young.len() >= self.ids.run
     }
 
     /// Writes the ids in memory as a run once there are enough, and merges runs. It may take long,
@@ -309,10 +308,7 @@ impl Store {
 
     /// Merges the last runs if there are enough of one level. Says whether it did.
     fn merge(&self) -> Result<bool, StoreError> {
-        let mut runs = {
-            let state = self.ids.state.read();
-            state.unwrap_or_else(PoisonError::into_inner).runs.clone()
-        };
+        let mut runs = self.ids_now().runs.clone();
         let Some(last) = runs.last().copied() else {
             return Ok(false);
         };
@@ -366,11 +362,12 @@ impl Store {
 mod tests {
     use std::path::Path;
 
-    use prost::bytes::Bytes;
+    use prost::Message as _;
 
     use super::*;
     use crate::core::apply::state::Changes;
     use crate::core::tlog::EMPTY_ROOT;
+    use crate::core::wire;
     use crate::store::{Group, LogHead, StoreOptions};
 
     const SHORT_RUN: usize = 8;
@@ -385,7 +382,7 @@ mod tests {
             ..Default::default()
         };
         let bytes = Bytes::from(entry.encode_to_vec());
-        (id_of(bytes.clone(), number).unwrap(), bytes)
+        (id_of(LogIndex(number), bytes.clone()).unwrap(), bytes)
     }
 
     fn commit(store: &Store, first: u64, count: u64) {

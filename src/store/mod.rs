@@ -40,6 +40,7 @@ use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
+use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
 /// history.
@@ -78,6 +79,23 @@ pub enum StoreError {
     /// The disk or the system failed.
     #[error("the store failed: {0}")]
     Io(String),
+}
+
+impl StoreError {
+    /// An entry that has to be there is not.
+    #[must_use]
+    pub fn no_entry(index: LogIndex) -> Self {
+        Self::Corrupt(format!("entry {index} is missing"))
+    }
+}
+
+/// The frame of an entry that this store holds; the record in it stays encoded.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it doesn't decode.
+pub fn entry_frame(index: LogIndex, bytes: Bytes) -> Result<wire::Entry, StoreError> {
+    prost::Message::decode(bytes)
+        .map_err(|error: prost::DecodeError| StoreError::Corrupt(format!("entry {index}: {error}")))
 }
 
 /// The log's size and root, as of the last commit.
@@ -275,9 +293,7 @@ impl Store {
         for index in first.0.. {
             let Some(entry) = reader.entry(LogIndex(index))? else {
                 return match reader.last_index()? {
-                    Some(last) if last > index => {
-                        Err(StoreError::Corrupt(format!("entry {index} is missing")))
-                    }
+                    Some(last) if last > index => Err(StoreError::no_entry(LogIndex(index))),
                     _ => Ok(()),
                 };
             };
@@ -400,8 +416,7 @@ impl Store {
         let mut reader = self.reader()?;
         for index in 0..self.head()?.size {
             let parts = reader.parts(LogIndex(index))?;
-            let (entry, rows) =
-                parts.ok_or_else(|| StoreError::Corrupt(format!("entry {index} is missing")))?;
+            let (entry, rows) = parts.ok_or_else(|| StoreError::no_entry(LogIndex(index)))?;
             let key = index.to_be_bytes().to_vec();
             all.insert((ENTRIES.to_owned(), key.clone()), entry.to_vec());
             all.insert(("history".to_owned(), key), rows.to_vec());
