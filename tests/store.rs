@@ -182,10 +182,9 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
         );
     }
     let entries = section("CFOptions", "entries");
-    assert!(
-        entries.contains("bottommost_compression=kZSTD"),
-        "{entries}"
-    );
+    let moved_and_never_rewritten = "bottommost_compression=kDisableCompressionOption";
+    assert!(entries.contains("compression=kLZ4Compression"), "{entries}");
+    assert!(entries.contains(moved_and_never_rewritten), "{entries}");
     let tiles = section("CFOptions", "tiles");
     assert!(tiles.contains("compression=kNoCompression"), "{tiles}");
     let database = &text[text.find("[DBOptions]").unwrap()..];

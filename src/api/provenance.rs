@@ -1,5 +1,6 @@
 //! `ProvenanceService`: what a consumer may ask. Companies and cities, never employees.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -9,21 +10,24 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{errors, read};
-use crate::core::apply::around_of;
-use crate::core::apply::state::{Read, Units};
+use crate::core::apply::state::{Goods, Read, Units};
+use crate::core::apply::{around_of, goods_of};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, Record};
+use crate::core::record::{Attributes, Body, GoodsId, Record};
 use crate::core::standing::{self, Standing};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::provenance_service_server::ProvenanceService;
 use crate::node::Node;
-use crate::store::View;
+use crate::store::{StoreError, View};
 
 /// Most steps of one page.
 const MAX_PAGE: usize = 1000;
 /// Steps of a page when the caller doesn't say.
 const DEFAULT_PAGE: usize = 200;
+/// Steps of a timeline that is read at once, on the thread that serves the call: it takes less than
+/// waking another one. Only longer ones go there.
+const SHORT_TIMELINE: usize = 64;
 /// Most steps of a timeline that are looked through.
 const MAX_TIMELINE: usize = 100_000;
 
@@ -71,7 +75,12 @@ impl ProvenanceService for Provenance {
         let unit = UnitId::parse_any(&request.unit).map_err(errors::bad_id("unit"))?;
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let from = page_token(&request.page_token)?;
-        let answer = super::off_thread(&self.node, move |node| provenance(node, unit, page, from));
+        let short = provenance(&self.node, unit, page, from, SHORT_TIMELINE);
+        if !matches!(&short, Err(status) if status.code() == tonic::Code::ResourceExhausted) {
+            return short.map(Response::new);
+        }
+        let whole = move |node: &Node| provenance(node, unit, page, from, MAX_TIMELINE);
+        let answer = super::off_thread(&self.node, whole);
         answer.await.map(Response::new)
     }
 
@@ -81,7 +90,7 @@ impl ProvenanceService for Provenance {
     ) -> Result<Response<wire::BatchGetStandingsResponse>, Status> {
         let units = read::units(&request.into_inner().units)?;
         let view = self.node.store().view();
-        view.prefetch::<Units>(&units).map_err(errors::store)?;
+        prefetch(&view, &units).map_err(errors::store)?;
         let standings: Result<_, Status> = units
             .into_iter()
             .map(|unit| standing_of(&view, unit))
@@ -120,15 +129,28 @@ impl ProvenanceService for Provenance {
     }
 }
 
-/// One page of a unit's way, and where it stands.
+/// Reads at once what the standings of some units depend on, but for what is around them.
+fn prefetch(view: &View<'_>, units: &[UnitId]) -> Result<(), StoreError> {
+    view.prefetch::<Units>(units)?;
+    let mut goods = BTreeSet::new();
+    for id in units {
+        let unit = view.get::<Units>(id)?;
+        goods.extend(unit.iter().flat_map(|unit| goods_of(id, unit)));
+    }
+    let goods: Vec<GoodsId> = goods.into_iter().collect();
+    view.prefetch::<Goods>(&goods)
+}
+
+/// One page of a unit's way, and where it stands; of at most `limit` steps in all.
 fn provenance(
     node: &Node,
     unit: UnitId,
     page: usize,
     from: u64,
+    limit: usize,
 ) -> Result<wire::GetProvenanceResponse, Status> {
     let view = node.store().view();
-    let rows = read::timeline(&view, unit, MAX_TIMELINE)?;
+    let rows = read::timeline(&view, unit, limit)?;
     let mut steps = Vec::new();
     let mut next_page_token = String::new();
     for row in rows.into_iter().filter(|row| row.index.0 >= from) {

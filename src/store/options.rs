@@ -5,7 +5,8 @@
 //! OPTIONS file that RocksDB writes.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, Options,
 };
 
 use crate::core::apply::state::TABLES;
@@ -74,18 +75,23 @@ pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
 fn family(name: &str, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
+    // Indexes and filters come in parts of a block each, so that the cache holds those that are in
+    // use and a table of any size is opened for little.
     blocks.set_cache_index_and_filter_blocks(true);
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_format_version(5);
     let mut options = Options::default();
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_write_buffer_size(32 << 20);
     match name {
-        // Long values read in order; compressed well once they have settled.
+        // Each value is a block of its own, since a timeline reads single ones from all over. They
+        // are written in order and once: with one compression for all levels, compaction moves the
+        // files and rewrites nothing.
         ENTRIES => {
-            blocks.set_block_size(32 << 10);
+            blocks.set_block_size(4 << 10);
             options.set_compression_type(DBCompressionType::Lz4);
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
         }
         // Hashes don't compress.
         TILES | IDS => {
@@ -94,7 +100,7 @@ fn family(name: &str, cache: &Cache) -> Options {
         }
         // Asked for single rows, most often such that exist not yet: a filter answers that.
         _ => {
-            blocks.set_block_size(8 << 10);
+            blocks.set_block_size(4 << 10);
             blocks.set_bloom_filter(10.0, false);
             blocks.set_whole_key_filtering(true);
             options.set_compression_type(DBCompressionType::Lz4);

@@ -1,6 +1,6 @@
 //! The rows about a ledger that holds much: look-ups, growth, restart, and the disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ struct At {
 }
 
 /// Runs all of it, on one ledger.
-pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) {
+pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> PathBuf {
     let server = Server::new(folder);
     let trade = Trade::found(&server, size.scanners).await;
     let mut large = Large {
@@ -95,21 +95,37 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) {
     push(growth(&small, &grown, "append rate", |at| at.append));
     push(growth(&small, &grown, "look-up rate", |at| at.lookup));
     push(large.provenance().await);
-    let (standings, batches) = large.standings().await;
+    let (standings, keys) = large.standings().await;
     let data = large.server.stop();
     let again = Server::open(&data);
     let clean = again.ready;
     let data = again.kill();
-    let keys: Vec<Vec<Vec<u8>>> = batches;
-    let bare = limits::multi_get_rate(&data, &keys, size.limit_time);
-    push(
-        Row::new("BatchGetStandings of 100 units", "units/s", standings).limit(
-            "bare RocksDB multi-get of the same rows, all cores",
-            bare,
-            Target::AtLeast(0.5),
-        ),
-    );
+    push(standings_row(standings, &data, &keys, size));
     push(restarts(&data, clean, size).await);
+    data
+}
+
+/// Only the look-ups, on a ledger that is there already.
+pub async fn look_ups(data: &Path, size: Size, push: &mut impl FnMut(Row)) {
+    let large = Large {
+        server: Server::open(data),
+        trade: Trade::of(size.scanners),
+        size,
+        units: size.large / workload::STEPS,
+        records: size.large,
+    };
+    push(large.provenance().await);
+    let (standings, keys) = large.standings().await;
+    let data = large.server.stop();
+    push(standings_row(standings, &data, &keys, size));
+}
+
+fn standings_row(standings: f64, data: &Path, keys: &[Vec<Vec<u8>>], size: Size) -> Row {
+    Row::new("BatchGetStandings of 100 units", "units/s", standings).limit(
+        "bare RocksDB multi-get of the same rows, all cores",
+        limits::multi_get_rate(data, keys, size.limit_time),
+        Target::AtLeast(0.5),
+    )
 }
 
 fn growth(small: &At, grown: &At, what: &str, of: impl Fn(&At) -> f64) -> Row {
@@ -242,7 +258,7 @@ impl Large {
         signed
     }
 
-    async fn provenance(&mut self) -> Row {
+    async fn provenance(&self) -> Row {
         let channels = self.server.channels(CONNECTIONS).await;
         let requests: Vec<Bytes> = (0..TRACKED)
             .map(|number| {

@@ -40,6 +40,15 @@ struct Arguments {
     /// Records of each measured row.
     #[arg(long)]
     records: Option<u64>,
+    /// Records of the ledger that holds much.
+    #[arg(long)]
+    large: Option<u64>,
+    /// Leave the ledger that holds much, and say where it is.
+    #[arg(long)]
+    keep: bool,
+    /// Only the look-ups, on a ledger that --keep left; --large says how many records it has.
+    #[arg(long)]
+    ledger: Option<PathBuf>,
     /// Instead of the rows: a load that grows and stays, for so many minutes, and a plot of it.
     #[arg(long)]
     soak: Option<f64>,
@@ -108,7 +117,7 @@ fn main() {
     } else {
         Size {
             small: 1_000_000,
-            large: 20_000_000,
+            large: arguments.large.unwrap_or(20_000_000),
             more_units: 8_000_000,
             sample: 500_000,
             ..Size::of(scale)
@@ -155,6 +164,10 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
         row.print();
         rows.push(row);
     };
+    if let Some(ledger) = &arguments.ledger {
+        large::look_ups(ledger, size, &mut push).await;
+        return rows;
+    }
     let postgres = if wanted("postgres") || arguments.only.is_none() {
         postgres::rates(folder, scale.limit_time)
     } else {
@@ -202,7 +215,13 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
         push(large::disk(&folder, scale.scanners.min(64), size.sample).await);
     }
     if wanted("large") {
-        large::rows(&under(folder, "large"), size, &mut push).await;
+        let kept = large::rows(&under(folder, "large"), size, &mut push).await;
+        if arguments.keep {
+            let to = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
+            let to = to.join("custody-bench-ledger");
+            std::fs::rename(kept, &to).expect("moved");
+            println!("the ledger is in {}", to.display());
+        }
     }
     rows
 }
