@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 7] = [
+const PROTOS: [&str; 13] = [
+    "custody/v1/common.proto",
+    "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
     "custody/v1/entry.proto",
     "custody/v1/ledger.proto",
@@ -15,6 +17,10 @@ const PROTOS: [&str; 7] = [
     "custody/v1/registry.proto",
     "custody/v1/regulator.proto",
     "custody/v1/log.proto",
+    "custody/v1/credit.proto",
+    "custody/v1/listing.proto",
+    "custody/v1/claim_record.proto",
+    "custody/v1/claim.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -188,6 +188,16 @@ impl Node {
         Ok(note.to_string().into_bytes())
     }
 
+    /// A text with the log's signature: a signed note.
+    ///
+    /// # Errors
+    /// Says in words what the note library refuses.
+    pub fn sign(&self, text: &str) -> Result<Vec<u8>, String> {
+        let note = self.signer.sign_note(text);
+        let note = note.map_err(|error| error.to_string())?;
+        Ok(note.to_string().into_bytes())
+    }
+
     /// Checks form and signature of records, in order.
     pub async fn admit(&self, records: Vec<Decoded>) -> crate::admit::Admissions {
         self.admission.admit(records).await

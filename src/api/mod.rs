@@ -1,9 +1,13 @@
 //! The gRPC services. Each is thin: it checks what a peer sent, asks the node or the store, and
 //! writes the answer; nothing is decided here.
 
+mod claim;
+mod credit;
 mod errors;
 mod ledger;
+mod listing;
 mod log;
+mod pages;
 mod provenance;
 mod read;
 mod registry;
@@ -92,6 +96,18 @@ pub fn services(
                 node,
             ))
             .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::claim_service_server::ClaimServiceServer::new(claim::ClaimDesk::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::credit_service_server::CreditServiceServer::new(credit::Credit::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::listing_service_server::ListingServiceServer::new(listing::Lists::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
             wire::log_service_server::LogServiceServer::new(log::Log::new(node))

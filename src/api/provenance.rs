@@ -9,6 +9,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::pages::{page_size, page_token};
 use super::{errors, read};
 use crate::core::apply::state::{Goods, Read, Units};
 use crate::core::apply::{around_of, goods_of};
@@ -321,7 +322,7 @@ pub(super) fn attributes(attributes: &Attributes) -> wire::Attributes {
             .unwrap_or_default(),
         expiry: attributes
             .expiry
-            .map_or(0, crate::core::record::ExpiryDate::number),
+            .map_or(0, crate::core::record::CalendarDate::number),
         markets: attributes.markets.iter().map(ToString::to_string).collect(),
         lot_size: attributes.lot_size.unwrap_or(0),
         content: attributes.content.as_ref().map(|content| wire::Quantity {
@@ -329,23 +330,4 @@ pub(super) fn attributes(attributes: &Attributes) -> wire::Attributes {
             unit_of_measure: content.unit_of_measure.clone(),
         }),
     }
-}
-
-/// A page's size as asked for, or the default; more than the most is refused.
-pub(super) fn page_size(asked: u32, default: usize, most: usize) -> Result<usize, Status> {
-    match asked as usize {
-        0 => Ok(default),
-        size if size <= most => Ok(size),
-        _ => Err(errors::invalid("page_size", format!("at most {most}"))),
-    }
-}
-
-/// Where a page begins. Tokens are numbers; nothing else is accepted.
-pub(super) fn page_token(token: &str) -> Result<u64, Status> {
-    if token.is_empty() {
-        return Ok(0);
-    }
-    token
-        .parse()
-        .map_err(|_| errors::invalid("page_token", "use the token of the page before"))
 }

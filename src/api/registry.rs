@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::provenance::page_size;
+use super::pages::list;
 use super::{errors, token};
 use crate::core::apply::state::{
     Actor, Key, KeyScope, KeyStatus, Keys, Parties, Party, PartyKeys, PartyStatus, Product,
-    Products, Read, Table,
+    Products, Read,
 };
 use crate::core::id::PartyId;
 use crate::core::record::{ProductScope, Role};
@@ -16,10 +16,6 @@ use crate::core::signature::KeyId;
 use crate::core::wire;
 use crate::core::wire::registry_service_server::RegistryService;
 use crate::node::Node;
-use crate::store::View;
-
-const MAX_PAGE: usize = 1000;
-const DEFAULT_PAGE: usize = 100;
 
 pub(super) struct Registry {
     node: Arc<Node>,
@@ -57,12 +53,12 @@ impl RegistryService for Registry {
     ) -> Result<Response<wire::ListPartiesResponse>, Status> {
         let request = request.get_ref();
         let view = self.node.store().view();
-        let (rows, next_page_token) =
-            list::<Parties>(&view, &[], request.page_size, &request.page_token)?;
-        let parties = rows
-            .iter()
-            .filter_map(|(key, row)| PartyId::from_compact(key).ok().map(|id| party(id, row)))
-            .collect();
+        let show = |key: &[u8], row: Arc<Party>| {
+            let id = PartyId::from_compact(key).ok();
+            Ok(id.map(|id| party(id, &row)))
+        };
+        let (parties, next_page_token) =
+            list::<Parties, _>(&view, &[], request.page_size, &request.page_token, show)?;
         Ok(Response::new(wire::ListPartiesResponse {
             parties,
             next_page_token,
@@ -100,20 +96,16 @@ impl RegistryService for Registry {
         let owner: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
         let view = self.node.store().view();
         let prefix = owner.to_compact();
-        let (rows, next_page_token) =
-            list::<PartyKeys>(&view, &prefix, request.page_size, &request.page_token)?;
-        let mut keys = Vec::with_capacity(rows.len());
-        for (bytes, ()) in rows {
+        let show = |bytes: &[u8], ()| {
             let Some(id) = bytes.get(prefix.len()..).and_then(KeyId::from_slice) else {
-                continue;
+                return Ok(None);
             };
-            let Some(row) = view.get::<Keys>(&id).map_err(errors::store)? else {
-                continue;
-            };
-            if row.scope != KeyScope::Delegated || regulator {
-                keys.push(key(id, &row));
-            }
-        }
+            let row = view.get::<Keys>(&id).map_err(errors::store)?;
+            let row = row.filter(|row| row.scope != KeyScope::Delegated || regulator);
+            Ok(row.map(|row| key(id, &row)))
+        };
+        let (keys, next_page_token) =
+            list::<PartyKeys, _>(&view, &prefix, request.page_size, &request.page_token, show)?;
         Ok(Response::new(wire::ListKeysResponse {
             keys,
             next_page_token,
@@ -142,13 +134,13 @@ impl RegistryService for Registry {
     ) -> Result<Response<wire::ListProductsResponse>, Status> {
         let request = request.get_ref();
         let view = self.node.store().view();
-        let (rows, next_page_token) =
-            list::<Products>(&view, &[], request.page_size, &request.page_token)?;
-        let products = rows
-            .into_iter()
-            .filter_map(|(bytes, row)| Some((Products::scope_of(&bytes)?, row)))
-            .flat_map(|(scope, row)| products(scope, &row))
-            .collect();
+        let show = |bytes: &[u8], row: Product| {
+            let scope = Products::scope_of(bytes);
+            Ok(scope.map(|scope| products(scope, &row)))
+        };
+        let (claims, next_page_token) =
+            list::<Products, _>(&view, &[], request.page_size, &request.page_token, show)?;
+        let products = claims.into_iter().flatten().collect();
         Ok(Response::new(wire::ListProductsResponse {
             products,
             next_page_token,
@@ -168,32 +160,6 @@ impl Registry {
     }
 }
 
-/// Rows of a table whose keys' bytes begin with a prefix, a page at a time. The token is the next
-/// key in hex.
-#[allow(clippy::type_complexity)] // rows with their keys' bytes, and a token
-fn list<T: Table>(
-    view: &View<'_>,
-    prefix: &[u8],
-    size: u32,
-    page_token: &str,
-) -> Result<(Vec<(Vec<u8>, T::Value)>, String), Status> {
-    let size = page_size(size, DEFAULT_PAGE, MAX_PAGE)?;
-    let from = hex::decode(page_token)
-        .map_err(|_| errors::invalid("page_token", "use the token of the page before"))?;
-    let mut rows = Vec::new();
-    let mut next = String::new();
-    view.scan_prefix::<T>(prefix, &from, |key, row| {
-        if rows.len() == size {
-            next = hex::encode(key);
-            return false;
-        }
-        rows.push((key.to_vec(), row));
-        true
-    })
-    .map_err(errors::store)?;
-    Ok((rows, next))
-}
-
 fn party(id: PartyId, row: &Party) -> wire::Party {
     wire::Party {
         id: id.to_string(),
@@ -203,6 +169,9 @@ fn party(id: PartyId, row: &Party) -> wire::Party {
         city: row.city.clone(),
         status: match row.status {
             PartyStatus::Pending => wire::PartyStatus::Pending,
+            PartyStatus::Active if row.has_lapsed(crate::sequence::now()) => {
+                wire::PartyStatus::Lapsed
+            }
             PartyStatus::Active => wire::PartyStatus::Active,
             PartyStatus::Suspended => wire::PartyStatus::Suspended,
         }

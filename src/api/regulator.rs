@@ -9,7 +9,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::provenance::{page_size, page_token, to_wire};
+use super::pages::{DEFAULT_PAGE, MAX_PAGE, page_size, page_token};
+use super::provenance::to_wire;
 use super::{MAX_PAGE_BYTES, errors, read, token};
 use crate::core::apply::state::{Read, Tallies};
 use crate::core::bundle::verify;
@@ -20,9 +21,6 @@ use crate::core::wire;
 use crate::core::wire::regulator_service_server::RegulatorService;
 use crate::node::Node;
 use crate::store::Store;
-
-const MAX_PAGE: usize = 1000;
-const DEFAULT_PAGE: usize = 100;
 
 pub(super) struct Regulator {
     node: Arc<Node>,

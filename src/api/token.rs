@@ -60,10 +60,20 @@ pub fn make(
 }
 
 /// Who calls.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// Whose key signed the token.
     pub party: PartyId,
+    /// Its roles as of now: none while it is not approved, suspended, or its approval has ended.
+    roles: Vec<Role>,
+}
+
+impl Caller {
+    /// Whether it has the role.
+    #[must_use]
+    pub fn is(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
 }
 
 /// Checks the token in a call's metadata: it must be of a party with one of the roles.
@@ -75,6 +85,41 @@ pub fn check<R: Read>(
     state: &R,
     origin: &str,
     roles: &[Role],
+) -> Result<Caller, Status> {
+    let caller = authenticate(metadata, state, origin)?;
+    if roles.iter().any(|role| caller.is(*role)) {
+        return Ok(caller);
+    }
+    Err(denied(
+        Code::PermissionDenied,
+        "ROLE_MISSING",
+        &format!(
+            "{} has none of the roles that this call needs: {roles:?}",
+            caller.party
+        ),
+    ))
+}
+
+/// Who calls, where a call may be made without a token as well.
+///
+/// # Errors
+/// UNAUTHENTICATED when there is a token and it is not valid.
+pub fn optional<R: Read>(
+    metadata: &MetadataMap,
+    state: &R,
+    origin: &str,
+) -> Result<Option<Caller>, Status> {
+    if metadata.contains_key("authorization") {
+        authenticate(metadata, state, origin).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+fn authenticate<R: Read>(
+    metadata: &MetadataMap,
+    state: &R,
+    origin: &str,
 ) -> Result<Caller, Status> {
     let header = metadata.get("authorization").ok_or_else(|| {
         denied(
@@ -124,19 +169,9 @@ pub fn check<R: Read>(
         ));
     }
     let row = state.get::<Parties>(&party).map_err(super::errors::store)?;
-    let allowed = row.is_some_and(|row| {
-        row.status == PartyStatus::Active
-            && row.valid_until.is_none_or(|end| now <= end)
-            && row.roles.iter().any(|role| roles.contains(role))
-    });
-    if !allowed {
-        return Err(denied(
-            Code::PermissionDenied,
-            "ROLE_MISSING",
-            &format!("{party} has none of the roles that this call needs: {roles:?}"),
-        ));
-    }
-    Ok(Caller { party })
+    let active = row.filter(|row| row.status == PartyStatus::Active && !row.has_lapsed(now));
+    let roles = active.map_or_else(Vec::new, |row| row.roles.clone());
+    Ok(Caller { party, roles })
 }
 
 /// The key id that a token names; it is believed only once that key's signature is checked.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Done, Failure, Remote, keys, output};
+use sha2::{Digest as _, Sha256};
+
+use super::{Done, Failure, Remote, could, keys, output};
 use crate::client::{Draft, Session};
+use crate::core::credit::calendar::months_after;
+use crate::core::credit::{SALT_BYTES, salted_commitment};
 use crate::core::envelope::key_possession_pae;
 use crate::core::id::PartyId;
 use crate::core::signature::{PublicKey, Signer};
@@ -34,6 +38,55 @@ impl RoleArg {
     }
 }
 
+/// Who signs, and which ledger.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SignedBy {
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// Key file of your party.
+    #[arg(long, env = "CUSTODY_KEY")]
+    key: PathBuf,
+}
+
+impl SignedBy {
+    /// Submits one governance record and says what came of it.
+    pub(super) async fn submit(&self, body: Body, done: &str) -> Done {
+        submit(&self.remote, keys::read(&self.key)?, body, done).await
+    }
+}
+
+/// The digest of a file that stays outside of the log.
+pub(super) fn digest_of(path: &Path) -> Result<wire::Digest, Failure> {
+    let bytes = std::fs::read(path).map_err(could(path.display()))?;
+    Ok(sha256(Sha256::digest(bytes).to_vec()))
+}
+
+fn sha256(value: Vec<u8>) -> wire::Digest {
+    wire::Digest {
+        algorithm: wire::DigestAlgorithm::Sha256.into(),
+        value,
+    }
+}
+
+/// A text as it is, or in its place a salted commitment to it; then the salt is printed, since it has to
+/// be kept with the text.
+pub(super) fn erasable(
+    text: String,
+    keep_out: bool,
+) -> Result<(String, Option<wire::Digest>), Failure> {
+    if !keep_out {
+        return Ok((text, None));
+    }
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt).map_err(could("the system's random numbers"))?;
+    let commitment = salted_commitment(&salt, &text);
+    eprintln!(
+        "salt {}: keep it with the text, outside of the log; who has both can show what was meant",
+        hex::encode(salt)
+    );
+    Ok((String::new(), Some(sha256(commitment.to_vec()))))
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PartyCommand {
     /// Ask to be registered; signed by your own key.
@@ -58,6 +111,9 @@ pub(crate) enum PartyCommand {
         /// City.
         #[arg(long, default_value = "")]
         city: String,
+        /// File with the evidence of identity; its digest goes into the log.
+        #[arg(long)]
+        evidence: Option<PathBuf>,
     },
     /// Approve a registration; signed by a regulator's key.
     Approve {
@@ -71,6 +127,12 @@ pub(crate) enum PartyCommand {
         /// Roles that were verified; those asked for when left out.
         #[arg(long, value_delimiter = ',')]
         role: Vec<RoleArg>,
+        /// Months until the firm has to be verified again; without end when left out.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1200))]
+        months: Option<u32>,
+        /// File with the evidence that was verified; its digest goes into the log.
+        #[arg(long)]
+        evidence: Option<PathBuf>,
     },
     /// List the parties.
     List {
@@ -90,6 +152,7 @@ impl PartyCommand {
                 role,
                 region,
                 city,
+                evidence,
             } => {
                 let signer = keys::read(&key)?;
                 let body = Body::RegisterParty(wire::RegisterParty {
@@ -99,6 +162,7 @@ impl PartyCommand {
                     region,
                     city,
                     key: Some(public(&signer.public_key())),
+                    evidence: evidence.as_deref().map(digest_of).transpose()?,
                     ..wire::RegisterParty::default()
                 });
                 submit(
@@ -114,6 +178,8 @@ impl PartyCommand {
                 key,
                 party,
                 role,
+                months,
+                evidence,
             } => {
                 let signer = keys::read(&key)?;
                 let ledger = remote.connect().await?;
@@ -130,8 +196,9 @@ impl PartyCommand {
                 let body = Body::ApproveParty(wire::ApproveParty {
                     party: party.to_string(),
                     roles,
-                    valid_until_ms: 0,
+                    valid_until_ms: months.map_or(0, |months| months_after(now(), months).0),
                     registration: registered.registered_at,
+                    evidence: evidence.as_deref().map(digest_of).transpose()?,
                 });
                 submit(&remote, signer, body, &format!("{party} is approved")).await
             }

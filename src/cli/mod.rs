@@ -5,12 +5,15 @@
 //! store).
 
 mod audit;
+mod claim;
+mod credit;
 mod epcis;
 mod evidence;
 mod findings;
 mod govern;
 mod init;
 mod keys;
+mod listing;
 mod output;
 mod read;
 mod scan;
@@ -98,6 +101,15 @@ enum Command {
     Findings(findings::FindingsCommand),
     /// Write down what a court needs about a finding.
     Evidence(evidence::Evidence),
+    /// Commitments, credit records and credit files.
+    #[command(subcommand)]
+    Credit(credit::CreditCommand),
+    /// Consumers' reports, claims and reviews, and what funds pay.
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
+    /// The red and the black list, and admission by them.
+    #[command(subcommand)]
+    Listing(listing::ListingCommand),
     /// Import and export EPCIS documents.
     #[command(subcommand)]
     Epcis(epcis::EpcisCommand),
@@ -217,6 +229,9 @@ async fn dispatch(command: Command) -> Done {
         Command::Audit(command) => command.run().await,
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,
+        Command::Credit(command) => command.run().await,
+        Command::Claim(command) => command.run().await,
+        Command::Listing(command) => command.run().await,
         Command::Epcis(command) => command.run().await,
         Command::Simulate(command) => command.run().await,
         Command::Completions { shell } => {

@@ -114,6 +114,12 @@ clients! {
     provenance: provenance_service_client::ProvenanceServiceClient;
     /// Parties, keys, products.
     registry: registry_service_client::RegistryServiceClient;
+    /// Credit files and commitments.
+    credit: credit_service_client::CreditServiceClient;
+    /// The red and the black list.
+    listing: listing_service_client::ListingServiceClient;
+    /// Consumers' reports, claims and reviews.
+    claim: claim_service_client::ClaimServiceClient;
     /// Findings and entries.
     regulator: regulator_service_client::RegulatorServiceClient;
     /// Checkpoints, proofs, tiles.

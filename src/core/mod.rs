@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod bundle;
 
+pub mod credit;
 pub mod envelope;
 pub mod id;
 pub mod record;

@@ -109,8 +109,7 @@ fn approve(party: &Party) -> Body {
     Body::ApproveParty(wire::ApproveParty {
         party: party.id.to_string(),
         roles: vec![party.role.into()],
-        valid_until_ms: 0,
-        registration: 0,
+        ..wire::ApproveParty::default()
     })
 }
 

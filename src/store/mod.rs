@@ -43,8 +43,8 @@ use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
-/// history.
-pub const FORMAT: u32 = 2;
+/// history; 2 knew nothing of credit.
+pub const FORMAT: u32 = 3;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]

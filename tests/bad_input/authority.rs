@@ -194,7 +194,7 @@ async fn given_a_party_that_is_not_active_when_it_signs_then_it_is_refused() {
         ),
         denied(
             "after the approval's end",
-            seal(&lapsed, &sound(&lapsed, &[unit(1)], scan())),
+            seal(&lapsed, &sound(&lapsed, &[unit(1)], accept())),
         )
         .says("has ended"),
     ];

@@ -524,7 +524,7 @@ async fn given_fields_of_governance_that_break_a_rule_when_submitted_then_each_i
             "decide_finding.kind",
             {
                 Body::DecideFinding(wire::DecideFinding {
-                    kind: 19,
+                    kind: 24,
                     unit: unit(1).to_string(),
                     decision: 1,
                     reason: "seen".into(),

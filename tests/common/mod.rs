@@ -320,8 +320,7 @@ pub fn approve(party: &str, roles: &[wire::Role]) -> Body {
     Body::ApproveParty(wire::ApproveParty {
         party: party.into(),
         roles: roles.iter().map(|role| (*role).into()).collect(),
-        valid_until_ms: 0,
-        registration: 0,
+        ..Default::default()
     })
 }
 

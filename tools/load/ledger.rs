@@ -338,7 +338,7 @@ fn approve(firm: &Firm, role: Role) -> Body {
         party: firm.id.into(),
         roles: vec![role.into()],
         valid_until_ms: 0,
-        registration: 0,
+        ..Default::default()
     })
 }
 

@@ -6,6 +6,7 @@ use super::state::{Actor, Key, KeyScope, KeyStatus, Keys, Parties, Party, PartyS
 use super::{Result, Step};
 use crate::core::record::{Millis, Role};
 use crate::core::refusal::{Reason, Refusal};
+use crate::core::tlog::LogIndex;
 
 /// A signer whose key is valid here.
 #[derive(Clone, Debug)]
@@ -20,6 +21,13 @@ impl Authority {
     /// Approved roles; none for a buyer.
     pub fn roles(&self) -> &[Role] {
         self.party.as_ref().map_or(&[], |party| &party.roles)
+    }
+
+    /// The black listing that its party was under at a moment.
+    pub fn blacklisted(&self, at: Millis) -> Option<LogIndex> {
+        let black = self.party.as_ref()?.blacklistings.iter();
+        let applying = black.filter(|black| black.applies(at));
+        applying.map(|black| black.listing).min()
     }
 
     /// Whether it speaks for a regulator.
@@ -54,19 +62,33 @@ pub(super) fn authorise<R: Read>(step: &Step<'_, R>) -> Result<Authority> {
         Actor::Buyer(_) => None,
         Actor::Party(id) => {
             let party = step.views.get::<Parties>(&id)?;
-            let party = party.filter(|party| party.status == PartyStatus::Active);
-            let party = party.ok_or_else(|| {
+            let kind = record.kind();
+            let party = party.filter(|party| match party.status {
+                PartyStatus::Active => true,
+                PartyStatus::Suspended => kind.is_defence(),
+                PartyStatus::Pending => false,
+            });
+            let mut party = party.ok_or_else(|| {
                 Refusal::new(
                     Reason::PartyNotActive,
                     format!("{id} is not approved; ask the regulator"),
                 )
             })?;
-            if party.valid_until.is_some_and(|end| step.placed.time > end) {
-                return Err(Refusal::new(
-                    Reason::PartyNotActive,
-                    format!("the approval of {id} has ended; ask the regulator to renew it"),
-                )
-                .into());
+            if party.has_lapsed(step.placed.time) {
+                if !kind.winds_up() && !kind.is_defence() {
+                    return Err(Refusal::new(
+                        Reason::PartyNotActive,
+                        format!(
+                            "the approval of {id} has ended: it may pass on what it holds and take \
+                             nothing new; ask the regulator to renew it"
+                        ),
+                    )
+                    .into());
+                }
+                // What it traded it may pass on; an office ends with the approval.
+                Arc::make_mut(&mut party)
+                    .roles
+                    .retain(|role| role.is_trade());
             }
             Some(party)
         }
@@ -249,7 +271,51 @@ mod tests {
         w.now = end;
         w.clean(&scan(&w, MAKER, end));
         w.now = end + 1;
-        assert_eq!(w.refused(&scan(&w, MAKER, end)), Reason::PartyNotActive);
+        let new = w.draft(MAKER, &[item(2)], say::commission());
+        assert_eq!(w.refused(&new), Reason::PartyNotActive);
+    }
+
+    #[test]
+    fn given_an_approval_that_ended_then_the_party_passes_on_what_it_holds_and_takes_nothing_new() {
+        let mut w = world();
+        let end = w.now + HOUR;
+        for (who, role) in [(MAKER, Role::Maker), (COURIER, Role::Courier)] {
+            let mut approval = w.approve(REGULATOR, who, &[role]);
+            if let Some(Body::ApproveParty(body)) = &mut approval.record.body {
+                body.valid_until_ms = end;
+            }
+            w.clean(&approval);
+        }
+        w.now = end + 1;
+        w.ok(MAKER, &[item(1)], say::scan());
+        w.ok(MAKER, &[item(1)], say::handover(COURIER));
+        for draft in [
+            w.draft(COURIER, &[item(1)], say::accept()),
+            w.draft(COURIER, &[waybill(1)], say::commission()),
+            w.draft(MAKER, &[item(2)], say::commission()),
+            w.delegate(MAKER, DEVICE, 0, w.now + DAY),
+        ] {
+            assert_eq!(w.refused(&draft), Reason::PartyNotActive);
+        }
+        w.clean(&w.rotate(MAKER, NEW));
+        // Verified again, it trades again.
+        w.clean(&w.approve(REGULATOR, COURIER, &[Role::Courier]));
+        w.ok(COURIER, &[item(1)], say::accept());
+    }
+
+    #[test]
+    fn given_an_approval_that_ended_when_it_was_an_office_then_it_holds_nothing_back_any_more() {
+        let mut w = world();
+        let end = w.now + HOUR;
+        let roles = [Role::Inspector, Role::Seller];
+        let mut approval = w.approve(REGULATOR, INSPECTOR, &roles);
+        if let Some(Body::ApproveParty(body)) = &mut approval.record.body {
+            body.valid_until_ms = end;
+        }
+        w.clean(&approval);
+        w.now = end + 1;
+        let report = w.draft(INSPECTOR, &[item(1)], say::inspect());
+        assert_eq!(w.refused(&report), Reason::PartyNotActive);
     }
 
     #[test]

@@ -5,15 +5,18 @@
 use std::sync::Arc;
 
 use super::authority::{Authority, authorise};
+use super::claim;
+use super::credit;
 use super::custody::add_finding;
 use super::effects::close_finding;
 use super::judge::{chain_row, row_entitles};
 use super::state::{
-    Actor, Besides, Claim, FindingStatus, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger,
-    Ledgers, Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, Products, Read,
+    Actor, Besides, FindingStatus, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger, Ledgers,
+    Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, ProductClaim, Products, Read,
     Tallies, Tally, Units,
 };
 use super::{Applied, Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
+use crate::core::credit::CreditPolicy;
 use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{
@@ -65,6 +68,9 @@ pub(super) fn genesis<R: Read>(state: &R, placed: Placed<'_>) -> Result<Applied>
         approved_at: Some(placed.index),
         key: record.key_id,
         contested: false,
+        commitments: 0,
+        blacklistings: Vec::new(),
+        redlisting: None,
     };
     views.put::<Parties>(*regulator, Arc::new(party));
     let ledger = Ledger {
@@ -72,6 +78,8 @@ pub(super) fn genesis<R: Read>(state: &R, placed: Placed<'_>) -> Result<Applied>
         regulator: *regulator,
         thresholds: *thresholds,
         thresholds_log: vec![placed.index],
+        credit_policy: CreditPolicy::default(),
+        credit_policy_at: None,
     };
     views.put::<Ledgers>((), Arc::new(ledger));
     let mut tally = Tally::default();
@@ -127,6 +135,9 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
         approved_at: None,
         key: body.key.id(),
         contested: before.is_some(),
+        commitments: 0,
+        blacklistings: Vec::new(),
+        redlisting: None,
     };
     step.views.put::<Parties>(body.party, Arc::new(party));
     Ok(wire::Verdict::default())
@@ -135,6 +146,11 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
 /// Every other governance record.
 pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
     let authority = authorise(step)?;
+    let by_buyer = step.placed.record.kind().is_consumers() && authority.scope == KeyScope::Buyer;
+    if by_buyer && let Body::Claim(body) = &step.placed.record.body {
+        claim::apply(step, &authority, body)?;
+        return Ok(wire::Verdict::default());
+    }
     if !matches!(authority.scope, KeyScope::Root | KeyScope::Full) {
         return Err(unauthorised(
             "a delegated key or a buyer key signs custody records only",
@@ -191,6 +207,14 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
         } => decide_finding(step, &authority, *index, *kind, *unit, *decision),
         Body::ReportEquivocation { first, second } => {
             report_equivocation(step, &authority, first, second)
+        }
+        Body::Claim(body) => {
+            claim::apply(step, &authority, body)?;
+            Ok(wire::Verdict::default())
+        }
+        Body::Credit(body) => {
+            credit::apply(step, &authority, party, body)?;
+            Ok(wire::Verdict::default())
         }
         _ => wrong_arm(),
     }
@@ -269,7 +293,7 @@ fn suspend_party<R: Read>(step: &mut Step<'_, R>, id: PartyId) -> Result<wire::V
     Ok(wire::Verdict::default())
 }
 
-fn needs_root<R: Read>(step: &Step<'_, R>, message: &str) -> Result<()> {
+pub(super) fn needs_root<R: Read>(step: &Step<'_, R>, message: &str) -> Result<()> {
     let key = step.views.get::<Keys>(&step.placed.record.key_id)?;
     if key.is_some_and(|key| key.scope == KeyScope::Root) {
         return Ok(());
@@ -381,7 +405,7 @@ fn claim_product<R: Read>(
         .into());
     }
     let index = step.placed.index;
-    product.claims.push(Claim {
+    product.claims.push(ProductClaim {
         party,
         name: name.to_owned(),
         claimed_at: index,
@@ -675,7 +699,7 @@ fn needs_possession<R: Read>(
     .into())
 }
 
-fn known_party<R: Read>(step: &Step<'_, R>, id: PartyId, field: &str) -> Result<Party> {
+pub(super) fn known_party<R: Read>(step: &Step<'_, R>, id: PartyId, field: &str) -> Result<Party> {
     let party = step.views.get::<Parties>(&id)?;
     let party = party.map(|party| Party::clone(&party));
     Ok(party.ok_or_else(|| {
@@ -683,18 +707,18 @@ fn known_party<R: Read>(step: &Step<'_, R>, id: PartyId, field: &str) -> Result<
     })?)
 }
 
-fn needs_regulator(authority: &Authority) -> Result<()> {
+pub(super) fn needs_regulator(authority: &Authority) -> Result<()> {
     if authority.is_regulator() {
         return Ok(());
     }
     Err(unauthorised("this needs a full key of a regulator"))
 }
 
-fn unauthorised(message: &str) -> super::ApplyError {
+pub(super) fn unauthorised(message: &str) -> super::ApplyError {
     Refusal::new(Reason::Unauthorised, message).into()
 }
 
-fn already(message: String, field: &str) -> super::ApplyError {
+pub(super) fn already(message: String, field: &str) -> super::ApplyError {
     Refusal::new(Reason::AlreadyExists, message)
         .at(field)
         .into()

@@ -101,6 +101,7 @@ pub(super) fn judge<R: Read>(
         time: placed.time,
         signer: authority.actor,
         roles: authority.roles(),
+        blacklisted: authority.blacklisted(placed.record.event_time.min(placed.time)),
         unit: &met.id,
         target: met.target,
         state: &met.unit,

@@ -11,6 +11,8 @@
 //! replay from groups.
 
 mod authority;
+mod claim;
+mod credit;
 mod custody;
 mod effects;
 mod facts;

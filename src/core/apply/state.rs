@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::core::credit::{
+    Blacklisting, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
+    Redlisting, Report, Reviews, Voice,
+};
 use crate::core::envelope::RecordId;
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{
@@ -163,6 +167,35 @@ tables! {
     };
     /// Findings by number, from 1 on without gap.
     Findings, findings: u64 => FindingRow, |number| number.to_be_bytes().to_vec();
+    /// Public commitments, by the entry that made them.
+    Commitments, commitments: LogIndex => Arc<Commitment>, index_bytes;
+    /// What authorities added to credit files, by entry.
+    CreditRecords, credit_records: LogIndex => Arc<CreditRecord>, index_bytes;
+    /// Listings, by the entry that proposed them.
+    Listings, listings: LogIndex => Arc<Listing>, index_bytes;
+    /// What each party's credit file holds, by entry.
+    CreditItems, credit_items: (PartyId, LogIndex) => CreditItem, |(party, index)| {
+        let mut bytes = party.to_compact();
+        bytes.extend_from_slice(&index.0.to_be_bytes());
+        bytes
+    };
+    /// Claims for compensation, by the entry that opened them.
+    Claims, claims: LogIndex => Arc<Claim>, index_bytes;
+    /// Reports of suspect units, by entry.
+    Reports, reports: LogIndex => Report, index_bytes;
+    /// What was said once about a unit: which, by whom, what; the entry.
+    Voices, voices: (UnitId, Actor, Voice) => LogIndex, |(unit, actor, voice)| {
+        let mut bytes = unit_bytes(unit);
+        bytes.extend(actor.bytes());
+        bytes.push(*voice as u8);
+        bytes
+    };
+    /// Buyer keys that an independent party attested: by whom, and the entry.
+    Attestations, attestations: KeyId => (PartyId, LogIndex), |id| id.0.to_vec();
+    /// What each fund or platform paid and got back.
+    Funds, funds: PartyId => Fund, |id| id.to_compact();
+    /// How each seller's goods were reviewed.
+    SellerReviews, seller_reviews: PartyId => Reviews, |id| id.to_compact();
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
     Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();
@@ -189,6 +222,10 @@ impl Products {
     }
 }
 
+fn index_bytes(index: &LogIndex) -> Vec<u8> {
+    index.0.to_be_bytes().to_vec()
+}
+
 /// A unit's id with its length in front, so that no key begins with another's.
 #[must_use]
 pub fn unit_bytes(unit: &UnitId) -> Vec<u8> {
@@ -210,6 +247,10 @@ pub struct Ledger {
     pub thresholds: Thresholds,
     /// Entries that set the thresholds.
     pub thresholds_log: Vec<LogIndex>,
+    /// Terms and deadlines of the lists.
+    pub credit_policy: CreditPolicy,
+    /// The entry that set them; none where they are the default.
+    pub credit_policy_at: Option<LogIndex>,
 }
 
 /// What every entry counts.
@@ -280,6 +321,26 @@ pub struct Party {
     pub key: KeyId,
     /// Another registration of the same id came before; the approval has to name this one.
     pub contested: bool,
+    /// Commitments that it made.
+    pub commitments: u32,
+    /// What was in force on the black list when it last changed.
+    pub blacklistings: Vec<Blacklisting>,
+    /// Its red listing, the last one that took effect and that no entry ended.
+    pub redlisting: Option<Redlisting>,
+}
+
+impl Party {
+    /// Whether its approval has ended by then.
+    #[must_use]
+    pub fn has_lapsed(&self, now: Millis) -> bool {
+        self.valid_until.is_some_and(|end| now > end)
+    }
+
+    /// Whether the public may know who it is: a natural person gives no name, only a commitment.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        !self.name.is_empty()
+    }
 }
 
 /// Whose a key is.
@@ -368,7 +429,7 @@ pub struct Key {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Product {
     /// Claims, at most [`MAX_CLAIMS`](super::MAX_CLAIMS).
-    pub claims: Vec<Claim>,
+    pub claims: Vec<ProductClaim>,
     /// The claim in force.
     pub owner: Option<Owner>,
     /// Entries that claimed and approved it.
@@ -377,7 +438,7 @@ pub struct Product {
 
 /// A party says that it gives out these identifiers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
+pub struct ProductClaim {
     /// Which party.
     pub party: PartyId,
     /// For people.

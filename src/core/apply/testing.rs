@@ -378,7 +378,16 @@ pub struct Found {
     pub limit: i64,
 }
 
+/// The digest of some document.
+pub fn some_digest() -> wire::Digest {
+    wire::Digest {
+        algorithm: wire::DigestAlgorithm::Sha256.into(),
+        value: vec![7; 32],
+    }
+}
+
 /// A ledger in memory.
+#[derive(Clone)]
 pub struct World {
     pub state: Changes,
     /// Index of the next entry.
@@ -482,8 +491,7 @@ impl World {
             Body::ApproveParty(wire::ApproveParty {
                 party,
                 roles,
-                valid_until_ms: 0,
-                registration: 0,
+                ..Default::default()
             }),
         )
     }
@@ -585,6 +593,72 @@ impl World {
             consent_signature: signature.to_vec(),
         };
         self.draft(by, units, Body::Return(body))
+    }
+
+    /// Proposes to list a party, tells it, and hears nothing for as long as it may speak. On the black
+    /// list unless it has no severity.
+    pub fn propose(&mut self, who: Who, severity: Option<wire::CreditSeverity>) -> LogIndex {
+        let list = severity.map_or(wire::ListKind::Red, |_| wire::ListKind::Black);
+        let minor = severity == Some(wire::CreditSeverity::Minor);
+        let proposal = wire::ProposeListing {
+            list: list.into(),
+            subject: who.party().to_string(),
+            severity: severity.unwrap_or_default().into(),
+            reason: if minor { "" } else { "sold copies" }.into(),
+            reason_commitment: minor.then(some_digest),
+            legal_basis: "E-Commerce Law, art. 84".into(),
+            document: "MR-2026-17".into(),
+            evidence: Vec::new(),
+        };
+        self.clean(&self.govern(REGULATOR, Body::ProposeListing(proposal)))
+    }
+
+    /// The party of a black listing is told, and its days for a statement pass.
+    pub fn hear(&mut self, listing: LogIndex) {
+        let notice = wire::NotifyListing {
+            listing: listing.0,
+            document: "MR-2026-18".into(),
+            notice: Some(some_digest()),
+        };
+        self.clean(&self.govern(REGULATOR, Body::NotifyListing(notice)));
+        self.now += 6 * DAY;
+    }
+
+    /// The decision to list.
+    pub fn decide_listing(
+        &self,
+        listing: LogIndex,
+        severity: Option<wire::CreditSeverity>,
+        months: u32,
+    ) -> Draft {
+        let decision = wire::DecideListing {
+            listing: listing.0,
+            decision: wire::ListingDecision::List.into(),
+            severity: severity.unwrap_or_default().into(),
+            months,
+            legal_basis: "E-Commerce Law, art. 84".into(),
+            document: "MR-2026-19".into(),
+        };
+        self.govern(REGULATOR, Body::DecideListing(decision))
+    }
+
+    /// Puts a party on the black list, by the whole process.
+    pub fn blacklist(&mut self, who: Who, severity: wire::CreditSeverity, months: u32) -> LogIndex {
+        let listing = self.propose(who, Some(severity));
+        self.hear(listing);
+        self.clean(&self.decide_listing(listing, Some(severity), months));
+        if severity != wire::CreditSeverity::Minor {
+            self.publish(listing);
+        }
+        listing
+    }
+
+    pub fn publish(&mut self, listing: LogIndex) -> LogIndex {
+        let listing = listing.0;
+        self.clean(&self.govern(
+            REGULATOR,
+            Body::PublishListing(wire::PublishListing { listing }),
+        ))
     }
 
     /// A record that names no units.

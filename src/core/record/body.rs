@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::UnitRef;
-use super::values::{ExpiryDate, GoodsId, Millis, Region};
+use super::claim::ClaimBody;
+use super::credit::CreditBody;
+use super::values::{CalendarDate, GoodsId, Millis, Region};
 use crate::core::envelope::RecordId;
 use crate::core::id::{CompanyPrefix, DrugId, Gtin14, Lot, PartyId, UnitId};
 use crate::core::rules::FindingKind;
@@ -46,6 +48,27 @@ pub enum Kind {
     SetThresholds,
     DecideFinding,
     ReportEquivocation,
+    MakeCommitment,
+    RecordBreach,
+    AddCreditRecord,
+    SetCreditPolicy,
+    ProposeListing,
+    NotifyListing,
+    SubmitStatement,
+    DecideListing,
+    PublishListing,
+    ObjectToListing,
+    AnswerObjection,
+    RequestRepair,
+    DecideRepair,
+    EndListing,
+    ReportUnit,
+    OpenClaim,
+    DecideClaim,
+    RecordPayout,
+    RecordRecovery,
+    AttestBuyerKey,
+    ReviewUnit,
 }
 
 impl Kind {
@@ -53,6 +76,49 @@ impl Kind {
     #[must_use]
     pub const fn is_custody(self) -> bool {
         (self as u8) <= (Self::Correct as u8)
+    }
+
+    /// What a party whose approval has ended may still do: pass on what it holds, stop goods that are
+    /// not safe, and look after its keys. It takes nothing new.
+    #[must_use]
+    pub const fn winds_up(self) -> bool {
+        matches!(
+            self,
+            Self::Pack
+                | Self::Unpack
+                | Self::Handover
+                | Self::Void
+                | Self::Refuse
+                | Self::Scan
+                | Self::Deliver
+                | Self::Destroy
+                | Self::Hold
+                | Self::Release
+                | Self::Recall
+                | Self::Correct
+                | Self::RotateKey
+                | Self::RevokeKey
+                | Self::DecideFinding
+                | Self::ReportEquivocation
+        )
+    }
+
+    /// What a party may do in its own defence, even while it is suspended.
+    #[must_use]
+    pub const fn is_defence(self) -> bool {
+        matches!(
+            self,
+            Self::MakeCommitment
+                | Self::SubmitStatement
+                | Self::ObjectToListing
+                | Self::RequestRepair
+        )
+    }
+
+    /// What a buyer's key may sign of governance.
+    #[must_use]
+    pub const fn is_consumers(self) -> bool {
+        matches!(self, Self::ReportUnit | Self::OpenClaim | Self::ReviewUnit)
     }
 
     /// Whether its place is where the goods were; a recall or a confirmation may come from afar.
@@ -107,6 +173,27 @@ impl Kind {
             Self::SetThresholds => "set_thresholds",
             Self::DecideFinding => "decide_finding",
             Self::ReportEquivocation => "report_equivocation",
+            Self::MakeCommitment => "make_commitment",
+            Self::RecordBreach => "record_breach",
+            Self::AddCreditRecord => "add_credit_record",
+            Self::SetCreditPolicy => "set_credit_policy",
+            Self::ProposeListing => "propose_listing",
+            Self::NotifyListing => "notify_listing",
+            Self::SubmitStatement => "submit_statement",
+            Self::DecideListing => "decide_listing",
+            Self::PublishListing => "publish_listing",
+            Self::ObjectToListing => "object_to_listing",
+            Self::AnswerObjection => "answer_objection",
+            Self::RequestRepair => "request_repair",
+            Self::DecideRepair => "decide_repair",
+            Self::EndListing => "end_listing",
+            Self::ReportUnit => "report_unit",
+            Self::OpenClaim => "open_claim",
+            Self::DecideClaim => "decide_claim",
+            Self::RecordPayout => "record_payout",
+            Self::RecordRecovery => "record_recovery",
+            Self::AttestBuyerKey => "attest_buyer_key",
+            Self::ReviewUnit => "review_unit",
         }
     }
 }
@@ -117,7 +204,7 @@ pub struct Attributes {
     /// Batch or lot.
     pub lot: Option<Lot>,
     /// Last day of use.
-    pub expiry: Option<ExpiryDate>,
+    pub expiry: Option<CalendarDate>,
     /// Markets that the goods are for; empty is any.
     pub markets: Vec<Region>,
     /// Units that the lot is declared to have.
@@ -225,6 +312,17 @@ pub enum Role {
     Bank,
     Fund,
     Auditor,
+}
+
+impl Role {
+    /// Whether it trades goods; the others are offices and services.
+    #[must_use]
+    pub const fn is_trade(self) -> bool {
+        matches!(
+            self,
+            Self::Maker | Self::Distributor | Self::Seller | Self::Courier
+        )
+    }
 }
 
 /// Which identifiers a party gives out.
@@ -393,6 +491,10 @@ pub enum Body {
         first: Vec<u8>,
         second: Vec<u8>,
     },
+    /// Credit supervision.
+    Credit(CreditBody),
+    /// Consumers.
+    Claim(ClaimBody),
 }
 
 impl Body {
@@ -432,6 +534,8 @@ impl Body {
             Self::SetThresholds(_) => Kind::SetThresholds,
             Self::DecideFinding { .. } => Kind::DecideFinding,
             Self::ReportEquivocation { .. } => Kind::ReportEquivocation,
+            Self::Credit(body) => body.kind(),
+            Self::Claim(body) => body.kind(),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! bytes it came from are kept beside it in the [`Envelope`](crate::core::envelope::Envelope).
 
 mod body;
+mod claim;
+mod credit;
 mod decode;
 mod values;
 
@@ -13,7 +15,9 @@ pub use body::{
     Attributes, Body, Decision, Handover, Kind, Means, NewKey, ProductScope, Quantity,
     RegisterParty, ReturnConsent, RevocationReason, Role, Scope, Thresholds,
 };
-pub use values::{ExpiryDate, GoodsId, Millis, Position, ProductId, Region};
+pub use claim::ClaimBody;
+pub use credit::{AddCreditRecord, CreditBody, ListingDecision, ListingStep, ProposeListing};
+pub use values::{CalendarDate, GoodsId, Millis, Position, ProductId, Region};
 
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;

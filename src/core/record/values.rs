@@ -99,11 +99,11 @@ pub struct Position {
     pub longitude_e7: i32,
 }
 
-/// Last day on which goods may be used.
+/// A day of the calendar, such as the last one on which goods may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ExpiryDate(u32);
+pub struct CalendarDate(u32);
 
-impl ExpiryDate {
+impl CalendarDate {
     /// From the number YYYYMMDD.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ pub struct Case<'a> {
     pub signer: Actor,
     /// The signer's approved roles; none for a buyer.
     pub roles: &'a [Role],
+    /// The listing that had the signer's party on the public black list when it happened.
+    pub blacklisted: Option<LogIndex>,
     /// The unit.
     pub unit: &'a UnitId,
     /// Its part in the record.

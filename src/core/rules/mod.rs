@@ -201,6 +201,9 @@ rules! {
     phantom_delivery = 21: PhantomDelivery, Plausibility, LookCloser, ByDecision, false,
         "The order was marked as delivered with no sign that anything travelled.", "订单显示签收，但没有任何实际运输痕迹。",
         "Open a case on fake orders: seller, courier key, buyer key.", "按刷单炒信线索立案核查卖家、快递与买家密钥。";
+    blacklisted_party = 19: BlacklistedParty, Plausibility, LookCloser, ByDecision, true,
+        "A firm on the black list handled these goods.", "商品经由列入黑名单的企业流转。",
+        "Check the measures against the firm; inspect the goods that it passes on.", "核查对该企业的惩戒措施，检查其流转的商品。";
     quantity_inflation = 23: QuantityInflation, Plausibility, DoNotSell, ByDecision, true,
         "More came out than went in, or more than the lot was declared to have.", "产出数量多于投入或多于申报批量。",
         "Audit the maker's stock.", "核查生产商库存。";

@@ -19,7 +19,7 @@ fn names_buyer(case: &Case<'_>) -> bool {
 
 fn allows(role: Role, case: &Case<'_>) -> bool {
     use Role::{Courier, Distributor, Inspector, Maker, Regulator, Seller};
-    let trade = matches!(role, Maker | Distributor | Seller | Courier);
+    let trade = role.is_trade();
     match case.kind() {
         Kind::Commission => match case.unit {
             UnitId::Sgtin(_) | UnitId::DrugCode(_) => role == Maker,

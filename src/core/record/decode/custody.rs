@@ -12,7 +12,7 @@ use crate::core::envelope::RecordId;
 use crate::core::record::body::{
     Attributes, Body, Handover, Means, Quantity, ReturnConsent, Scope,
 };
-use crate::core::record::values::{ExpiryDate, GoodsId, ProductId, Region};
+use crate::core::record::values::{CalendarDate, GoodsId, ProductId, Region};
 use crate::core::record::{MAX_UNITS, UnitRef};
 use crate::core::refusal::Refusal;
 use crate::core::signature::PublicKey;
@@ -173,7 +173,7 @@ pub(super) fn attributes(attributes: Option<wire::Attributes>, field: &str) -> C
         lot: optional(&a.lot, |lot| id(lot, &format!("{field}.lot")))?,
         expiry: match a.expiry {
             0 => None,
-            number => Some(ExpiryDate::parse(number, &format!("{field}.expiry"))?),
+            number => Some(CalendarDate::parse(number, &format!("{field}.expiry"))?),
         },
         markets,
         lot_size: (a.lot_size > 0).then_some(a.lot_size),

@@ -177,6 +177,11 @@ pub(super) fn digest(digest: &wire::Digest, field: &str) -> Checked<()> {
     Ok(())
 }
 
+pub(super) fn needed_digest(value: Option<&wire::Digest>, field: &str) -> Checked<()> {
+    let value = value.ok_or_else(|| Refusal::field(field, "give the document's digest"))?;
+    digest(value, field)
+}
+
 pub(super) fn weight(grams: u64, field: &str) -> Checked<u64> {
     if grams > MAX_WEIGHT_GRAMS {
         return Err(Refusal::field(field, "more than a thousand tonnes"));

@@ -1,5 +1,7 @@
 //! The bodies of governance records.
 
+use super::claim::claim_body;
+use super::credit::credit_body;
 use super::fields::{digest, id, key_id, optional, public_key, signature, text, unit_id, until};
 use super::{Checked, MAX_NAME, MAX_TEXT};
 use crate::core::record::body::{
@@ -87,7 +89,14 @@ pub(super) fn governance_body(body: WireBody) -> Checked<Body> {
             first: b.first,
             second: b.second,
         },
-        _ => return Err(Refusal::field("body", "unknown kind of record")),
+        other => {
+            if let Some(claim) = claim_body(&other) {
+                return claim.map(Body::Claim);
+            }
+            let credit = credit_body(&other);
+            let credit = credit.ok_or_else(|| Refusal::field("body", "unknown kind of record"))?;
+            Body::Credit(credit?)
+        }
     })
 }
 

@@ -1,5 +1,7 @@
 //! From bytes to a checked [`Record`]: every bound of the format is checked here and only here.
 
+mod claim;
+mod credit;
 mod custody;
 mod fields;
 mod governance;

@@ -1,0 +1,216 @@
+//! `CreditService`: credit files, commitments, and the terms of the lists.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::errors;
+use super::listing::{self, Sight};
+use super::pages::list;
+use crate::core::apply::state::{Commitments, CreditItems, CreditRecords, Ledgers, Listings, Read};
+use crate::core::credit::{
+    Breach, Commitment, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
+};
+use crate::core::id::PartyId;
+use crate::core::tlog::LogIndex;
+use crate::core::wire;
+use crate::core::wire::credit_service_server::CreditService;
+use crate::node::Node;
+
+pub(super) struct Credit {
+    node: Arc<Node>,
+}
+
+impl Credit {
+    pub(super) fn new(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::clone(node),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl CreditService for Credit {
+    async fn get_credit_file(
+        &self,
+        request: Request<wire::GetCreditFileRequest>,
+    ) -> Result<Response<wire::GetCreditFileResponse>, Status> {
+        let caller = listing::caller(&self.node, request.metadata())?;
+        let request = request.into_inner();
+        let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
+        let answer = super::off_thread(&self.node, move |node| {
+            let sight = Sight::new(node, caller)?;
+            file(&sight, party, request.page_size, &request.page_token)
+        });
+        answer.await.map(Response::new)
+    }
+
+    async fn get_commitment(
+        &self,
+        request: Request<wire::GetCommitmentRequest>,
+    ) -> Result<Response<wire::GetCommitmentResponse>, Status> {
+        let caller = listing::caller(&self.node, request.metadata())?;
+        let index = LogIndex(request.get_ref().log_index);
+        let sight = Sight::new(&self.node, caller)?;
+        let row = sight
+            .view
+            .get::<Commitments>(&index)
+            .map_err(errors::store)?;
+        let row = match row {
+            Some(row) if sight.knows(row.party)? => row,
+            _ => {
+                return Err(errors::not_found(format!(
+                    "entry {index} makes no commitment"
+                )));
+            }
+        };
+        Ok(Response::new(wire::GetCommitmentResponse {
+            commitment: Some(commitment(&row)),
+        }))
+    }
+
+    async fn get_credit_policy(
+        &self,
+        _: Request<wire::GetCreditPolicyRequest>,
+    ) -> Result<Response<wire::GetCreditPolicyResponse>, Status> {
+        let ledger = self
+            .node
+            .store()
+            .get::<Ledgers>(&())
+            .map_err(errors::store)?;
+        let ledger = ledger.ok_or_else(|| errors::not_found("the ledger has no genesis record"))?;
+        let set_at = ledger.credit_policy_at;
+        let legal_basis = match set_at {
+            Some(index) => legal_basis(&self.node, index)?,
+            None => String::new(),
+        };
+        Ok(Response::new(wire::GetCreditPolicyResponse {
+            policy: Some(policy(&ledger.credit_policy, legal_basis)),
+            log_index: set_at.map_or(0, |index| index.0),
+        }))
+    }
+}
+
+/// The law that the entry cites which set the terms.
+fn legal_basis(node: &Node, index: LogIndex) -> Result<String, Status> {
+    use prost::Message as _;
+    let entry = super::read::decode(index, &super::read::entry(node.store(), index)?)?;
+    let record = wire::Record::decode(entry.envelope.payload.as_ref());
+    match record.ok().and_then(|record| record.body) {
+        Some(wire::record::Body::SetCreditPolicy(policy)) => Ok(policy.legal_basis),
+        _ => Ok(String::new()),
+    }
+}
+
+fn file(
+    sight: &Sight<'_>,
+    party: PartyId,
+    page_size: u32,
+    page_token: &str,
+) -> Result<wire::GetCreditFileResponse, Status> {
+    if !sight.knows(party)? {
+        return Err(errors::not_found(format!(
+            "{party} has no public credit file"
+        )));
+    }
+    let prefix = party.to_compact();
+    let show = |key: &[u8], item: CreditItem| {
+        let index = key
+            .get(prefix.len()..)
+            .and_then(|rest| rest.try_into().ok());
+        let Some(index) = index.map(u64::from_be_bytes).map(LogIndex) else {
+            return Ok(None);
+        };
+        let item = shown(sight, party, index, item)?;
+        Ok(item.map(|item| wire::CreditItem { item: Some(item) }))
+    };
+    let (items, next_page_token) =
+        list::<CreditItems, _>(&sight.view, &prefix, page_size, page_token, show)?;
+    Ok(wire::GetCreditFileResponse {
+        items,
+        next_page_token,
+    })
+}
+
+/// An item of a credit file, if the caller may see it.
+fn shown(
+    sight: &Sight<'_>,
+    party: PartyId,
+    index: LogIndex,
+    item: CreditItem,
+) -> Result<Option<wire::credit_item::Item>, Status> {
+    use wire::credit_item::Item;
+    Ok(match item {
+        CreditItem::Commitment => {
+            let row = sight
+                .view
+                .get::<Commitments>(&index)
+                .map_err(errors::store)?;
+            row.map(|row| Item::Commitment(commitment(&row)))
+        }
+        CreditItem::Record => {
+            let row = sight
+                .view
+                .get::<CreditRecords>(&index)
+                .map_err(errors::store)?;
+            let minor = |row: &CreditRecord| row.severity == Some(CreditSeverity::Minor);
+            row.filter(|row| !minor(row) || sight.sees_all_of(party))
+                .map(|row| Item::Record(record(&row)))
+        }
+        CreditItem::Listing => {
+            let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;
+            let row = row.filter(|row| sight.sees(row));
+            row.map(|row| sight.listing(&row).map(Item::Listing))
+                .transpose()?
+        }
+    })
+}
+
+fn commitment(row: &Commitment) -> wire::Commitment {
+    let breach = |breach: &Breach| wire::Breach {
+        log_index: breach.recorded.index.0,
+        time_ms: breach.recorded.time.0,
+        authority: breach.authority.to_string(),
+        reason: breach.reason.clone(),
+        document: breach.document.clone(),
+        evidence: breach.evidence.iter().map(|index| index.0).collect(),
+    };
+    wire::Commitment {
+        log_index: row.made.index.0,
+        party: row.party.to_string(),
+        kind: row.kind.number(),
+        text: row.text.clone(),
+        time_ms: row.made.time.0,
+        breaches: row.breaches.iter().map(breach).collect(),
+    }
+}
+
+fn record(row: &CreditRecord) -> wire::CreditRecord {
+    wire::CreditRecord {
+        log_index: row.added.index.0,
+        subject: row.subject.to_string(),
+        authority: row.authority.to_string(),
+        kind: row.kind.number(),
+        severity: row.severity.map_or(0, CreditSeverity::number),
+        legal_basis: row.legal_basis.clone(),
+        document: row.document.clone(),
+        date: row.date.number(),
+        text: row.text.clone(),
+        time_ms: row.added.time.0,
+    }
+}
+
+const fn policy(policy: &CreditPolicy, legal_basis: String) -> wire::SetCreditPolicy {
+    wire::SetCreditPolicy {
+        minor_max_months: policy.minor_max_months,
+        ordinary_min_months: policy.ordinary_min_months,
+        ordinary_max_months: policy.ordinary_max_months,
+        serious_min_months: policy.serious_min_months,
+        serious_max_months: policy.serious_max_months,
+        red_max_months: policy.red_max_months,
+        statement_days: policy.statement_days,
+        objection_days: policy.objection_days,
+        answer_days: policy.answer_days,
+        legal_basis,
+    }
+}

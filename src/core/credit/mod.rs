@@ -1,0 +1,173 @@
+//! Credit supervision (信用监管): commitments, credit records, the red and black lists, admission.
+//!
+//! What the words mean and what may follow what, without storage, keys or a clock. Who may do it is
+//! for `apply` to say.
+//!
+//! # Time
+//!
+//! Deadlines and terms run by the ledger's own time, the time of entries. A record is judged at the
+//! time of its own entry, so a replay judges it alike. Nothing happens by itself: that a term has run
+//! out, or a deadline has passed, is never written down but *read* off the row, by comparing it with
+//! the time of the question ([`Listing::phase`]). So a list that nobody touches is still right at
+//! every moment, and two nodes that hold the same entries give the same answer for the same moment.
+
+pub mod admission;
+pub mod calendar;
+mod claim;
+mod listing;
+mod policy;
+
+use serde::{Deserialize, Serialize};
+
+pub use claim::{Claim, ClaimDecision, Fund, Report, Reviews, STARS, Voice};
+pub use listing::{Blacklisting, Decided, Ending, Listing, Phase, Redlisting, Request, Term};
+pub use policy::CreditPolicy;
+
+use crate::core::id::PartyId;
+use crate::core::record::{CalendarDate, Millis};
+use crate::core::tlog::LogIndex;
+
+/// Most commitments of a party.
+pub const MAX_COMMITMENTS: u32 = 256;
+/// Most breaches that are recorded against one commitment.
+pub const MAX_BREACHES: usize = 64;
+
+/// Bytes of a salt.
+pub const SALT_BYTES: usize = 16;
+
+/// The commitment to a text that must stay erasable: SHA-256 over a random salt and the text. Without
+/// the salt, nobody can find the text by guessing; with both, anybody can check what was meant.
+#[must_use]
+pub fn salted_commitment(salt: &[u8; SALT_BYTES], text: &str) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    hash.update(salt);
+    hash.update(text.as_bytes());
+    hash.finalize().into()
+}
+
+/// An entry, and when the ledger took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Which entry.
+    pub index: LogIndex,
+    /// The ledger's time.
+    pub time: Millis,
+}
+
+macro_rules! numbered {
+    ($($(#[$doc:meta])* $name:ident: $($word:ident $zh:literal),*;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(
+                Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            )]
+            #[allow(missing_docs)] // the words of the proto, which explains each
+            pub enum $name {
+                $($word,)*
+            }
+
+            impl $name {
+                const ALL: &'static [Self] = &[$(Self::$word),*];
+
+                /// By the number in the proto; none for unspecified and unknown ones.
+                #[must_use]
+                pub fn from_number(number: i32) -> Option<Self> {
+                    let index = usize::try_from(number).ok()?.checked_sub(1)?;
+                    Self::ALL.get(index).copied()
+                }
+
+                /// The number in the proto.
+                #[must_use]
+                pub const fn number(self) -> i32 {
+                    self as i32 + 1
+                }
+
+                /// For people in China.
+                #[must_use]
+                pub const fn label_zh(self) -> &'static str {
+                    match self {
+                        $(Self::$word => $zh,)*
+                    }
+                }
+            }
+        )*
+    };
+}
+
+numbered! {
+    /// What a commitment is for.
+    CommitmentKind: Approval "审批替代型", Voluntary "主动型", Industry "行业自律型", Repair "信用修复型";
+    /// What a credit record says.
+    CreditRecordKind: Penalty "行政处罚", Award "表彰奖励", Inspection "监督检查",
+        Judgement "司法裁判", Permit "行政许可", Other "其他";
+    /// How serious.
+    CreditSeverity: Minor "轻微", Ordinary "一般", Serious "严重";
+    /// What is wrong with a unit.
+    Complaint: Counterfeit "假冒", Tampered "掉包、破损", NotReceived "未收到", WrongGoods "货不对板",
+        Other "其他";
+    /// Which list.
+    ListKind: Red "红名单", Black "黑名单";
+}
+
+/// A public commitment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// Who.
+    pub party: PartyId,
+    /// What for.
+    pub kind: CommitmentKind,
+    /// The commitment itself; empty where it must stay erasable.
+    pub text: String,
+    /// When.
+    pub made: Stamp,
+    /// What was not kept, at most [`MAX_BREACHES`].
+    pub breaches: Vec<Breach>,
+}
+
+/// A commitment that was not kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breach {
+    /// When it was recorded.
+    pub recorded: Stamp,
+    /// By which authority.
+    pub authority: PartyId,
+    /// What was not kept.
+    pub reason: String,
+    /// Number of the document that finds it.
+    pub document: String,
+    /// Entries that show it.
+    pub evidence: Vec<LogIndex>,
+}
+
+/// What an authority added to a party's credit file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreditRecord {
+    /// About whom.
+    pub subject: PartyId,
+    /// By which authority.
+    pub authority: PartyId,
+    /// What it says.
+    pub kind: CreditRecordKind,
+    /// None for an award.
+    pub severity: Option<CreditSeverity>,
+    /// The law and the section.
+    pub legal_basis: String,
+    /// Number of the document.
+    pub document: String,
+    /// Date of the document.
+    pub date: CalendarDate,
+    /// Empty where it must stay erasable.
+    pub text: String,
+    /// When.
+    pub added: Stamp,
+}
+
+/// What an entry of a party's credit file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the words of the proto
+pub enum CreditItem {
+    Commitment,
+    Record,
+    Listing,
+}

@@ -1,0 +1,677 @@
+//! Credit supervision over real gRPC: the process of the lists with everybody trying every step, who
+//! sees what, admission, and that an audit finds all of it again.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use custody::client::{Ledger, Session, Token};
+use custody::core::credit::admission::{Admission, Admissions, Bar, Restriction};
+use custody::core::record::Millis;
+use custody::core::signature::Signer;
+use custody::core::tlog::LogIndex;
+use custody::core::wire;
+use custody::core::wire::record::Body;
+use tonic::Code;
+
+struct World {
+    server: Server,
+    session: Session,
+    trade: Trade,
+    root: Arc<Signer>,
+    agency: Arc<Signer>,
+    platform: Arc<Signer>,
+    trader: Arc<Signer>,
+}
+
+fn gln(number: u64) -> String {
+    let body = 61_414_100_000 + number;
+    format!("gln:0{body}{}", custody::core::id::gs1_check_digit(body))
+}
+
+fn digest() -> Option<wire::Digest> {
+    Some(wire::Digest {
+        algorithm: wire::DigestAlgorithm::Sha256.into(),
+        value: vec![9; 32],
+    })
+}
+
+impl World {
+    async fn start() -> Self {
+        let server = Server::start();
+        let mut session = server.session().await;
+        let trade = Trade::set_up(&server, &mut session).await;
+        let root = server.regulator_key();
+        let (agency, platform, trader) = (key(20), key(21), key(22));
+        let mut unnamed = register(&trader, &gln(3), &[wire::Role::Seller]);
+        if let Body::RegisterParty(body) = &mut unnamed {
+            (body.name, body.name_commitment) = (String::new(), digest());
+        }
+        let mut world = Self {
+            server,
+            session,
+            trade,
+            root,
+            agency,
+            platform,
+            trader,
+        };
+        let (root, agency, platform) = world.offices();
+        let regulator = [wire::Role::Regulator];
+        let market = [wire::Role::Platform];
+        let drafts = vec![
+            draft(&agency, &[], register(&agency, &gln(1), &regulator)),
+            draft(&root, &[], approve(&gln(1), &regulator)),
+            draft(&platform, &[], register(&platform, &gln(2), &market)),
+            draft(&root, &[], approve(&gln(2), &market)),
+            draft(&world.trader, &[], unnamed),
+            draft(&root, &[], approve(&gln(3), &[wire::Role::Seller])),
+        ];
+        all_accepted(world.session.submit(drafts).await.unwrap());
+        world
+    }
+
+    fn offices(&self) -> (Arc<Signer>, Arc<Signer>, Arc<Signer>) {
+        let arc = Arc::clone;
+        (arc(&self.root), arc(&self.agency), arc(&self.platform))
+    }
+
+    async fn say(&mut self, by: &Arc<Signer>, body: Body) -> u64 {
+        let outcome = self.session.submit(vec![draft(by, &[], body)]).await;
+        all_accepted(outcome.unwrap())[0].log_index
+    }
+
+    async fn refused(&mut self, by: &Arc<Signer>, body: Body) -> wire::Refusal {
+        let outcome = self.session.submit(vec![draft(by, &[], body)]).await;
+        outcome.unwrap().pop().unwrap().expect_err("a refusal")
+    }
+
+    /// Everybody else tries it and is refused; then whoever may does it.
+    async fn only(&mut self, who: &Arc<Signer>, others: &[&Arc<Signer>], body: Body) -> u64 {
+        for other in others {
+            let refusal = self.refused(other, body.clone()).await;
+            let name = format!("{body:?} by {}", other.key_id());
+            assert_eq!(refusal.code, i32::from(Code::PermissionDenied), "{name}");
+            assert_eq!(refusal.reason, "UNAUTHORISED", "{name}: {refusal:?}");
+        }
+        self.say(who, body).await
+    }
+
+    async fn as_party(&self, signer: &Signer, party: &str) -> Ledger {
+        let life = Duration::from_secs(600);
+        let party = party.parse().unwrap();
+        let token = custody::api::token::make(signer, party, ORIGIN, life).unwrap();
+        let ledger = self.server.ledger().await;
+        ledger.with_token(Token::bearer(&token).unwrap())
+    }
+
+    async fn admission(&self, parties: &[&str]) -> Admissions {
+        let platform = self.as_party(&self.platform, &gln(2)).await;
+        let request = wire::CheckPartiesRequest {
+            parties: parties.iter().map(ToString::to_string).collect(),
+        };
+        let answer = platform.listing().check_parties(request).await.unwrap();
+        let key = self.server.log_key().parse().unwrap();
+        let now = custody::sequence::now();
+        let answer = Admissions::verify(&answer.into_inner().note, &key, now).unwrap();
+        assert!(answer.until > now && answer.until.0 <= now.0 + 300_000);
+        answer
+    }
+
+    /// Replays the log, and finds all of it again.
+    fn audited(&self) {
+        let data = &self.server.data;
+        let (key, trust) = (data.join("regulator.key"), data.join("log.vkey"));
+        let [key, trust] = [&key, &trust].map(|path| path.to_str().unwrap());
+        let said = self
+            .server
+            .run_ok(&["audit", "--key", key, "--trust", trust]);
+        assert!(said.contains("hold"), "{said}");
+    }
+
+    async fn public_listings(&self) -> Vec<u64> {
+        let ledger = self.server.ledger().await;
+        let request = wire::ListListingsRequest::default();
+        let page = ledger.listing().list_listings(request).await.unwrap();
+        let listings = page.into_inner().listings;
+        listings.iter().map(|listing| listing.log_index).collect()
+    }
+}
+
+fn proposal(subject: &str, severity: wire::CreditSeverity) -> Body {
+    let erasable = severity == wire::CreditSeverity::Minor;
+    Body::ProposeListing(wire::ProposeListing {
+        list: wire::ListKind::Black.into(),
+        subject: subject.into(),
+        severity: severity.into(),
+        reason: if erasable {
+            ""
+        } else {
+            "took goods that were not its own"
+        }
+        .into(),
+        reason_commitment: erasable.then(digest).flatten(),
+        legal_basis: "E-Commerce Law, art. 84".into(),
+        document: "2026-17".into(),
+        evidence: vec![1],
+    })
+}
+
+fn notice(listing: u64) -> Body {
+    Body::NotifyListing(wire::NotifyListing {
+        listing,
+        document: "2026-18".into(),
+        notice: digest(),
+    })
+}
+
+fn statement(listing: u64, text: &str) -> Body {
+    Body::SubmitStatement(wire::SubmitStatement {
+        listing,
+        text: text.into(),
+        document: digest(),
+    })
+}
+
+fn decision(listing: u64, severity: wire::CreditSeverity, months: u32) -> Body {
+    Body::DecideListing(wire::DecideListing {
+        listing,
+        decision: wire::ListingDecision::List.into(),
+        severity: severity.into(),
+        months,
+        legal_basis: "E-Commerce Law, art. 84".into(),
+        document: "2026-19".into(),
+    })
+}
+
+fn commitment(kind: wire::CommitmentKind) -> Body {
+    Body::MakeCommitment(wire::MakeCommitment {
+        kind: kind.into(),
+        text: "We hand over only what we hold.".into(),
+        document: None,
+    })
+}
+
+fn credit_record(subject: &str, severity: wire::CreditSeverity) -> Body {
+    Body::AddCreditRecord(wire::AddCreditRecord {
+        subject: subject.into(),
+        kind: wire::CreditRecordKind::Penalty.into(),
+        severity: severity.into(),
+        legal_basis: "Product Quality Law, art. 50".into(),
+        document: "P-9".into(),
+        date: 20_260_601,
+        text: "fined for short weight".into(),
+        text_commitment: None,
+    })
+}
+
+/// Repairs may be asked for at once: a test can't wait for months.
+fn short_terms() -> Body {
+    Body::SetCreditPolicy(wire::SetCreditPolicy {
+        minor_max_months: 3,
+        ordinary_min_months: 0,
+        ordinary_max_months: 12,
+        serious_min_months: 0,
+        serious_max_months: 36,
+        red_max_months: 24,
+        statement_days: 5,
+        objection_days: 10,
+        answer_days: 10,
+        legal_basis: "trial measures, art. 1".into(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_every_step_of_a_listing_when_everybody_tries_it_then_only_who_may_does() {
+    use wire::CreditSeverity::Serious;
+    let mut w = World::start().await;
+    let (root, agency, platform) = w.offices();
+    let subject = Arc::clone(&w.trade.stranger);
+    let (other, device) = (Arc::clone(&w.trade.courier), Arc::clone(&w.trade.scanner));
+    let firms = [&subject, &other, &device, &platform];
+    let all_but_root = [&subject, &other, &device, &platform, &agency];
+    let all_but_agency = firms;
+    let all_but_subject = [&root, &agency, &other, &device, &platform];
+
+    w.only(&root, &all_but_root, short_terms()).await;
+    let at = w
+        .only(&agency, &all_but_agency, proposal(STRANGER, Serious))
+        .await;
+    w.only(&agency, &firms, notice(at)).await;
+    let early = w.refused(&agency, decision(at, Serious, 12)).await;
+    assert_eq!(early.reason, "FAILED_PRECONDITION", "it was not heard");
+    w.only(
+        &subject,
+        &all_but_subject,
+        statement(at, "it was our driver"),
+    )
+    .await;
+    w.only(&agency, &firms, decision(at, Serious, 12)).await;
+    assert_eq!(w.public_listings().await, [0; 0], "not in public yet");
+    let publication = Body::PublishListing(wire::PublishListing { listing: at });
+    w.only(&agency, &firms, publication).await;
+    assert_eq!(w.public_listings().await, [at]);
+
+    let objection = Body::ObjectToListing(wire::ObjectToListing {
+        listing: at,
+        reason: "the goods were ours".into(),
+        document: digest(),
+    });
+    w.only(&subject, &all_but_subject, objection).await;
+    let answer = Body::AnswerObjection(wire::AnswerObjection {
+        listing: at,
+        answer: wire::Answer::Refused.into(),
+        document: "2026-30".into(),
+    });
+    w.only(&agency, &firms, answer).await;
+
+    let repaired = w
+        .say(&subject, commitment(wire::CommitmentKind::Repair))
+        .await;
+    let request = Body::RequestRepair(wire::RequestRepair {
+        listing: at,
+        commitment: repaired,
+        proof: digest(),
+    });
+    w.only(&subject, &all_but_subject, request).await;
+    let granted = Body::DecideRepair(wire::DecideRepair {
+        listing: at,
+        answer: wire::Answer::Granted.into(),
+        document: "2026-40".into(),
+    });
+    w.only(&agency, &firms, granted).await;
+    assert_eq!(w.public_listings().await, [0; 0], "gone from public view");
+
+    let end = |listing| {
+        Body::EndListing(wire::EndListing {
+            listing,
+            legal_basis: "judgement".into(),
+            document: "(2026) 12".into(),
+        })
+    };
+    let over = w.refused(&agency, end(at)).await;
+    assert_eq!(over.reason, "FAILED_PRECONDITION");
+    // What one authority began another doesn't go on with, but a root key may.
+    let by_root = w.say(&root, proposal(COURIER, Serious)).await;
+    w.say(&root, notice(by_root)).await;
+    w.say(&other, statement(by_root, "")).await;
+    w.say(&root, decision(by_root, Serious, 1)).await;
+    w.only(&root, &all_but_root, end(by_root)).await;
+
+    let kept = w
+        .say(&subject, commitment(wire::CommitmentKind::Voluntary))
+        .await;
+    let breach = Body::RecordBreach(wire::RecordBreach {
+        commitment: kept,
+        reason: "handed over what it did not hold".into(),
+        document: "B-1".into(),
+        evidence: vec![at],
+    });
+    w.only(&agency, &firms, breach).await;
+    w.only(&agency, &firms, credit_record(STRANGER, Serious))
+        .await;
+    // A delegated key signs custody records only.
+    let refusal = w
+        .refused(&device, commitment(wire::CommitmentKind::Voluntary))
+        .await;
+    assert_eq!(refusal.reason, "UNAUTHORISED");
+
+    w.audited();
+}
+
+/// Puts a firm on the black list by the root key.
+async fn blacklist(
+    w: &mut World,
+    who: &Arc<Signer>,
+    subject: &str,
+    severity: wire::CreditSeverity,
+) -> u64 {
+    let root = Arc::clone(&w.root);
+    let at = w.say(&root, proposal(subject, severity)).await;
+    w.say(&root, notice(at)).await;
+    w.say(who, statement(at, "")).await;
+    w.say(&root, decision(at, severity, 3)).await;
+    if severity != wire::CreditSeverity::Minor {
+        w.say(
+            &root,
+            Body::PublishListing(wire::PublishListing { listing: at }),
+        )
+        .await;
+    }
+    at
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_firms_of_all_standings_when_a_platform_asks_then_the_signed_answer_says_who_may_enter()
+ {
+    use wire::CreditSeverity::{Minor, Ordinary, Serious};
+    let mut w = World::start().await;
+    let (root, agency, _) = w.offices();
+    w.say(&root, short_terms()).await;
+    let (maker, courier, stranger) = (
+        Arc::clone(&w.trade.maker),
+        Arc::clone(&w.trade.courier),
+        Arc::clone(&w.trade.stranger),
+    );
+    blacklist(&mut w, &maker, MAKER, Minor).await;
+    let ordinary = blacklist(&mut w, &courier, COURIER, Ordinary).await;
+    let serious = blacklist(&mut w, &stranger, STRANGER, Serious).await;
+    let asked = [MAKER, COURIER, STRANGER, &gln(2), &gln(9)];
+    let answer = w.admission(&asked).await;
+    let words: Vec<Admission> = answer.parties.iter().map(|(_, word)| *word).collect();
+    assert_eq!(
+        words,
+        [
+            Admission::Allowed,
+            Admission::Restricted(Restriction::Listing(LogIndex(ordinary))),
+            Admission::Barred(Bar::Listing(LogIndex(serious))),
+            Admission::Allowed,
+            Admission::Unknown,
+        ]
+    );
+    let suspension = Body::SuspendParty(wire::SuspendParty {
+        party: MAKER.into(),
+        reason: "under investigation".into(),
+    });
+    w.say(&root, suspension).await;
+    let answer = w.admission(&[MAKER]).await;
+    assert_eq!(answer.parties[0].1, Admission::Barred(Bar::Suspended));
+    // The answer is good for whoever has the log's key, and for nobody else's log.
+    let platform = w.as_party(&w.platform, &gln(2)).await;
+    let request = wire::CheckPartiesRequest {
+        parties: vec![MAKER.into()],
+    };
+    let note = platform
+        .listing()
+        .check_parties(request.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .note;
+    let key = w.server.log_key().parse().unwrap();
+    let later = Millis(custody::sequence::now().0 + 300_001);
+    assert!(Admissions::verify(&note, &key, later).is_err(), "outdated");
+    let mut forged = note.clone();
+    let at = forged
+        .windows(6)
+        .position(|part| part == b"BARRED")
+        .unwrap();
+    forged[at..at + 6].copy_from_slice(b"barred");
+    let now = custody::sequence::now();
+    assert!(Admissions::verify(&forged, &key, now).is_err(), "forged");
+    // Only platforms and regulators may ask.
+    for (ledger, code) in [
+        (w.server.ledger().await, Code::Unauthenticated),
+        (w.as_party(&courier, COURIER).await, Code::PermissionDenied),
+    ] {
+        let status = ledger.listing().check_parties(request.clone()).await;
+        assert_eq!(status.unwrap_err().code(), code);
+    }
+    let by_agency = w.as_party(&agency, &gln(1)).await;
+    by_agency.listing().check_parties(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_goods_with_a_listed_courier_when_it_scans_them_then_the_bundle_still_verifies() {
+    let mut w = World::start().await;
+    let root = Arc::clone(&w.root);
+    w.say(&root, short_terms()).await;
+    let (maker, courier) = (Arc::clone(&w.trade.maker), Arc::clone(&w.trade.courier));
+    let drafts = vec![
+        draft(&maker, &[unit(1)], commission()),
+        draft(&maker, &[unit(1)], handover(COURIER)),
+        draft(&courier, &[unit(1)], accept()),
+    ];
+    all_accepted(w.session.submit(drafts).await.unwrap());
+    let listing = blacklist(&mut w, &courier, COURIER, wire::CreditSeverity::Serious).await;
+    let mut scanned = draft(&w.trade.scanner, &[unit(1)], scan());
+    let before = scanned.clone();
+    scanned.record.claimed_time_ms = custody::sequence::now().0;
+    let receipts = all_accepted(w.session.submit(vec![before, scanned]).await.unwrap());
+    let found = |receipt: &wire::Receipt| {
+        let findings = receipt.verdict.clone().unwrap_or_default().findings;
+        let kinds = findings.iter().map(|f| (f.kind(), f.evidence.clone()));
+        kinds.collect::<Vec<_>>()
+    };
+    assert_eq!(found(&receipts[0]), [], "it happened before the listing");
+    let expected = (wire::FindingKind::BlacklistedParty, vec![listing]);
+    assert_eq!(found(&receipts[1]), [expected]);
+    let file = w.server.data.join("unit.bundle");
+    let file = file.to_str().unwrap();
+    w.server
+        .run_ok(&["bundle", &unit(1).to_string(), "-o", file]);
+    let said = w
+        .server
+        .run_ok(&["verify", file, "--trust", &w.server.log_key()]);
+    assert!(said.contains("BLACKLISTED_PARTY"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_files_and_lists_when_different_people_look_then_each_sees_what_is_theirs() {
+    use wire::CreditSeverity::{Minor, Ordinary, Serious};
+    let mut w = World::start().await;
+    let (root, agency, _) = w.offices();
+    let (courier, trader) = (Arc::clone(&w.trade.courier), Arc::clone(&w.trader));
+    let made = w
+        .say(&courier, commitment(wire::CommitmentKind::Voluntary))
+        .await;
+    let minor = w.say(&agency, credit_record(COURIER, Minor)).await;
+    let fined = w.say(&agency, credit_record(COURIER, Ordinary)).await;
+    let silent = blacklist(&mut w, &courier, COURIER, Minor).await;
+    let public = blacklist(&mut w, &courier, COURIER, Ordinary).await;
+
+    // A natural person: nothing is said in the log, and nothing is published.
+    let spoken = w.refused(&root, credit_record(&gln(3), Ordinary)).await;
+    assert_eq!(spoken.field, "add_credit_record.text");
+    let mut hidden = proposal(&gln(3), Serious);
+    if let Body::ProposeListing(body) = &mut hidden {
+        (body.reason, body.reason_commitment) = (String::new(), digest());
+    }
+    let person = w.say(&root, hidden).await;
+    w.say(&root, notice(person)).await;
+    w.say(&trader, statement(person, "")).await;
+    w.say(&root, decision(person, Serious, 12)).await;
+    let publication = Body::PublishListing(wire::PublishListing { listing: person });
+    let refusal = w.refused(&root, publication).await;
+    assert_eq!(refusal.reason, "FAILED_PRECONDITION", "never published");
+    let answer = w.admission(&[&gln(3)]).await;
+    let barred = Admission::Barred(Bar::Listing(LogIndex(person)));
+    assert_eq!(
+        answer.parties[0].1, barred,
+        "platforms act on it all the same"
+    );
+
+    let open = w.server.ledger().await;
+    let of_agency = w.as_party(&agency, &gln(1)).await;
+    let own = w.as_party(&courier, COURIER).await;
+    let of_person = w.as_party(&trader, &gln(3)).await;
+    let of_maker = w.as_party(&w.trade.maker, MAKER).await;
+    let file = async |ledger: &Ledger, party: &str| {
+        let request = wire::GetCreditFileRequest {
+            party: party.into(),
+            ..Default::default()
+        };
+        let answer = ledger.credit().get_credit_file(request).await;
+        answer.map(|page| {
+            use wire::credit_item::Item;
+            let items = page.into_inner().items.into_iter();
+            items
+                .map(|item| match item.item.unwrap() {
+                    Item::Commitment(item) => item.log_index,
+                    Item::Record(item) => item.log_index,
+                    Item::Listing(item) => item.log_index,
+                })
+                .collect::<Vec<_>>()
+        })
+    };
+    for stranger in [&open, &of_maker, &of_person] {
+        let seen = file(stranger, COURIER).await.unwrap();
+        assert_eq!(seen, [made, fined, public]);
+    }
+    for insider in [&own, &of_agency] {
+        let seen = file(insider, COURIER).await.unwrap();
+        assert_eq!(seen, [made, minor, fined, silent, public]);
+    }
+    for stranger in [&open, &own] {
+        let status = file(stranger, &gln(3)).await.unwrap_err();
+        assert_eq!(
+            status.code(),
+            Code::NotFound,
+            "a natural person has no file"
+        );
+    }
+    for insider in [&of_person, &of_agency] {
+        assert_eq!(file(insider, &gln(3)).await.unwrap(), [person]);
+    }
+    let listing = async |ledger: &Ledger, log_index: u64| {
+        let request = wire::GetListingRequest { log_index };
+        let answer = ledger.listing().get_listing(request).await;
+        answer.map(|answer| answer.into_inner().listing.unwrap())
+    };
+    for (at, everyone) in [(silent, false), (public, true), (person, false)] {
+        assert_eq!(listing(&open, at).await.is_ok(), everyone, "{at}");
+        assert!(listing(&of_agency, at).await.is_ok());
+    }
+    let own_one = listing(&own, silent).await.unwrap();
+    assert_eq!(own_one.phase(), wire::ListingPhase::InForce);
+    assert_eq!(own_one.published_ms, 0);
+    assert_eq!(w.public_listings().await, [public]);
+    let request = wire::ListListingsRequest::default();
+    let all = of_agency.listing().list_listings(request).await.unwrap();
+    assert_eq!(all.into_inner().listings.len(), 3);
+    let get = wire::GetCommitmentRequest { log_index: made };
+    let kept = open.credit().get_commitment(get).await.unwrap();
+    assert_eq!(kept.into_inner().commitment.unwrap().party, COURIER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_every_step_of_a_claim_when_everybody_tries_it_then_only_who_may_does() {
+    let mut w = World::start().await;
+    let (root, agency, platform) = w.offices();
+    let arc = |signer: &Arc<Signer>| Arc::clone(signer);
+    let (maker, courier) = (arc(&w.trade.maker), arc(&w.trade.courier));
+    let (device, stranger) = (arc(&w.trade.scanner), arc(&w.trade.stranger));
+    let (buyer, fund, bank) = (key(70), key(71), key(72));
+    for (who, number, role) in [(&fund, 5, wire::Role::Fund), (&bank, 6, wire::Role::Bank)] {
+        w.say(who, register(who, &gln(number), &[role])).await;
+        w.say(&root, approve(&gln(number), &[role])).await;
+    }
+    let roles = [wire::Role::Maker, wire::Role::Seller];
+    w.say(&root, approve(MAKER, &roles)).await;
+    let mut ship = handover(COURIER);
+    if let Body::Handover(body) = &mut ship {
+        let key = public(&buyer);
+        body.buyer = Some(wire::BuyerKey {
+            suite: key.suite,
+            public_key: key.public_key,
+        });
+    }
+    let deliver = Body::Deliver(wire::Deliver {
+        buyer_key_id: buyer.key_id().0.to_vec(),
+    });
+    let drafts = vec![
+        draft(&maker, &[unit(1)], commission()),
+        draft(&maker, &[unit(1)], ship),
+        draft(&courier, &[unit(1)], accept()),
+        draft(&device, &[unit(1)], scan()),
+        draft(&device, &[unit(1)], deliver),
+    ];
+    all_accepted(w.session.submit(drafts).await.unwrap());
+    let unit = unit(1).to_string();
+    let complaint = wire::Complaint::Counterfeit.into();
+
+    let report = Body::ReportUnit(wire::ReportUnit {
+        unit: unit.clone(),
+        complaint,
+        evidence: None,
+    });
+    w.only(&stranger, &[&device], report.clone()).await;
+    w.say(&buyer, report).await;
+    let not_the_buyer = [&root, &agency, &platform, &fund, &maker, &courier, &device];
+    let claim = Body::OpenClaim(wire::OpenClaim {
+        unit: unit.clone(),
+        complaint,
+        amount_fen: 10_000,
+        evidence: digest(),
+    });
+    let at = w.only(&buyer, &not_the_buyer, claim).await;
+    let attestation = Body::AttestBuyerKey(wire::AttestBuyerKey {
+        unit: unit.clone(),
+        key_id: buyer.key_id().0.to_vec(),
+    });
+    w.only(
+        &bank,
+        &[&buyer, &maker, &courier, &device, &stranger],
+        attestation,
+    )
+    .await;
+    let review = Body::ReviewUnit(wire::ReviewUnit {
+        unit,
+        rating: 1,
+        text: None,
+    });
+    w.only(&buyer, &not_the_buyer, review).await;
+    let decision = Body::DecideClaim(wire::DecideClaim {
+        claim: at,
+        answer: wire::Answer::Granted.into(),
+        amount_fen: 9_000,
+        legal_basis: "Consumer Rights Law, art. 44".into(),
+        document: "C-1".into(),
+    });
+    w.only(
+        &agency,
+        &[&buyer, &maker, &courier, &device, &bank],
+        decision,
+    )
+    .await;
+    let payout = Body::RecordPayout(wire::RecordPayout {
+        claim: at,
+        document: "pay-1".into(),
+    });
+    w.only(
+        &fund,
+        &[&buyer, &maker, &root, &agency, &device, &bank],
+        payout,
+    )
+    .await;
+    let recovery = Body::RecordRecovery(wire::RecordRecovery {
+        claim: at,
+        amount_fen: 4_000,
+        document: "back-1".into(),
+    });
+    w.only(
+        &fund,
+        &[&buyer, &maker, &root, &platform, &device, &bank],
+        recovery,
+    )
+    .await;
+
+    let open = w.server.ledger().await;
+    let request = wire::GetClaimRequest { log_index: at };
+    let found = open.claim().get_claim(request).await.unwrap().into_inner();
+    let found = found.claim.unwrap();
+    assert_eq!((found.granted_fen, found.recovered_fen), (9_000, 4_000));
+    assert_eq!((found.recourse.as_str(), found.broken_at), (MAKER, 0));
+    let seller = MAKER.into();
+    let mut desk = open.claim();
+    let reviews = desk.get_reviews(wire::GetReviewsRequest { seller }).await;
+    assert_eq!(reviews.unwrap().into_inner().verified, [1, 0, 0, 0, 0]);
+    // Who may read what.
+    for (signer, party, claims, reports) in [
+        (&root, REGULATOR, true, true),
+        (&agency, &*gln(1), true, true),
+        (&platform, &*gln(2), true, false),
+        (&fund, &*gln(5), true, false),
+        (&bank, &*gln(6), false, false),
+        (&maker, MAKER, false, false),
+    ] {
+        let mut desk = w.as_party(signer, party).await.claim();
+        let listed = desk.list_claims(wire::ListClaimsRequest::default()).await;
+        assert_eq!(listed.is_ok(), claims, "claims for {party}");
+        let listed = desk.list_reports(wire::ListReportsRequest::default()).await;
+        assert_eq!(listed.is_ok(), reports, "reports for {party}");
+    }
+    w.audited();
+}
