@@ -1256,6 +1256,7 @@ fn given_a_record_of_every_custody_kind_without_context_when_exported_then_it_is
     let accept = wire::Accept {
         condition: 2,
         weight_grams: 5,
+        checks: vec![1, 3],
     };
     let handover = wire::Handover {
         to: "uscc:91350100M000100Y43".to_owned(),

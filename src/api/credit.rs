@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::errors;
 use super::listing::{self, Sight};
 use super::pages::list;
+use super::score::{self, Period};
+use super::{errors, token};
 use crate::core::apply::state::{Commitments, CreditItems, CreditRecords, Ledgers, Listings, Read};
 use crate::core::credit::{
     Breach, Commitment, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
 };
 use crate::core::id::PartyId;
+use crate::core::record::Role;
+use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::credit_service_server::CreditService;
@@ -67,6 +70,43 @@ impl CreditService for Credit {
         Ok(Response::new(wire::GetCommitmentResponse {
             commitment: Some(commitment(&row)),
         }))
+    }
+
+    async fn get_score(
+        &self,
+        request: Request<wire::GetScoreRequest>,
+    ) -> Result<Response<wire::GetScoreResponse>, Status> {
+        let store = &**self.node.store();
+        let roles = [Role::Courier, Role::Platform, Role::Regulator];
+        let caller = token::check(request.metadata(), store, self.node.origin(), &roles)?;
+        let request = request.into_inner();
+        let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
+        let key = match request.key_id.as_slice() {
+            [] => None,
+            bytes => Some(
+                KeyId::from_slice(bytes)
+                    .ok_or_else(|| errors::invalid("key_id", "a key id has 16 bytes"))?,
+            ),
+        };
+        let answer = super::off_thread(&self.node, move |node| {
+            let sight = Sight::new(node, Some(caller))?;
+            let market = sight.caller.as_ref().is_some_and(|c| c.is(Role::Platform));
+            // An employee's score is between the firm and its regulator.
+            if !sight.sees_all_of(party) && (key.is_some() || !market) {
+                return Err(Status::permission_denied(
+                    "a firm's score is for the firm, platforms and regulators; an employee's for \
+                     the firm and regulators",
+                ));
+            }
+            if let Some(key) = key
+                && !score::is_key_of(&sight.view, party, key)?
+            {
+                return Err(errors::not_found(format!("{party} has no key {key}")));
+            }
+            let period = Period::asked(request.until_month, request.months, sight.now)?;
+            score::score(&sight.view, party, key, period)
+        });
+        answer.await.map(Response::new)
     }
 
     async fn get_credit_policy(
@@ -157,6 +197,7 @@ fn shown(
             row.filter(|row| !minor(row) || sight.sees_all_of(party))
                 .map(|row| Item::Record(record(&row)))
         }
+        CreditItem::Claim => None, // Between its buyer, its payer and the party: see `ClaimService`.
         CreditItem::Listing => {
             let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;
             let row = row.filter(|row| sight.sees(row));
@@ -211,6 +252,7 @@ const fn policy(policy: &CreditPolicy, legal_basis: String) -> wire::SetCreditPo
         statement_days: policy.statement_days,
         objection_days: policy.objection_days,
         answer_days: policy.answer_days,
+        transit_hours: policy.transit_hours,
         legal_basis,
     }
 }

@@ -35,9 +35,9 @@ impl Lists {
 /// What a caller sees of credit files and lists, at one moment.
 pub(super) struct Sight<'a> {
     pub view: View<'a>,
-    caller: Option<Caller>,
+    pub caller: Option<Caller>,
     /// The later one of the ledger's time and the clock: a list that nobody touches goes on ending.
-    now: Millis,
+    pub now: Millis,
 }
 
 /// Who calls; nobody without a token.

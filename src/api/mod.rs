@@ -12,6 +12,7 @@ mod provenance;
 mod read;
 mod registry;
 mod regulator;
+mod score;
 pub mod token;
 
 use std::sync::Arc;

@@ -421,7 +421,7 @@ pub(super) fn finding(number: u64, row: &FindingRow) -> wire::FindingRecord {
             FindingStatus::Explained => wire::FindingStatus::Explained,
         }
         .into(),
-        closed_by: row.closed_by.map_or(0, |index| index.0),
+        closed_by: row.closed.map_or(0, |at| at.index.0),
         text: rule.meaning.to_owned(),
         next_step: rule.next_step.to_owned(),
     }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::govern::{SignedBy, digest_of, erasable};
-use super::{Done, Remote, TokenKey, output};
+use super::listing::AnswerArg;
+use super::{Done, Failure, Remote, TokenKey, output};
 use crate::core::credit;
 use crate::core::id::PartyId;
+use crate::core::signature::KeyId;
 use crate::core::wire;
 use crate::core::wire::record::Body;
 
@@ -98,6 +100,46 @@ pub(crate) enum CreditCommand {
         #[command(flatten)]
         key: OptionalKey,
     },
+    /// Show a delivery firm's score, or an employee's, with the entries behind every point.
+    Score {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(flatten)]
+        key: TokenKey,
+        /// Whose.
+        firm: PartyId,
+        /// Id of an employee's or device's key, 32 hex digits.
+        #[arg(long)]
+        employee: Option<KeyId>,
+        /// Last month of the period, as YYYYMM; this month when left out.
+        #[arg(long, default_value_t = 0)]
+        until: u32,
+        /// Months of the period.
+        #[arg(long, default_value_t = 12)]
+        months: u32,
+    },
+    /// Object to a deduction from your firm's score (异议).
+    Object {
+        #[command(flatten)]
+        by: SignedBy,
+        #[command(flatten)]
+        deduction: DeductionArgs,
+        /// The whole objection; its digest goes into the log.
+        #[arg(long)]
+        statement: PathBuf,
+    },
+    /// Answer an objection to a deduction (更正); signed by a regulator's key.
+    Correct {
+        #[command(flatten)]
+        by: SignedBy,
+        /// Entry of the objection.
+        objection: u64,
+        /// Granted, the deduction counts no more.
+        answer: AnswerArg,
+        /// Number of the answer.
+        #[arg(long)]
+        document: String,
+    },
     /// Show the terms and deadlines of the lists.
     Policy {
         #[command(flatten)]
@@ -116,14 +158,49 @@ pub(crate) struct OptionalKey {
 }
 
 impl OptionalKey {
-    pub(super) async fn connect(
-        self,
-        remote: &Remote,
-    ) -> Result<crate::client::Ledger, super::Failure> {
+    pub(super) async fn connect(self, remote: &Remote) -> Result<crate::client::Ledger, Failure> {
         match self.key {
             Some(key) => remote.connect_as(&TokenKey { key, party: None }).await,
             None => remote.connect().await,
         }
+    }
+}
+
+/// What is deducted for.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct DeductionArgs {
+    /// Number of a confirmed finding.
+    #[arg(long)]
+    finding: Option<u64>,
+    /// Entry that passed on late, or collected without all checks, as KEY:ENTRY.
+    #[arg(long)]
+    lapse: Option<String>,
+    /// Entry of a claim.
+    #[arg(long)]
+    claim: Option<u64>,
+}
+
+impl DeductionArgs {
+    fn to_wire(&self) -> Result<wire::DeductionRef, Failure> {
+        use wire::deduction_ref::Deduction;
+        let bad = || Failure::No("--lapse: write the key id, a colon and the entry".into());
+        let deduction = if let Some(number) = self.finding {
+            Deduction::Finding(number)
+        } else if let Some(index) = self.claim {
+            Deduction::Claim(index)
+        } else {
+            let text = self.lapse.as_deref().unwrap_or_default();
+            let (key, index) = text.split_once(':').ok_or_else(bad)?;
+            let key: KeyId = key.parse().map_err(|_| bad())?;
+            Deduction::Lapse(wire::LapseRef {
+                key_id: key.0.to_vec(),
+                log_index: index.parse().map_err(|_| bad())?,
+            })
+        };
+        Ok(wire::DeductionRef {
+            deduction: Some(deduction),
+        })
     }
 }
 
@@ -189,6 +266,9 @@ pub(crate) struct PolicyArgs {
     /// Days for an authority's answer.
     #[arg(long)]
     answer_days: Option<u32>,
+    /// Hours for which a delivery firm may hold goods.
+    #[arg(long)]
+    transit_hours: Option<u32>,
     /// The law that says so.
     #[arg(long)]
     legal_basis: String,
@@ -230,6 +310,51 @@ impl CreditCommand {
                 let ledger = key.connect(&remote).await?;
                 show_file(&remote, &ledger, party).await
             }
+            Self::Score {
+                remote,
+                key,
+                firm,
+                employee,
+                until,
+                months,
+            } => {
+                let ledger = remote.connect_as(&key).await?;
+                let request = wire::GetScoreRequest {
+                    party: firm.to_string(),
+                    key_id: employee.map(|key| key.0.to_vec()).unwrap_or_default(),
+                    until_month: until,
+                    months,
+                };
+                let score = ledger.credit().get_score(request).await?.into_inner();
+                if remote.json {
+                    return output::message("GetScoreResponse", &score);
+                }
+                show_score(&score)
+            }
+            Self::Object {
+                by,
+                deduction,
+                statement,
+            } => {
+                let body = Body::ObjectToDeduction(wire::ObjectToDeduction {
+                    deduction: Some(deduction.to_wire()?),
+                    document: Some(digest_of(&statement)?),
+                });
+                by.submit(body, "the objection is in the log").await
+            }
+            Self::Correct {
+                by,
+                objection,
+                answer,
+                document,
+            } => {
+                let body = Body::AnswerDeduction(wire::AnswerDeduction {
+                    objection,
+                    answer: answer as i32 + 1,
+                    document,
+                });
+                by.submit(body, "answered").await
+            }
             Self::Policy { remote } => show_policy(&remote).await,
             Self::SetPolicy(policy) => policy.run().await,
         }
@@ -270,6 +395,7 @@ impl PolicyArgs {
             statement_days: or(self.statement_days, now.statement_days),
             objection_days: or(self.objection_days, now.objection_days),
             answer_days: or(self.answer_days, now.answer_days),
+            transit_hours: or(self.transit_hours, now.transit_hours),
             legal_basis: self.legal_basis,
         });
         self.by.submit(body, "the terms are set").await
@@ -295,6 +421,7 @@ async fn show_policy(remote: &Remote) -> Done {
          serious (严重)   {} to {} months of publication\n\
          red list (红名单) at most {} months\n\
          statement (陈述申辩) {} days, objection (异议) {} days, answer {} days\n\
+         a delivery firm passes on within {} hours\n\
          {since}",
         policy.minor_max_months,
         policy.ordinary_min_months,
@@ -305,7 +432,35 @@ async fn show_policy(remote: &Remote) -> Done {
         policy.statement_days,
         policy.objection_days,
         policy.answer_days,
+        policy.transit_hours,
     ))
+}
+
+fn show_score(score: &wire::GetScoreResponse) -> Done {
+    output::line(format!(
+        "{} points, tier {} (formula {}, {} to {}, {} entries counted in)",
+        score.points,
+        score.tier,
+        score.formula,
+        score.from_month,
+        score.until_month,
+        score.log_size
+    ))?;
+    score.items.iter().try_for_each(|item| {
+        let kind = item.kind().as_str_name();
+        let kind = kind.trim_start_matches("SCORE_ITEM_KIND_");
+        let of = match item.of {
+            0 => String::new(),
+            of => format!(" of {of} units"),
+        };
+        let entries: Vec<String> = item.entries.iter().map(ToString::to_string).collect();
+        output::line(format!(
+            "{:>6}  {kind} x {}{of}: entries {}",
+            item.points,
+            item.count,
+            entries.join(", ")
+        ))
+    })
 }
 
 async fn show_file(remote: &Remote, ledger: &crate::client::Ledger, party: PartyId) -> Done {

@@ -46,6 +46,17 @@ enum MeansArg {
 }
 
 /// Signs and submits one record. The heads of the units are read and filled in.
+/// The three checks at collection (寄递三项制度).
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CheckArg {
+    /// 实名收寄: who sends it.
+    RealName,
+    /// 收寄验视: what is in it.
+    Inspection,
+    /// 过机安检: by machine.
+    Screening,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
     #[command(flatten)]
@@ -68,6 +79,9 @@ pub(crate) struct Scan {
     /// Public key of the buyer of a handover, in hex.
     #[arg(long)]
     buyer: Option<String>,
+    /// What was checked at the collection of an accept, comma between them.
+    #[arg(long, value_delimiter = ',')]
+    check: Vec<CheckArg>,
     /// Id of the buyer key of a delivery, in hex.
     #[arg(long)]
     buyer_key_id: Option<String>,
@@ -231,6 +245,7 @@ impl Scan {
             KindArg::Accept => Body::Accept(wire::Accept {
                 condition: 1,
                 weight_grams: self.weight,
+                checks: self.check.iter().map(|check| *check as i32 + 1).collect(),
             }),
             KindArg::Refuse => Body::Refuse(wire::Refuse { reason }),
             KindArg::Deliver => Body::Deliver(wire::Deliver {

@@ -228,7 +228,7 @@ fn body(step: &Step, subjects: &Subjects, attributes: Option<wire::Attributes>) 
         Step::Void => Body::Void(wire::Void {}),
         Step::Accept(condition) => Body::Accept(wire::Accept {
             condition: i32::from(*condition),
-            weight_grams: 0,
+            ..wire::Accept::default()
         }),
         Step::Scan => Body::Scan(wire::Scan::default()),
         Step::Deliver => Body::Deliver(wire::Deliver::default()),

@@ -618,7 +618,7 @@ impl Teller<'_> {
         self.say(at, &giver, origin, units, offer);
         at += self.minutes(20, 60);
         let scanner = self.hand(courier);
-        self.say(at, &scanner, origin, units, accept());
+        self.say(at, &scanner, origin, units, collect());
         let bag = in_bag.then(|| self.world.parties[courier].next_waybill());
         let cargo = bag.clone().map_or_else(|| units.to_vec(), |bag| vec![bag]);
         if let Some(bag) = &bag {
@@ -897,7 +897,7 @@ impl Teller<'_> {
             self.minutes(20, 50)
         };
         let scanner = self.hand(parcel.courier);
-        self.say(at, &scanner, shop, units, accept());
+        self.say(at, &scanner, shop, units, collect());
         if twist == Some(FindingKind::PhantomDelivery) {
             return Some(self.deliver_on_paper(parcel, at));
         }
@@ -1104,10 +1104,21 @@ pub(super) fn unpack_from(id: &str) -> Body {
     })
 }
 
+/// A courier takes goods from their sender, and checks what it has to.
+pub(super) fn collect() -> Body {
+    use wire::CollectionCheck::{Inspection, RealName, Screening};
+    let checks = [RealName, Inspection, Screening];
+    Body::Accept(wire::Accept {
+        condition: wire::Condition::Good.into(),
+        checks: checks.map(i32::from).to_vec(),
+        ..wire::Accept::default()
+    })
+}
+
 pub(super) fn accept() -> Body {
     Body::Accept(wire::Accept {
         condition: wire::Condition::Good.into(),
-        weight_grams: 0,
+        ..wire::Accept::default()
     })
 }
 

@@ -65,6 +65,7 @@ fn terms() -> wire::SetCreditPolicy {
         statement_days: 5,
         objection_days: 10,
         answer_days: 10,
+        transit_hours: 72,
         legal_basis: "art. 1".into(),
     }
 }

@@ -277,7 +277,7 @@ pub fn handover(to: &str) -> Body {
 pub fn accept() -> Body {
     Body::Accept(wire::Accept {
         condition: 1,
-        weight_grams: 0,
+        ..Default::default()
     })
 }
 

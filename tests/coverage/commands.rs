@@ -70,6 +70,9 @@ const COMMANDS: &[Case] = &[
     ("claim reports", claim_reports),
     ("claim fund", claim_fund),
     ("claim reviews", claim_reviews),
+    ("credit score", credit_score),
+    ("credit object", credit_object),
+    ("credit correct", credit_correct),
     ("listing decide-repair", listing_decide_repair),
     ("listing end", listing_end),
     ("epcis import", epcis_import),
@@ -1516,4 +1519,83 @@ fn claim_fund(desk: &mut Desk) {
 fn claim_reviews(desk: &mut Desk) {
     let said = desk.ok(&["claim", "reviews", MAKER]);
     assert!(said.contains("2 stars: 1 verified, 0 by keys"), "{said}");
+}
+
+/// The courier's score, as it sees it itself.
+fn score(desk: &Desk) -> Value {
+    desk.json(&[
+        "credit",
+        "score",
+        COURIER,
+        "--key",
+        &desk.path("courier.key"),
+    ])
+}
+
+/// Entries of an item of the courier's score.
+fn item_entries(desk: &Desk, kind: &str) -> Option<Vec<u64>> {
+    let score = score(desk);
+    let items = score["items"].as_array().unwrap();
+    let item = items
+        .iter()
+        .find(|item| item["kind"] == format!("SCORE_ITEM_KIND_{kind}"))?;
+    let entries = item["entries"].as_array().unwrap().iter();
+    Some(entries.map(|entry| entry.as_u64().unwrap()).collect())
+}
+
+fn credit_score(desk: &mut Desk) {
+    let key = desk.path("courier.key");
+    let said = desk.ok(&["credit", "score", COURIER, "--key", &key]);
+    assert!(said.contains("tier C (formula 1"), "{said}");
+    assert!(
+        said.contains("  -300  UNCHECKED x 2 of 2 units: entries "),
+        "{said}"
+    );
+    let scanner = read_key(Path::new(&desk.path("scanner.key")))
+        .key_id()
+        .to_string();
+    let own = ["credit", "score", COURIER, "--employee", &scanner, "--key"];
+    desk.ok(&[&own[..], &[&key]].concat());
+    let fund = desk.path("fund.key");
+    desk.fails(EXIT_NO, "", &[&own[..], &[&fund]].concat());
+}
+
+fn credit_object(desk: &mut Desk) {
+    let entries = item_entries(desk, "UNCHECKED").unwrap();
+    let scanner = read_key(Path::new(&desk.path("scanner.key")))
+        .key_id()
+        .to_string();
+    let (lapse, statement) = (format!("{scanner}:{}", entries[0]), note(desk));
+    let object = ["credit", "object", "--statement", &statement];
+    let key = desk.path("courier.key");
+    let bad = [&object[..], &["--lapse", "x", "--key", &key]].concat();
+    desk.fails(EXIT_NO, "--lapse", &bad);
+    desk.fails(
+        EXIT_NO,
+        "NOT_FOUND",
+        &[&object[..], &["--finding", "1", "--key", &key]].concat(),
+    );
+    let at = entry(desk, &key, &[&object[..], &["--lapse", &lapse]].concat());
+    std::fs::write(desk.path("objection"), at.to_string()).unwrap();
+}
+
+fn credit_correct(desk: &mut Desk) {
+    let objection = std::fs::read_to_string(desk.path("objection")).unwrap();
+    let correct = [
+        "credit",
+        "correct",
+        &objection,
+        "granted",
+        "--document",
+        "S-1",
+    ];
+    let own = desk.path("courier.key");
+    desk.fails(
+        EXIT_NO,
+        "UNAUTHORISED",
+        &[&correct[..], &["--key", &own]].concat(),
+    );
+    entry(desk, &desk.regulator(), &correct);
+    assert_eq!(item_entries(desk, "STRUCK_OUT").unwrap().len(), 1);
+    assert_eq!(score(desk)["points"], 850);
 }

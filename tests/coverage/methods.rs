@@ -58,6 +58,7 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.RegistryService/ListProducts" => list_products,
         "custody.v1.CreditService/GetCreditFile" => get_credit_file,
         "custody.v1.CreditService/GetCommitment" => get_commitment,
+        "custody.v1.CreditService/GetScore" => get_score,
         "custody.v1.CreditService/GetCreditPolicy" => get_credit_policy,
         "custody.v1.ListingService/ListListings" => list_listings,
         "custody.v1.ListingService/GetListing" => get_listing,
@@ -1071,4 +1072,26 @@ async fn get_reviews(world: &mut World) {
         (reviews.verified, reviews.unattested),
         (vec![0; 5], vec![0; 5])
     );
+}
+
+async fn get_score(world: &mut World) {
+    let request = wire::GetScoreRequest {
+        party: COURIER.into(),
+        ..Default::default()
+    };
+    let status = world.ledger.credit().get_score(request.clone()).await;
+    assert_eq!(status.unwrap_err().code(), tonic::Code::Unauthenticated);
+    let answer = world.regulator.credit().get_score(request.clone()).await;
+    let score = answer.unwrap().into_inner();
+    // One unit collected, without a record of the checks.
+    assert_eq!(
+        (score.points, score.tier.as_str(), score.formula),
+        (700, "C", 1)
+    );
+    let bad = wire::GetScoreRequest {
+        until_month: 202_613,
+        ..request
+    };
+    let status = world.regulator.credit().get_score(bad).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
 }

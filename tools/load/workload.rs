@@ -126,6 +126,7 @@ pub fn accept() -> Body {
     Body::Accept(wire::Accept {
         condition: 1,
         weight_grams: 750,
+        checks: vec![1, 2, 3],
     })
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::authority::Authority;
 use super::governance::{already, unauthorised};
 use super::state::{
-    Actor, Attestations, Claims, FindingStatus, Funds, Life, Read, Reports, SellerReviews, Unit,
-    Units, Voices,
+    Actor, Attestations, Claims, CreditItems, FindingStatus, Funds, Life, Read, Reports,
+    SellerReviews, Unit, Units, Voices,
 };
 use super::{Result, Step, around_of};
-use crate::core::credit::{Claim, ClaimDecision, Complaint, Report, Stamp, Voice};
+use crate::core::credit::{Claim, ClaimDecision, Complaint, CreditItem, Report, Stamp, Voice};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{ClaimBody, Role};
 use crate::core::refusal::{Reason, Refusal};
@@ -214,6 +214,10 @@ fn decide<R: Read>(
             Some(broken) => holder_before(step, row.unit, broken)?.or(row.seller),
             None => row.seller,
         };
+    }
+    if let Some(recourse) = decision.recourse {
+        step.views
+            .put::<CreditItems>((recourse, index), CreditItem::Claim);
     }
     Arc::make_mut(&mut row).decide(decision)?;
     step.views.put::<Claims>(index, row);

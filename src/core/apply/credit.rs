@@ -6,18 +6,21 @@
 use std::sync::Arc;
 
 use super::authority::Authority;
-use super::governance::{known_party, needs_regulator, needs_root, unauthorised};
+use super::governance::{already, known_party, needs_regulator, needs_root, unauthorised};
 use super::state::{
-    Commitments, CreditItems, CreditRecords, Ledgers, Listings, Parties, Party, Read,
+    Actor, Claims, Commitments, CreditItems, CreditRecords, FindingStatus, Findings, Keys, Lapses,
+    Ledgers, Listings, ObjectedTo, Objections, Parties, Party, Read,
 };
 use super::{Result, Step};
+use crate::core::credit::calendar::end_of_day_after;
+use crate::core::credit::score::{Deduction, DeductionObjection};
 use crate::core::credit::{
     Breach, Commitment, CommitmentKind, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
     Decided, ListKind, Listing, MAX_BREACHES, MAX_COMMITMENTS, Phase, Redlisting, Stamp,
 };
 use crate::core::id::PartyId;
 use crate::core::record::{
-    AddCreditRecord, CreditBody, ListingDecision, ListingStep, ProposeListing,
+    AddCreditRecord, CreditBody, ListingDecision, ListingStep, Millis, ProposeListing,
 };
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::LogIndex;
@@ -60,6 +63,11 @@ pub(super) fn apply<R: Read>(
         CreditBody::ProposeListing(proposal) => {
             needs_regulator(authority)?;
             propose(step, party, proposal)
+        }
+        CreditBody::ObjectToDeduction { deduction } => object_to_deduction(step, party, *deduction),
+        CreditBody::AnswerDeduction { objection, granted } => {
+            needs_regulator(authority)?;
+            answer_deduction(step, *objection, *granted)
         }
         CreditBody::Listing {
             listing,
@@ -340,6 +348,100 @@ fn end_red<R: Read>(step: &mut Step<'_, R>, party: &mut Party) -> Result<()> {
         Arc::make_mut(&mut row).withdraw(at)?;
         step.views.put::<Listings>(red.listing, row);
     }
+    Ok(())
+}
+
+/// When a deduction came about, if it is the party's.
+fn deducted_at<R: Read>(
+    step: &Step<'_, R>,
+    party: PartyId,
+    deduction: Deduction,
+) -> Result<Option<Millis>> {
+    Ok(match deduction {
+        Deduction::Finding(number) => {
+            let row = step.views.get::<Findings>(&number)?;
+            let row = row.filter(|row| {
+                row.signer == Actor::Party(party) && row.status == FindingStatus::Confirmed
+            });
+            row.and_then(|row| row.closed).map(|at| at.time)
+        }
+        Deduction::Lapse(key, index) => {
+            let owner = step.views.get::<Keys>(&key)?.map(|key| key.owner);
+            let lapse = step.views.get::<Lapses>(&(key, index))?;
+            let own = owner == Some(Actor::Party(party));
+            lapse.filter(|_| own).map(|lapse| lapse.time)
+        }
+        Deduction::Claim(index) => {
+            let claim = step.views.get::<Claims>(&index)?;
+            let decided = claim.and_then(|claim| claim.decided.clone());
+            let decided = decided.filter(|decided| decided.recourse == Some(party));
+            decided.map(|decided| decided.at.time)
+        }
+    })
+}
+
+fn object_to_deduction<R: Read>(
+    step: &mut Step<'_, R>,
+    party: PartyId,
+    deduction: Deduction,
+) -> Result<()> {
+    let field = "object_to_deduction.deduction";
+    let since = deducted_at(step, party, deduction)?;
+    let since = since.ok_or_else(|| {
+        Refusal::new(
+            Reason::NotFound,
+            "nothing like that is deducted from this party's score",
+        )
+        .at(field)
+    })?;
+    let made = stamp(step);
+    let policy = step.ledger.credit_policy;
+    if made.time >= end_of_day_after(since, policy.objection_days) {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            "the days for an objection have ended",
+        )
+        .at(field)
+        .into());
+    }
+    if step.views.get::<Objections>(&deduction)?.is_some() {
+        return Err(already("the party objected already".into(), field));
+    }
+    let objection = DeductionObjection {
+        made,
+        answer_until: end_of_day_after(made.time, policy.answer_days),
+        answered: None,
+    };
+    step.views.put::<Objections>(deduction, objection);
+    step.views.put::<ObjectedTo>(made.index, deduction);
+    Ok(())
+}
+
+fn answer_deduction<R: Read>(
+    step: &mut Step<'_, R>,
+    objection: LogIndex,
+    granted: bool,
+) -> Result<()> {
+    let field = "answer_deduction.objection";
+    let deduction = step.views.get::<ObjectedTo>(&objection)?;
+    let row = match deduction {
+        Some(deduction) => step.views.get::<Objections>(&deduction)?,
+        None => None,
+    };
+    let (Some(deduction), Some(mut row)) = (deduction, row) else {
+        let message = format!("entry {objection} objects to no deduction");
+        return Err(Refusal::new(Reason::NotFound, message).at(field).into());
+    };
+    if row.answered.is_some() {
+        return Err(Refusal::new(
+            Reason::FailedPrecondition,
+            "the objection is answered already",
+        )
+        .at(field)
+        .into());
+    }
+    row.answered = Some((stamp(step), granted));
+    step.views.put::<Objections>(deduction, row);
     Ok(())
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::authority::{Authority, authorise};
+use super::conduct;
 use super::effects::{self, Entry};
 use super::facts::{Facts, LotCounter, committed_flags, confirm_mismatch, transformed};
 use super::goods::{goods_scope, stop_goods};
 use super::judge::{Met, Outcome, judge, meet};
 use super::state::{
-    Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, HistoryRow, Read, Unit,
-    UnitFinding, Units,
+    Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, HistoryRow, PartyFindings,
+    Read, Unit, UnitFinding, Units,
 };
 use super::{
     Findings, Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step, ranges_cover, verdict,
@@ -21,6 +22,7 @@ use crate::core::id::UnitId;
 use crate::core::record::{Body, Kind, MAX_NESTING, Role};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Break, Explained, FindingKind, Severity, Target, nearest_buyer};
+use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 
@@ -371,6 +373,7 @@ fn record_outcomes<R: Read>(
 ) -> Result<wire::Verdict> {
     let mut findings: Findings = BTreeMap::new();
     let mut beside = Vec::new();
+    let key = step.placed.record.key_id;
     let entry = Entry {
         placed: step.placed,
         actor: authority.actor,
@@ -402,7 +405,7 @@ fn record_outcomes<R: Read>(
                 .or_default()
                 .push(number);
             let at = Some((met.id, &mut *unit));
-            add_finding(step, authority.actor, at, *kind, proof);
+            add_finding(step, (authority.actor, key), at, *kind, proof);
         }
         let row = HistoryRow {
             joined,
@@ -412,13 +415,14 @@ fn record_outcomes<R: Read>(
         step.views.put::<Units>(met.id, shared);
     }
     effects::after(step, entry, decided)?;
+    conduct::count(step, authority, decided)?;
     Ok(verdict(&findings, &beside))
 }
 
 /// Numbers a finding and remembers it in the list and at its unit.
 pub(super) fn add_finding<R: Read>(
     step: &mut Step<'_, R>,
-    signer: Actor,
+    (signer, key): (Actor, KeyId),
     unit: Option<(UnitId, &mut Unit)>,
     kind: FindingKind,
     proof: &Break,
@@ -441,8 +445,11 @@ pub(super) fn add_finding<R: Read>(
         measured: proof.measured,
         limit: proof.limit,
         status: FindingStatus::Open,
-        closed_by: None,
+        closed: None,
     };
+    if let Some(party) = signer.party() {
+        step.views.put::<PartyFindings>((party, number), key);
+    }
     step.views.put::<FindingTable>(number, row);
     if let Some((_, unit)) = unit
         && make_room(&mut unit.findings)

@@ -9,6 +9,7 @@ use super::state::{
     Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
+use crate::core::credit::Stamp;
 use crate::core::id::UnitId;
 use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Millis, Scope};
 use crate::core::refusal::{Reason, Refusal};
@@ -500,7 +501,10 @@ pub(super) fn close_finding<R: Read>(
 ) -> Result<()> {
     if let Some(mut row) = step.views.get::<Findings>(&number)? {
         row.status = status;
-        row.closed_by = Some(step.placed.index);
+        row.closed = Some(Stamp {
+            index: step.placed.index,
+            time: step.placed.time,
+        });
         step.views.put::<Findings>(number, row);
     }
     if let Some(mut unit) = step.views.get::<Units>(&id)? {

@@ -553,7 +553,7 @@ fn report_equivocation<R: Read>(
         entitled.extend(number.and_then(|number| u32::try_from(number).ok()));
         add_finding(
             step,
-            actor,
+            (actor, a.key_id),
             Some((unit_ref.id, unit)),
             FindingKind::Equivocation,
             &proof,
@@ -573,7 +573,13 @@ fn report_equivocation<R: Read>(
     }
     if entitled.is_empty() {
         // A stranger's equivocation counts against the stranger alone.
-        add_finding(step, actor, None, FindingKind::Equivocation, &proof);
+        add_finding(
+            step,
+            (actor, a.key_id),
+            None,
+            FindingKind::Equivocation,
+            &proof,
+        );
     }
     let mut findings = Findings::new();
     entitled.sort_unstable();

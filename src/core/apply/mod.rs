@@ -12,6 +12,7 @@
 
 mod authority;
 mod claim;
+mod conduct;
 mod credit;
 mod custody;
 mod effects;

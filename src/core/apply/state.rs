@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::core::credit::score::{Conduct, Deduction, DeductionObjection, Lapse};
 use crate::core::credit::{
     Blacklisting, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
-    Redlisting, Report, Reviews, Voice,
+    Redlisting, Report, Reviews, Stamp, Voice,
 };
 use crate::core::envelope::RecordId;
 use crate::core::id::{PartyId, UnitId};
@@ -179,6 +180,28 @@ tables! {
         bytes.extend_from_slice(&index.0.to_be_bytes());
         bytes
     };
+    /// Findings of each party, and the key that signed.
+    PartyFindings, party_findings: (PartyId, u64) => KeyId, |(party, number)| {
+        let mut bytes = party.to_compact();
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes
+    };
+    /// What delivery firms' keys did in each month.
+    Conducts, conducts: (KeyId, u32) => Conduct, |(key, month)| {
+        [&key.0[..], &month.to_be_bytes()].concat()
+    };
+    /// What delivery firms' keys did late or unchecked, by entry.
+    Lapses, lapses: (KeyId, LogIndex) => Lapse, |(key, index)| {
+        [&key.0[..], &index.0.to_be_bytes()].concat()
+    };
+    /// Objections to deductions.
+    Objections, objections: Deduction => DeductionObjection, |deduction| match deduction {
+        Deduction::Finding(number) => [&[b'f'][..], &number.to_be_bytes()].concat(),
+        Deduction::Lapse(key, index) => [&[b'l'][..], &key.0, &index.0.to_be_bytes()].concat(),
+        Deduction::Claim(index) => [&[b'c'][..], &index.0.to_be_bytes()].concat(),
+    };
+    /// What each objection is to, by its entry.
+    ObjectedTo, objected_to: LogIndex => Deduction, index_bytes;
     /// Claims for compensation, by the entry that opened them.
     Claims, claims: LogIndex => Arc<Claim>, index_bytes;
     /// Reports of suspect units, by entry.
@@ -700,8 +723,8 @@ pub struct FindingRow {
     pub limit: i64,
     /// What became of it.
     pub status: FindingStatus,
-    /// The entry that said so.
-    pub closed_by: Option<LogIndex>,
+    /// The entry that said so, and when.
+    pub closed: Option<Stamp>,
 }
 
 /// Views with changes over them: what the next record of a group sees.

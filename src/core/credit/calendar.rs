@@ -47,6 +47,32 @@ pub fn months_after(time: Millis, months: u32) -> Millis {
     later().unwrap_or(Millis(u64::MAX))
 }
 
+/// The month that a moment is in, counted from the year 0; 0 beyond the calendar.
+#[must_use]
+pub fn month_of(time: Millis) -> u32 {
+    let month = civil(time).and_then(|civil| {
+        let (year, month) = (
+            u32::try_from(civil.year()).ok()?,
+            u32::try_from(civil.month()).ok()?,
+        );
+        Some(year * 12 + month - 1)
+    });
+    month.unwrap_or(0)
+}
+
+/// A month as the number YYYYMM.
+#[must_use]
+pub const fn yyyymm(month: u32) -> u32 {
+    month / 12 * 100 + month % 12 + 1
+}
+
+/// The month that a number YYYYMM names.
+#[must_use]
+pub fn month_from(yyyymm: u32) -> Option<u32> {
+    let (year, month) = (yyyymm / 100, yyyymm % 100);
+    ((1970..2200).contains(&year) && (1..=12).contains(&month)).then(|| year * 12 + month - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +102,17 @@ mod tests {
             ("2026-05-15T00:00:00Z", 36, "2029-05-15T00:00:00Z"),
         ] {
             assert_eq!(months_after(at(from), months), at(until), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_month_is_one_in_china() {
+        let last = at("2026-12-31T15:59:59.999Z");
+        assert_eq!(yyyymm(month_of(last)), 202_612);
+        assert_eq!(yyyymm(month_of(Millis(last.0 + 1))), 202_701);
+        assert_eq!(month_from(202_701), Some(month_of(Millis(last.0 + 1))));
+        for bad in [0, 202_600, 202_613, 2_026, 196_912] {
+            assert_eq!(month_from(bad), None);
         }
     }
 

@@ -16,6 +16,7 @@ pub mod calendar;
 mod claim;
 mod listing;
 mod policy;
+pub mod score;
 
 use serde::{Deserialize, Serialize};
 
@@ -170,4 +171,6 @@ pub enum CreditItem {
     Commitment,
     Record,
     Listing,
+    /// A claim that the party owes back.
+    Claim,
 }

@@ -17,6 +17,7 @@ pub struct CreditPolicy {
     pub statement_days: u32,
     pub objection_days: u32,
     pub answer_days: u32,
+    pub transit_hours: u32,
 }
 
 impl Default for CreditPolicy {
@@ -31,6 +32,7 @@ impl Default for CreditPolicy {
             statement_days: 5,
             objection_days: 10,
             answer_days: 10,
+            transit_hours: 72,
         }
     }
 }

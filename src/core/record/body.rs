@@ -69,6 +69,8 @@ pub enum Kind {
     RecordRecovery,
     AttestBuyerKey,
     ReviewUnit,
+    ObjectToDeduction,
+    AnswerDeduction,
 }
 
 impl Kind {
@@ -112,6 +114,7 @@ impl Kind {
                 | Self::SubmitStatement
                 | Self::ObjectToListing
                 | Self::RequestRepair
+                | Self::ObjectToDeduction
         )
     }
 
@@ -194,6 +197,8 @@ impl Kind {
             Self::RecordRecovery => "record_recovery",
             Self::AttestBuyerKey => "attest_buyer_key",
             Self::ReviewUnit => "review_unit",
+            Self::ObjectToDeduction => "object_to_deduction",
+            Self::AnswerDeduction => "answer_deduction",
         }
     }
 }
@@ -420,6 +425,8 @@ pub enum Body {
     Void,
     Accept {
         weight_grams: u64,
+        /// Whether all three checks at collection are recorded.
+        checked: bool,
     },
     Refuse,
     Scan {

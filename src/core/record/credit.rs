@@ -1,5 +1,6 @@
 //! What records of credit supervision say, checked. The proto explains each.
 
+use crate::core::credit::score::Deduction;
 use crate::core::credit::{
     CommitmentKind, CreditPolicy, CreditRecordKind, CreditSeverity, ListKind,
 };
@@ -24,6 +25,13 @@ pub enum CreditBody {
     AddCreditRecord(AddCreditRecord),
     SetCreditPolicy(CreditPolicy),
     ProposeListing(ProposeListing),
+    ObjectToDeduction {
+        deduction: Deduction,
+    },
+    AnswerDeduction {
+        objection: LogIndex,
+        granted: bool,
+    },
     /// A step of a listing that was proposed.
     Listing {
         listing: LogIndex,
@@ -114,6 +122,8 @@ impl CreditBody {
             Self::AddCreditRecord(_) => Kind::AddCreditRecord,
             Self::SetCreditPolicy(_) => Kind::SetCreditPolicy,
             Self::ProposeListing(_) => Kind::ProposeListing,
+            Self::ObjectToDeduction { .. } => Kind::ObjectToDeduction,
+            Self::AnswerDeduction { .. } => Kind::AnswerDeduction,
             Self::Listing { step, .. } => match step {
                 ListingStep::Notify => Kind::NotifyListing,
                 ListingStep::Statement { .. } => Kind::SubmitStatement,

@@ -65,7 +65,7 @@ mod tests {
         let late = w.ok(MAKER, &[item(1)], Body::Commission(body));
         let row = &w.state.findings[&1];
         assert_eq!(
-            (row.status, row.closed_by),
+            (row.status, row.closed.map(|at| at.index)),
             (FindingStatus::Explained, Some(late))
         );
         assert_eq!(w.word(item(1)), wire::StandingWord::Consistent);

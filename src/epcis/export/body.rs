@@ -106,7 +106,13 @@ fn put_body(ours: &mut Ours, body: &Body) {
         Body::Transform(b) => put_attributes(ours, b.attributes.as_ref()),
         Body::Inspect(b) => put_report(ours, b.report.as_ref()),
         Body::Handover(b) => put_handover(ours, b),
-        Body::Accept(b) => ours.number("weightGrams", b.weight_grams),
+        Body::Accept(b) => {
+            ours.number("weightGrams", b.weight_grams);
+            if !b.checks.is_empty() {
+                let checks = b.checks().map(|check| check.as_str_name().to_owned());
+                ours.put("checks", checks.collect::<Vec<_>>());
+            }
+        }
         Body::Scan(b) => ours.number("weightGrams", b.weight_grams),
         Body::Deliver(b) => ours.hex("buyerKeyId", &b.buyer_key_id),
         Body::Confirm(b) if !b.contents.is_empty() => ours.put("contents", b.contents.clone()),

@@ -352,6 +352,7 @@ fn shorter_terms() -> wire::SetCreditPolicy {
         statement_days: 3,
         objection_days: 4,
         answer_days: 5,
+        transit_hours: 72,
         legal_basis: "Measures of 2027, art. 1".into(),
     }
 }
@@ -442,4 +443,84 @@ fn given_a_party_without_a_public_name_then_nothing_about_it_is_said_in_the_log(
         body.document = Some(some_digest());
     }
     w.clean(&silent);
+}
+
+fn object_to(w: &World, who: Who, deduction: wire::deduction_ref::Deduction) -> Draft {
+    let body = wire::ObjectToDeduction {
+        deduction: Some(wire::DeductionRef {
+            deduction: Some(deduction),
+        }),
+        document: Some(some_digest()),
+    };
+    w.govern(who, Body::ObjectToDeduction(body))
+}
+
+fn answer_deduction(w: &World, by: Who, objection: LogIndex, answer: Answer) -> Draft {
+    let body = wire::AnswerDeduction {
+        objection: objection.0,
+        answer: answer.into(),
+        document: "S-1".into(),
+    };
+    w.govern(by, Body::AnswerDeduction(body))
+}
+
+#[test]
+fn given_a_deduction_when_its_party_objects_in_time_then_a_regulator_may_strike_it_out() {
+    use crate::core::apply::state::Objections;
+    use crate::core::credit::score::Deduction;
+    let mut w = World::new();
+    w.ok(MAKER, &[item(1)], say::commission());
+    let theft = w.draft(COURIER, &[item(1)], say::scan());
+    let found = w.beside(&theft, crate::core::rules::FindingKind::NotHolder);
+    let finding = wire::deduction_ref::Deduction::Finding(1);
+    let open = object_to(&w, COURIER, finding.clone());
+    assert_eq!(w.refused(&open), Reason::NotFound, "it is not confirmed");
+    let confirm = w.decide(
+        REGULATOR,
+        found.index,
+        crate::core::rules::FindingKind::NotHolder,
+        item(1),
+        wire::Decision::Confirmed,
+    );
+    w.clean(&confirm);
+    for stranger in [MAKER, COURIER_2] {
+        let draft = object_to(&w, stranger, finding.clone());
+        assert_eq!(w.refused(&draft), Reason::NotFound, "not theirs");
+    }
+    let mut late = w.clone();
+    late.now += 12 * DAY;
+    let draft = object_to(&late, COURIER, finding.clone());
+    assert_eq!(late.refused(&draft), Reason::FailedPrecondition);
+    let at = w.clean(&object_to(&w, COURIER, finding.clone()));
+    let again = object_to(&w, COURIER, finding);
+    assert_eq!(w.refused(&again), Reason::AlreadyExists);
+    let by_itself = answer_deduction(&w, COURIER, at, Answer::Granted);
+    assert_eq!(w.refused(&by_itself), Reason::Unauthorised);
+    let unknown = answer_deduction(&w, REGULATOR, LogIndex(1), Answer::Granted);
+    assert_eq!(w.refused(&unknown), Reason::NotFound);
+    w.clean(&answer_deduction(&w, REGULATOR, at, Answer::Granted));
+    let twice = answer_deduction(&w, REGULATOR, at, Answer::Refused);
+    assert_eq!(w.refused(&twice), Reason::FailedPrecondition);
+    let row = w.state.get::<Objections>(&Deduction::Finding(1)).unwrap();
+    assert!(row.unwrap().strikes_out());
+}
+
+#[test]
+fn given_a_lapse_when_its_firm_objects_then_only_for_its_own_keys() {
+    use wire::deduction_ref::Deduction::Lapse;
+    let mut w = World::new();
+    w.ok(MAKER, &[item(1)], say::commission());
+    w.ok(MAKER, &[item(1)], say::handover(COURIER));
+    let unchecked = w.ok(COURIER, &[item(1)], say::accept());
+    let lapse = |index: LogIndex| {
+        Lapse(wire::LapseRef {
+            key_id: COURIER.key_id().0.to_vec(),
+            log_index: index.0,
+        })
+    };
+    let stranger = object_to(&w, COURIER_2, lapse(unchecked));
+    assert_eq!(w.refused(&stranger), Reason::NotFound);
+    let none = object_to(&w, COURIER, lapse(LogIndex(1)));
+    assert_eq!(w.refused(&none), Reason::NotFound);
+    w.clean(&object_to(&w, COURIER, lapse(unchecked)));
 }

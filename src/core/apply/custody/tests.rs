@@ -300,7 +300,7 @@ fn given_a_mistake_when_its_signer_corrects_it_then_its_finding_is_explained() {
     let correction = w.logged(&w.draft(DISTRIBUTOR, &[item(1)], say::correct(mistake.id())));
     let row = &w.state.findings[&1];
     assert_eq!(
-        (row.status, row.closed_by),
+        (row.status, row.closed.map(|at| at.index)),
         (FindingStatus::Explained, Some(correction))
     );
     assert_eq!(

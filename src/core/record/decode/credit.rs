@@ -1,7 +1,8 @@
 //! The bodies of records of credit supervision.
 
-use super::fields::{digest, id, needed_digest, text};
+use super::fields::{digest, id, key_id, needed_digest, text};
 use super::{Checked, MAX_NAME, MAX_TEXT};
+use crate::core::credit::score::Deduction;
 use crate::core::credit::{
     CommitmentKind, CreditPolicy, CreditRecordKind, CreditSeverity, ListKind,
 };
@@ -52,6 +53,8 @@ pub(super) fn credit_body(body: &WireBody) -> Option<Checked<CreditBody>> {
             |granted| ListingStep::DecideRepair { granted },
         ),
         WireBody::EndListing(b) => end(b),
+        WireBody::ObjectToDeduction(b) => object_to_deduction(b),
+        WireBody::AnswerDeduction(b) => answer_deduction(b),
         _ => return None,
     })
 }
@@ -136,12 +139,14 @@ fn policy(b: &wire::SetCreditPolicy) -> Checked<CreditBody> {
         .all(|months| (1..=MAX_MONTHS).contains(months))
         && days.iter().all(|days| (1..=MAX_DAYS).contains(days))
         && b.ordinary_min_months <= b.ordinary_max_months
-        && b.serious_min_months <= b.serious_max_months;
+        && b.serious_min_months <= b.serious_max_months
+        && (1..=MAX_DAYS * 24).contains(&b.transit_hours);
     if !in_bounds {
         return Err(Refusal::field(
             "set_credit_policy",
             format!(
-                "most months 1 to {MAX_MONTHS}, least months not above them, days 1 to {MAX_DAYS}"
+                "most months 1 to {MAX_MONTHS}, least months not above them, days 1 to \
+                 {MAX_DAYS}, hours likewise"
             ),
         ));
     }
@@ -155,6 +160,7 @@ fn policy(b: &wire::SetCreditPolicy) -> Checked<CreditBody> {
         statement_days: b.statement_days,
         objection_days: b.objection_days,
         answer_days: b.answer_days,
+        transit_hours: b.transit_hours,
     }))
 }
 
@@ -231,18 +237,46 @@ fn answer(
     document: &str,
     to_step: impl FnOnce(bool) -> ListingStep,
 ) -> Checked<CreditBody> {
+    Ok(step(listing, to_step(granted(field, answer, document)?)))
+}
+
+fn granted(field: &str, answer: wire::Answer, document: &str) -> Checked<bool> {
     text(document, &format!("{field}.document"), 1, MAX_NAME)?;
-    let granted = match answer {
-        wire::Answer::Granted => true,
-        wire::Answer::Refused => false,
-        wire::Answer::Unspecified => {
-            return Err(Refusal::field(
-                format!("{field}.answer"),
-                "GRANTED or REFUSED",
-            ));
-        }
+    match answer {
+        wire::Answer::Granted => Ok(true),
+        wire::Answer::Refused => Ok(false),
+        wire::Answer::Unspecified => Err(Refusal::field(
+            format!("{field}.answer"),
+            "GRANTED or REFUSED",
+        )),
+    }
+}
+
+fn object_to_deduction(b: &wire::ObjectToDeduction) -> Checked<CreditBody> {
+    use wire::deduction_ref::Deduction as D;
+    needed_digest(b.document.as_ref(), "object_to_deduction.document")?;
+    let field = "object_to_deduction.deduction";
+    let named = b
+        .deduction
+        .as_ref()
+        .and_then(|named| named.deduction.as_ref());
+    let deduction = match named {
+        Some(D::Finding(number)) => Deduction::Finding(*number),
+        Some(D::Lapse(lapse)) => Deduction::Lapse(
+            key_id(&lapse.key_id, "object_to_deduction.deduction.lapse.key_id")?,
+            LogIndex(lapse.log_index),
+        ),
+        Some(D::Claim(index)) => Deduction::Claim(LogIndex(*index)),
+        None => return Err(Refusal::field(field, "name a finding, a lapse or a claim")),
     };
-    Ok(step(listing, to_step(granted)))
+    Ok(CreditBody::ObjectToDeduction { deduction })
+}
+
+fn answer_deduction(b: &wire::AnswerDeduction) -> Checked<CreditBody> {
+    Ok(CreditBody::AnswerDeduction {
+        objection: LogIndex(b.objection),
+        granted: granted("answer_deduction", b.answer(), &b.document)?,
+    })
 }
 
 fn request_repair(b: &wire::RequestRepair) -> Checked<CreditBody> {

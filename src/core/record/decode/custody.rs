@@ -58,6 +58,7 @@ pub(super) fn body(body: WireBody) -> Checked<Body> {
             known_enum::<wire::Condition>(b.condition, "accept.condition")?;
             Body::Accept {
                 weight_grams: weight(b.weight_grams, "accept.weight_grams")?,
+                checked: all_checks(&b.checks)?,
             }
         }
         WireBody::Refuse(b) => {
@@ -217,4 +218,25 @@ pub(super) fn scope(scope: Option<wire::Scope>, field: &str) -> Checked<Scope> {
             id(&lot.lot, &format!("{field}.lot.lot"))?,
         )),
     })
+}
+
+/// Whether all three checks at collection are there.
+fn all_checks(checks: &[i32]) -> Checked<bool> {
+    let bad = || {
+        Refusal::field(
+            "accept.checks",
+            "REAL_NAME, INSPECTION, SCREENING, each once",
+        )
+    };
+    let mut seen = [false; 3];
+    for number in checks {
+        let place = usize::try_from(*number - 1).ok();
+        let place = place
+            .and_then(|place| seen.get_mut(place))
+            .ok_or_else(bad)?;
+        if std::mem::replace(place, true) {
+            return Err(bad());
+        }
+    }
+    Ok(seen == [true; 3])
 }
