@@ -29,7 +29,7 @@ INSERT INTO custody (item, payload) VALUES (:item, decode(repeat('ab', 330), 'he
 
 const HUNDRED: &str = "\\set item random(1, 100000000)
 INSERT INTO custody (item, payload)
-    SELECT :item * 100 + n, decode(repeat('ab', 330), 'hex') FROM generate_series(1, 100) n;
+    SELECT :item::bigint * 100 + n, decode(repeat('ab', 330), 'hex') FROM generate_series(1, 100) n;
 ";
 
 /// Where the newest installed server's programs are.
@@ -49,7 +49,7 @@ fn programs() -> Option<PathBuf> {
 pub fn rates(folder: &Path, time: Duration) -> Option<(f64, f64)> {
     let server = Postgres::start(&programs()?, folder)?;
     server.load("schema.sql", SCHEMA)?;
-    let seconds = time.as_secs().max(1);
+    let seconds = time.as_secs().max(3);
     let single = server.bench(SINGLE, 16, seconds)?;
     let hundred = server.bench(HUNDRED, 4, seconds)? * 100.0;
     Some((single, hundred))
@@ -142,8 +142,15 @@ impl Postgres {
         pgbench.args(["-T", &seconds.to_string(), "-f"]).arg(path);
         let output = pgbench.arg("postgres").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().find(|line| line.starts_with("tps = "))?;
-        line.split_whitespace().nth(2)?.parse().ok()
+        let rate = || {
+            let line = text.lines().find(|line| line.starts_with("tps = "))?;
+            line.split_whitespace().nth(2)?.parse().ok()
+        };
+        let rate = rate();
+        if rate.is_none() {
+            eprintln!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        rate
     }
 }
 
@@ -156,8 +163,12 @@ impl Drop for Postgres {
 }
 
 fn run(command: &mut Command) -> Option<()> {
-    let status = command.stdout(Stdio::null()).status().ok()?;
-    status.success().then_some(())
+    let status = command.stdout(Stdio::null()).status();
+    if status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        return Some(());
+    }
+    eprintln!("{command:?} failed: {status:?}");
+    None
 }
 
 fn is_root() -> bool {
