@@ -79,10 +79,26 @@ async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_sa
         })
         .collect();
     all_accepted(session.submit(thefts).await.unwrap());
+    // And a whole trade, with every kind of break, listings, claims and scores.
+    let key = server.data.join("regulator.key");
+    let size = ["--seed", "5", "--units", "300", "--parties", "20"];
+    server.run_ok(&[&["simulate", "--key", key.to_str().unwrap()][..], &size].concat());
     assert!(server.stop().success());
 
     let original = Store::open(&server.data.join("store"), &StoreOptions::default()).unwrap();
     let expected = original.dump().unwrap();
+    for table in [
+        "listings",
+        "claims",
+        "conducts",
+        "lapses",
+        "credit_items",
+        "funds",
+        "voices",
+    ] {
+        let rows = expected.keys().filter(|(name, _)| name == table).count();
+        assert!(rows > 0, "{table} is part of the comparison");
+    }
     assert!(
         original.head().unwrap().size > 256,
         "full tiles are part of the comparison"

@@ -49,6 +49,10 @@ async fn given_a_province_when_it_has_traded_then_all_breaks_are_found_and_prove
         report.contains("found every one of them, and flagged no clean unit"),
         "{report}"
     );
+    assert!(
+        report.contains("3 listings, 3 claims and 1 scores stand as they should"),
+        "{report}"
+    );
 
     let trust = server.data.join("log.vkey");
     server.run_ok(&[

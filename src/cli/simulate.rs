@@ -11,7 +11,13 @@ use crate::api::token;
 use crate::client::{Ledger, Session, Token};
 use crate::core::signature::Signer;
 use crate::core::wire;
-use crate::simulate::{Comparison, FoundBreak, Options, Run, Truth, compare, run};
+use crate::simulate::{
+    ClaimTruth, Comparison, CreditTruth, FoundBreak, ListingTruth, Options, Run, ScoreTruth, Truth,
+    compare, run,
+};
+
+/// Life of the token with which the results are read.
+const TOKEN_LIFE: Duration = Duration::from_secs(900);
 
 /// Drives a ledger with a believable trade: makers commission and pack, couriers carry, buyers
 /// confirm; some units come back, one lot is recalled. Frauds of every kind are planted, and at the
@@ -67,17 +73,28 @@ impl Simulate {
         }
         let found = findings(&ledger, &regulator, party, session.origin(), &told).await?;
         let comparison = compare(&told.truth, &found);
+        let credit = match &told.truth.credit {
+            Some(truth) => {
+                let token = token::make(&regulator, party, session.origin(), TOKEN_LIFE);
+                let token = Token::bearer(&token.map_err(Failure::Could)?)?;
+                let found = credit(&ledger.with_token(token), truth, told.entries).await?;
+                truth.differences(&found)
+            }
+            None => Vec::new(),
+        };
         if let Some(path) = &self.samples {
             std::fs::write(path, samples(&ledger, &told.truth).await?)
                 .map_err(could(path.display()))?;
         }
-        self.report(&told, &comparison)
+        self.report(&told, &comparison, &credit)
     }
 
-    fn report(&self, told: &Run, comparison: &Comparison) -> Done {
+    fn report(&self, told: &Run, comparison: &Comparison, credit: &[String]) -> Done {
+        let passed = comparison.passed() && credit.is_empty();
         if self.remote.json {
             let value = serde_json::json!({
-                "passed": comparison.passed(),
+                "passed": passed,
+                "credit": credit,
                 "seed": self.seed,
                 "records": told.truth.records,
                 "recordsByKind": told.truth.records_by_kind,
@@ -93,15 +110,99 @@ impl Simulate {
                 output::line(format!("  {count:>8} {kind}"))?;
             }
             output::line(format!("\n{}\n{}", comparison.table(), comparison.words()))?;
+            if let Some(truth) = &told.truth.credit {
+                output::line(credit_words(truth, credit))?;
+            }
         }
-        if comparison.passed() {
+        if passed {
             Ok(())
         } else {
-            Err(Failure::No(
-                "the ledger's findings are not the truth".into(),
-            ))
+            Err(Failure::No("what the ledger found is not the truth".into()))
         }
     }
+}
+
+/// What became of listings, claims and scores, in words.
+fn credit_words(truth: &CreditTruth, differences: &[String]) -> String {
+    if differences.is_empty() {
+        return format!(
+            "{} listings, {} claims and {} scores stand as they should; the fund {} paid {}.{:02} CNY.",
+            truth.listings.len(),
+            truth.claims.len(),
+            truth.scores.len(),
+            truth.fund,
+            truth.paid_fen / 100,
+            truth.paid_fen % 100
+        );
+    }
+    format!("Not as it should be:\n{}", differences.join("\n"))
+}
+
+/// Listings, claims and scores as the ledger tells them, of the entries that the run wrote.
+async fn credit(
+    ledger: &Ledger,
+    truth: &CreditTruth,
+    (first, last): (u64, u64),
+) -> Result<CreditTruth, Failure> {
+    let mut found = CreditTruth::default();
+    let mut page_token = String::new();
+    loop {
+        let request = wire::ListListingsRequest {
+            page_size: 1000,
+            page_token,
+            ..wire::ListListingsRequest::default()
+        };
+        let page = ledger.listing().list_listings(request).await?.into_inner();
+        let listings = page.listings.into_iter();
+        let ours = listings.filter(|listing| (first..=last).contains(&listing.log_index));
+        found.listings.extend(ours.map(|listing| ListingTruth {
+            entry: listing.log_index,
+            list: listing.list().as_str_name().to_owned(),
+            phase: listing.phase().as_str_name().to_owned(),
+            subject: listing.subject,
+        }));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for claim in &truth.claims {
+        let request = wire::GetClaimRequest {
+            log_index: claim.entry,
+        };
+        let claim = ledger.claim().get_claim(request).await?.into_inner();
+        let claim = claim.claim.unwrap_or_default();
+        let paid = !claim.paid_by.is_empty();
+        found.claims.push(ClaimTruth {
+            entry: claim.log_index,
+            unit: claim.unit,
+            paid_fen: if paid { claim.granted_fen } else { 0 },
+            recourse: claim.recourse,
+        });
+    }
+    for expected in &truth.scores {
+        let request = wire::GetScoreRequest {
+            party: expected.party.clone(),
+            ..wire::GetScoreRequest::default()
+        };
+        let score = ledger.credit().get_score(request).await?.into_inner();
+        let count = |kind: wire::ScoreItemKind| {
+            let item = score.items.iter().find(|item| item.kind() == kind);
+            item.map_or(0, |item| item.count)
+        };
+        found.scores.push(ScoreTruth {
+            party: expected.party.clone(),
+            unchecked: count(wire::ScoreItemKind::Unchecked),
+            upheld_claims: count(wire::ScoreItemKind::UpheldClaim),
+        });
+    }
+    let party = truth.fund.clone();
+    let fund = ledger
+        .claim()
+        .get_fund(wire::GetFundRequest { party })
+        .await?;
+    found.paid_fen = fund.into_inner().paid_fen;
+    Ok(found)
 }
 
 fn write_json(path: &std::path::Path, truth: &Truth) -> Done {
@@ -117,7 +218,7 @@ async fn findings(
     origin: &str,
     told: &Run,
 ) -> Result<Vec<FoundBreak>, Failure> {
-    let token = token::make(regulator, party, origin, Duration::from_secs(900));
+    let token = token::make(regulator, party, origin, TOKEN_LIFE);
     let ledger = ledger.with_token(Token::bearer(&token.map_err(Failure::Could)?)?);
     let (first, last) = told.entries;
     let mut found = Vec::new();

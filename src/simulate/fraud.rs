@@ -11,7 +11,7 @@ use super::SimulateError;
 use super::places::{self, DAY, HOUR, MINUTE, Site};
 use super::random::SplitMix64;
 use super::story::{
-    BASE, Ending, Fate, Parcel, Shelf, Step, Teller, accept, pack_into, scan, serialised,
+    BASE, Ending, Fate, Parcel, Shelf, Step, Teller, accept, collect, pack_into, scan, serialised,
     unpack_from,
 };
 use super::world::World;
@@ -519,7 +519,7 @@ pub(super) fn expired_lot(world: &World, random: &SplitMix64, units: usize) -> V
             signer,
             site,
             part,
-            accept(),
+            collect(),
         ));
     }
     steps

@@ -12,6 +12,7 @@
 //!
 //! Lots are told a few at a time, so that memory doesn't grow with their number.
 
+mod credit;
 mod founding;
 mod fraud;
 mod places;
@@ -26,7 +27,9 @@ use std::sync::Arc;
 
 pub use fraud::plantable;
 pub use report::{Comparison, FoundBreak, Row, compare};
-pub use truth::{PlantedBreak, TRUTH_FORMAT, Truth};
+pub use truth::{
+    ClaimTruth, CreditTruth, ListingTruth, PlantedBreak, ScoreTruth, TRUTH_FORMAT, Truth,
+};
 pub use world::{MAX_PARTIES, MIN_PARTIES};
 
 use crate::client::{ClientError, Draft, Session};
@@ -156,7 +159,7 @@ pub enum SimulateError {
 
 /// Tells the whole story to a ledger.
 ///
-/// `regulator` is a root or full key of the ledger's regulator; it approves the parties.
+/// `regulator` is a root key of the ledger; it approves the parties and keeps the lists.
 ///
 /// # Errors
 /// [`SimulateError`] when the options don't fit, the connection fails, or the ledger refuses a
@@ -191,7 +194,15 @@ pub async fn run(
         }
         teller.tell(chapters).await?;
     }
-    Ok(teller.finish(options, &origin))
+    let mut credit = None;
+    // Its copies are such breaks; who wants none gets none.
+    if options.of(FindingKind::NotHolder) > 0 {
+        teller.stage = "credit";
+        credit = Some(credit::tell(&mut teller, &world, &random, regulator).await?);
+    }
+    let mut told = teller.finish(options, &origin);
+    told.truth.credit = credit;
+    Ok(told)
 }
 
 /// Lots whose every unit is planted, or is there for one that is.
@@ -362,6 +373,8 @@ struct Submitter<'s> {
     recalled: Vec<String>,
     late: Vec<String>,
     entries: Option<(u64, u64)>,
+    /// The entry of the last record.
+    last: u64,
 }
 
 /// A step to which another refers, with the envelope that was sent.
@@ -394,6 +407,7 @@ impl<'s> Submitter<'s> {
             recalled: Vec::new(),
             late: Vec::new(),
             entries: None,
+            last: 0,
         }
     }
 
@@ -486,6 +500,13 @@ impl<'s> Submitter<'s> {
         }
     }
 
+    /// Submits one step; its entry.
+    async fn one(&mut self, step: Step) -> Result<u64, SimulateError> {
+        self.last = 0;
+        self.submit_batch(vec![step], &mut Vec::new()).await?;
+        Ok(self.last)
+    }
+
     async fn submit_batch(
         &mut self,
         batch: Vec<Step>,
@@ -534,6 +555,7 @@ impl<'s> Submitter<'s> {
                 reason: refusal.reason,
                 message: refusal.message,
             })?;
+            self.last = receipt.log_index;
             let (low, high) = self
                 .entries
                 .unwrap_or((receipt.log_index, receipt.log_index));
@@ -625,6 +647,7 @@ impl<'s> Submitter<'s> {
             recalled: self.recalled,
             disputed: self.disputed,
             late_uploads: self.late,
+            credit: None,
         };
         Run {
             truth,
@@ -661,6 +684,21 @@ fn kind(record: &wire::Record) -> &'static str {
         Some(Body::ClaimProduct(_)) => "claim_product",
         Some(Body::ApproveProduct(_)) => "approve_product",
         Some(Body::ReportEquivocation(_)) => "report_equivocation",
+        Some(Body::SetCreditPolicy(_)) => "set_credit_policy",
+        Some(Body::MakeCommitment(_)) => "make_commitment",
+        Some(Body::ProposeListing(_)) => "propose_listing",
+        Some(Body::NotifyListing(_)) => "notify_listing",
+        Some(Body::SubmitStatement(_)) => "submit_statement",
+        Some(Body::DecideListing(_)) => "decide_listing",
+        Some(Body::PublishListing(_)) => "publish_listing",
+        Some(Body::RequestRepair(_)) => "request_repair",
+        Some(Body::DecideRepair(_)) => "decide_repair",
+        Some(Body::DecideFinding(_)) => "decide_finding",
+        Some(Body::ReportUnit(_)) => "report_unit",
+        Some(Body::OpenClaim(_)) => "open_claim",
+        Some(Body::DecideClaim(_)) => "decide_claim",
+        Some(Body::RecordPayout(_)) => "record_payout",
+        Some(Body::ReviewUnit(_)) => "review_unit",
         _ => "other",
     }
 }

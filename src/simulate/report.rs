@@ -207,6 +207,7 @@ mod tests {
             recalled: Vec::new(),
             disputed: Vec::new(),
             late_uploads: Vec::new(),
+            credit: None,
         }
     }
 

@@ -58,4 +58,94 @@ pub struct Truth {
     /// Units that were seen late: a former holder's scan from within its custody, uploaded
     /// afterwards. This is no break either.
     pub late_uploads: Vec<String>,
+    /// What the policy made of it; nothing where no breaks were planted.
+    #[serde(default)]
+    pub credit: Option<CreditTruth>,
+}
+
+/// Who has to be listed, paid and owed at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditTruth {
+    /// Listings, and where each stands.
+    pub listings: Vec<ListingTruth>,
+    /// Claims, and what came of each.
+    pub claims: Vec<ClaimTruth>,
+    /// What certain scores have to count.
+    pub scores: Vec<ScoreTruth>,
+    /// Party id of the fund.
+    pub fund: String,
+    /// What it paid in all, in fen.
+    pub paid_fen: u64,
+}
+
+/// A listing at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListingTruth {
+    /// Entry of its proposal.
+    pub entry: u64,
+    /// Party id.
+    pub subject: String,
+    /// `LIST_KIND_RED` or `LIST_KIND_BLACK`.
+    pub list: String,
+    /// Such as `LISTING_PHASE_REPAIRED`.
+    pub phase: String,
+}
+
+/// A claim at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimTruth {
+    /// The entry that opened it.
+    pub entry: u64,
+    /// For which unit.
+    pub unit: String,
+    /// What the buyer got, in fen; 0 where it was refused.
+    pub paid_fen: u64,
+    /// Party id of who owes it back; empty where it was refused.
+    pub recourse: String,
+}
+
+/// What a delivery firm's score has to count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScoreTruth {
+    /// Party id.
+    pub party: String,
+    /// Units collected without all checks.
+    pub unchecked: u64,
+    /// Claims that it owes back.
+    pub upheld_claims: u64,
+}
+
+impl CreditTruth {
+    /// What is otherwise than it has to be, in words; nothing when all is right.
+    #[must_use]
+    pub fn differences(&self, found: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, expected: String, found: Option<String>| {
+            let found = found.unwrap_or_else(|| "nothing".into());
+            if expected != found {
+                differences.push(format!("{what}: {found}, not {expected}"));
+            }
+        };
+        for expected in &self.listings {
+            let found = found.listings.iter().find(|l| l.entry == expected.entry);
+            let what = format!("listing {}", expected.entry);
+            let found = found.map(|found| format!("{found:?}"));
+            compare(&what, format!("{expected:?}"), found);
+        }
+        for expected in &self.claims {
+            let found = found.claims.iter().find(|c| c.entry == expected.entry);
+            let what = format!("claim {}", expected.entry);
+            let found = found.map(|found| format!("{found:?}"));
+            compare(&what, format!("{expected:?}"), found);
+        }
+        for expected in &self.scores {
+            let found = found.scores.iter().find(|s| s.party == expected.party);
+            let what = format!("score of {}", expected.party);
+            let found = found.map(|found| format!("{found:?}"));
+            compare(&what, format!("{expected:?}"), found);
+        }
+        let (expected, paid) = (self.paid_fen.to_string(), found.paid_fen.to_string());
+        compare("paid by the fund in fen", expected, Some(paid));
+        differences
+    }
 }

@@ -148,7 +148,10 @@ impl Postgres {
         };
         let rate = rate();
         if rate.is_none() {
-            eprintln!("pgbench failed: {}", String::from_utf8_lossy(&output.stderr));
+            eprintln!(
+                "pgbench failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         rate
     }
