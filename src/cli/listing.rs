@@ -442,13 +442,18 @@ async fn list_all(
 pub(super) fn show(listing: &wire::Listing) -> Done {
     let list = ListKind::from_number(listing.list).map_or("", ListKind::label_zh);
     let phase = listing.phase().as_str_name();
-    let mut text = format!(
-        "entry {:<6} {list} {} {} {} {}: {} ({}, {})",
-        listing.log_index,
+    let words = [
+        list,
         severity(listing.severity),
         phase.trim_start_matches("LISTING_PHASE_"),
-        listing.subject,
-        listing.subject_name,
+        &listing.subject,
+        &listing.subject_name,
+    ];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let mut text = format!(
+        "entry {:<6} {}: {} ({}, {})",
+        listing.log_index,
+        words.join(" "),
         listing.reason,
         listing.legal_basis,
         listing.document,

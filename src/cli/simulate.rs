@@ -126,10 +126,9 @@ impl Simulate {
 fn credit_words(truth: &CreditTruth, differences: &[String]) -> String {
     if differences.is_empty() {
         return format!(
-            "{} listings, {} claims and {} scores stand as they should; the fund {} paid {}.{:02} CNY.",
+            "{} listings, {} claims and a score stand as they should; the fund {} paid {}.{:02} CNY.",
             truth.listings.len(),
             truth.claims.len(),
-            truth.scores.len(),
             truth.fund,
             truth.paid_fen / 100,
             truth.paid_fen % 100
