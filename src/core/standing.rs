@@ -105,10 +105,7 @@ fn weigh_stops(stops: &[GoodsStop]) -> Vec<(StandingWord, Reason)> {
 }
 
 fn weigh_finding(finding: &UnitFinding) -> Option<(StandingWord, Reason)> {
-    let proven = matches!(
-        finding.kind,
-        FindingKind::DuplicateCommission | FindingKind::Equivocation
-    );
+    let proven = finding.kind.proves_itself();
     let word = match finding.status {
         FindingStatus::Confirmed => StandingWord::Broken,
         FindingStatus::Open if proven => StandingWord::Broken,

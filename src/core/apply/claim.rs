@@ -6,14 +6,14 @@ use super::authority::Authority;
 use super::governance::{already, unauthorised};
 use super::state::{
     Actor, Attestations, Claims, CreditItems, FindingStatus, Funds, Life, Read, Reports,
-    SellerReviews, Unit, Units, Voices,
+    SellerReviews, Unit, UnitFinding, Units, Voices,
 };
 use super::{Result, Step, around_of};
 use crate::core::credit::{Claim, ClaimDecision, Complaint, CreditItem, Report, Stamp, Voice};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{ClaimBody, Role};
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::rules::{Around, FindingKind, nearest_buyer};
+use crate::core::rules::{Around, FindingKind, Severity, nearest_buyer};
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 
@@ -209,7 +209,8 @@ fn decide<R: Read>(
     let mut row = known_claim(step, index)?;
     if decision.granted_fen.is_some() {
         let unit = step.views.get::<Units>(&row.unit)?.unwrap_or_default();
-        decision.broken_at = first_break(&unit);
+        let around = around_of(&step.views, &unit)?;
+        decision.broken_at = first_break(&unit, &around);
         decision.recourse = match decision.broken_at {
             Some(broken) => holder_before(step, row.unit, broken)?.or(row.seller),
             None => row.seller,
@@ -224,11 +225,32 @@ fn decide<R: Read>(
     Ok(())
 }
 
-/// The first entry at which custody of the unit broke, as far as nobody has cleared it.
-fn first_break(unit: &Unit) -> Option<LogIndex> {
-    let counts = |status| matches!(status, FindingStatus::Open | FindingStatus::Confirmed);
-    let breaks = unit.findings.iter().filter(|found| counts(found.status));
-    breaks.map(|found| found.index).min()
+/// The first entry at which custody of the unit was broken for certain, or that of a container while
+/// the unit was inside. An open finding moves no debt: else any stranger's scan would.
+fn first_break(unit: &Unit, around: &Around) -> Option<LogIndex> {
+    let certain = |found: &&UnitFinding| {
+        let severe = found.kind.rule().severity == Severity::DoNotSell;
+        match found.status {
+            FindingStatus::Confirmed => severe,
+            FindingStatus::Open => found.kind.proves_itself(),
+            FindingStatus::Dismissed | FindingStatus::Explained => false,
+        }
+    };
+    let own = unit
+        .findings
+        .iter()
+        .filter(certain)
+        .map(|found| found.index);
+    let mut inside_since = unit.packed_at;
+    let mut first = own.min();
+    for (_, outer) in around {
+        let findings = outer.findings.iter().filter(certain);
+        let while_inside = findings.map(|found| found.index);
+        let earliest = while_inside.filter(|index| *index >= inside_since).min();
+        first = first.into_iter().chain(earliest).min();
+        inside_since = inside_since.max(outer.packed_at);
+    }
+    first
 }
 
 /// Who held the unit before an entry; for a packed unit, who held the container around it all.
@@ -323,7 +345,11 @@ fn review<R: Read>(step: &mut Step<'_, R>, buyer: KeyId, id: UnitId, rating: u8)
         .at("review_unit.unit")
         .into());
     }
-    let fake = unit.findings.iter().any(|found| {
+    let around_it = around.iter().map(|(_, outer)| &**outer);
+    let mut findings = std::iter::once(&*unit)
+        .chain(around_it)
+        .flat_map(|unit| &unit.findings);
+    let fake = findings.any(|found| {
         found.kind == FindingKind::PhantomDelivery
             && matches!(found.status, FindingStatus::Open | FindingStatus::Confirmed)
     });

@@ -135,9 +135,12 @@ pub(super) fn register_party<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Ve
         approved_at: None,
         key: body.key.id(),
         contested: before.is_some(),
-        commitments: 0,
-        blacklistings: Vec::new(),
-        redlisting: None,
+        // A new registration doesn't wash anybody clean.
+        commitments: before.as_ref().map_or(0, |party| party.commitments),
+        blacklistings: before
+            .as_ref()
+            .map_or_else(Vec::new, |party| party.blacklistings.clone()),
+        redlisting: before.as_ref().and_then(|party| party.redlisting),
     };
     step.views.put::<Parties>(body.party, Arc::new(party));
     Ok(wire::Verdict::default())

@@ -228,6 +228,12 @@ impl FindingKind {
             .find(|kind| i32::from(kind.number()) == number)
     }
 
+    /// Whether its evidence is proof by itself, before anybody confirms it.
+    #[must_use]
+    pub const fn proves_itself(self) -> bool {
+        matches!(self, Self::DuplicateCommission | Self::Equivocation)
+    }
+
     /// The row of the table.
     #[must_use]
     pub fn rule(self) -> &'static Rule {

@@ -166,23 +166,23 @@ fn given_a_claim_when_custody_broke_then_the_last_holder_before_the_break_owes_i
     w.now += HOUR;
     w.ok(COURIER, &[item(1)], say::deliver(BUYER));
     let at = w.clean(&claim(&w, BUYER, YUAN));
-    let mut cleared = w.clone();
-    w.clean(&decide(&w, FUND, at, Some(YUAN)));
-    let decided = row(&w, at).decided.unwrap();
-    assert_eq!(decided.recourse, Some(COURIER.party()));
-    assert_eq!(decided.broken_at, Some(found.index));
-    // Dismissed, the break counts no more.
-    let dismissal = cleared.decide(
+    // Open, it moves no debt: any stranger could raise it.
+    let mut open = w.clone();
+    open.clean(&decide(&open, FUND, at, Some(YUAN)));
+    let decided = row(&open, at).decided.unwrap();
+    assert_eq!(decided.recourse, Some(SELLER.party()));
+    let confirmation = w.decide(
         REGULATOR,
         found.index,
         FindingKind::NotHolder,
         item(1),
-        wire::Decision::Dismissed,
+        wire::Decision::Confirmed,
     );
-    cleared.clean(&dismissal);
-    cleared.clean(&decide(&cleared, FUND, at, Some(YUAN)));
-    let decided = row(&cleared, at).decided.unwrap();
-    assert_eq!(decided.recourse, Some(SELLER.party()));
+    w.clean(&confirmation);
+    w.clean(&decide(&w, FUND, at, Some(YUAN)));
+    let decided = row(&w, at).decided.unwrap();
+    assert_eq!(decided.recourse, Some(COURIER.party()));
+    assert_eq!(decided.broken_at, Some(found.index));
 }
 
 #[test]
@@ -199,14 +199,23 @@ fn given_a_break_inside_a_parcel_when_claimed_then_whoever_held_the_parcel_owes_
     w.ok(SELLER, &[waybill(1)], ship);
     w.ok(COURIER, &[waybill(1)], say::accept());
     w.ok(COURIER, &[waybill(1)], say::scan());
-    let theft = w.draft(RIVAL, &[item(1)], say::scan());
-    w.logged(&theft);
     w.now += HOUR;
-    w.ok(COURIER, &[waybill(1)], say::deliver(BUYER));
-    let at = w.clean(&claim(&w, BUYER, YUAN));
-    w.clean(&decide(&w, FUND, at, Some(YUAN)));
-    let decided = row(&w, at).decided.unwrap();
-    assert_eq!(decided.recourse, Some(COURIER.party()));
+    let before = w.clone();
+    // At the goods inside, or at the parcel itself.
+    for unit in [item(1), waybill(1)] {
+        let mut w = before.clone();
+        let theft = w.draft(COURIER_2, &[unit], say::scan());
+        let found = w.logged(&theft);
+        let kind = w.findings(unit)[0].0;
+        w.ok(COURIER, &[waybill(1)], say::deliver(BUYER));
+        let confirmed = wire::Decision::Confirmed;
+        w.clean(&w.decide(REGULATOR, found, kind, unit, confirmed));
+        let at = w.clean(&claim(&w, BUYER, YUAN));
+        w.clean(&decide(&w, FUND, at, Some(YUAN)));
+        let decided = row(&w, at).decided.unwrap();
+        assert_eq!(decided.recourse, Some(COURIER.party()), "{unit}");
+        assert_eq!(decided.broken_at, Some(found));
+    }
 }
 
 #[test]

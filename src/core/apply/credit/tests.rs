@@ -524,3 +524,15 @@ fn given_a_lapse_when_its_firm_objects_then_only_for_its_own_keys() {
     assert_eq!(w.refused(&none), Reason::NotFound);
     w.clean(&object_to(&w, COURIER, lapse(unchecked)));
 }
+
+#[test]
+fn given_a_party_that_waits_for_approval_when_it_registers_anew_then_its_listing_stays() {
+    let mut w = World::new();
+    w.clean(&w.register(NEWCOMER, &[Role::Courier]));
+    let at = w.propose(NEWCOMER, Some(Serious));
+    w.hear(at);
+    w.clean(&w.decide_listing(at, Some(Serious), 12));
+    w.publish(at);
+    w.clean(&w.register(NEWCOMER.key(99), &[Role::Courier]));
+    assert!(is_black(&w.state, NEWCOMER, w.now));
+}
