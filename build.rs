@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 13] = [
+const PROTOS: [&str; 15] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -21,6 +21,8 @@ const PROTOS: [&str; 13] = [
     "custody/v1/listing.proto",
     "custody/v1/claim_record.proto",
     "custody/v1/claim.proto",
+    "custody/v1/case_record.proto",
+    "custody/v1/case.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

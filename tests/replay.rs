@@ -89,6 +89,7 @@ async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_sa
     let expected = original.dump().unwrap();
     for table in [
         "listings",
+        "cases",
         "claims",
         "conducts",
         "lapses",

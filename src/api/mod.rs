@@ -1,6 +1,7 @@
 //! The gRPC services. Each is thin: it checks what a peer sent, asks the node or the store, and
 //! writes the answer; nothing is decided here.
 
+mod case;
 mod claim;
 mod credit;
 mod errors;
@@ -97,6 +98,10 @@ pub fn services(
                 node,
             ))
             .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::case_service_server::CaseServiceServer::new(case::CaseDesk::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
             wire::claim_service_server::ClaimServiceServer::new(claim::ClaimDesk::new(node))

@@ -5,6 +5,7 @@
 //! store).
 
 mod audit;
+mod case;
 mod claim;
 mod credit;
 mod epcis;
@@ -104,6 +105,9 @@ enum Command {
     /// Commitments, credit records and credit files.
     #[command(subcommand)]
     Credit(credit::CreditCommand),
+    /// Cases that agencies open, refer to each other and close.
+    #[command(subcommand)]
+    Case(case::CaseCommand),
     /// Consumers' reports, claims and reviews, and what funds pay.
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
@@ -230,6 +234,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,
         Command::Credit(command) => command.run().await,
+        Command::Case(command) => command.run().await,
         Command::Claim(command) => command.run().await,
         Command::Listing(command) => command.run().await,
         Command::Epcis(command) => command.run().await,

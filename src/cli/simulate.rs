@@ -12,8 +12,8 @@ use crate::client::{Ledger, Session, Token};
 use crate::core::signature::Signer;
 use crate::core::wire;
 use crate::simulate::{
-    ClaimTruth, Comparison, CreditTruth, FoundBreak, ListingTruth, Options, Run, ScoreTruth, Truth,
-    compare, run,
+    CaseTruth, ClaimTruth, Comparison, CreditTruth, FoundBreak, ListingTruth, Options, Run,
+    ScoreTruth, Truth, compare, run,
 };
 
 /// Life of the token with which the results are read.
@@ -126,7 +126,8 @@ impl Simulate {
 fn credit_words(truth: &CreditTruth, differences: &[String]) -> String {
     if differences.is_empty() {
         return format!(
-            "{} listings, {} claims and a score stand as they should; the fund {} paid {}.{:02} CNY.",
+            "{} listings, {} claims, a case and a score stand as they should; the fund {} paid \
+             {}.{:02} CNY.",
             truth.listings.len(),
             truth.claims.len(),
             truth.fund,
@@ -177,6 +178,17 @@ async fn credit(
             unit: claim.unit,
             paid_fen: if paid { claim.granted_fen } else { 0 },
             recourse: claim.recourse,
+        });
+    }
+    for expected in &truth.cases {
+        let request = wire::GetCaseRequest {
+            log_index: expected.entry,
+        };
+        let case = ledger.case().get_case(request).await?.into_inner();
+        let case = case.case.unwrap_or_default();
+        found.cases.push(CaseTruth {
+            entry: case.log_index,
+            outcome: case.outcome().as_str_name().to_owned(),
         });
     }
     for expected in &truth.scores {

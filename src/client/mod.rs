@@ -118,6 +118,8 @@ clients! {
     credit: credit_service_client::CreditServiceClient;
     /// The red and the black list.
     listing: listing_service_client::ListingServiceClient;
+    /// Cases of regulators.
+    case: case_service_client::CaseServiceClient;
     /// Consumers' reports, claims and reviews.
     claim: claim_service_client::ClaimServiceClient;
     /// Findings and entries.

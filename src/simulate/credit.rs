@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::places::{DAY, HOUR, MINUTE, Site};
 use super::random::SplitMix64;
 use super::story::{BASE, Step, accept, collect, scan, serialised};
-use super::truth::{ClaimTruth, CreditTruth, ListingTruth, ScoreTruth};
+use super::truth::{CaseTruth, ClaimTruth, CreditTruth, ListingTruth, ScoreTruth};
 use super::world::{World, draw_key};
 use super::{SimulateError, Submitter};
 use crate::core::id::gs1_check_digit;
@@ -105,6 +105,7 @@ impl Epilogue<'_, '_> {
         // The copy turned up while the courier had the goods.
         let careless_id = self.id(careless);
         let claim = self.claim(&copied, &fund, true).await?;
+        truth.cases.push(self.case(careless, claim.entry).await?);
         truth.claims.push(claim.owed_by(&careless_id));
         let claim = self.claim(&looked_into, &fund, false).await?;
         truth.claims.push(claim);
@@ -367,6 +368,32 @@ impl Epilogue<'_, '_> {
             unit,
             paid_fen: if granted { CLAIM_FEN } else { 0 },
             recourse: String::new(),
+        })
+    }
+
+    /// The regulator looks into a claim, and punishes.
+    async fn case(&mut self, party: usize, claim: u64) -> Result<CaseTruth, SimulateError> {
+        let opening = Body::OpenCase(wire::OpenCase {
+            kind: wire::CaseKind::Delivery.into(),
+            grounds: Some(wire::CaseGrounds {
+                claims: vec![claim],
+                subjects: vec![self.id(party)],
+                ..wire::CaseGrounds::default()
+            }),
+            document: "K-2026-1".into(),
+        });
+        let entry = self.decide(opening).await?;
+        let outcome = wire::CaseOutcome::Penalty;
+        let end = Body::CloseCase(wire::CloseCase {
+            case: entry,
+            outcome: outcome.into(),
+            legal_basis: "Interim Regulations on Express Delivery, art. 44".into(),
+            document: "K-2026-2".into(),
+        });
+        self.decide(end).await?;
+        Ok(CaseTruth {
+            entry,
+            outcome: outcome.as_str_name().into(),
         })
     }
 

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub use fraud::plantable;
 pub use report::{Comparison, FoundBreak, Row, compare};
 pub use truth::{
-    ClaimTruth, CreditTruth, ListingTruth, PlantedBreak, ScoreTruth, TRUTH_FORMAT, Truth,
+    CaseTruth, ClaimTruth, CreditTruth, ListingTruth, PlantedBreak, ScoreTruth, TRUTH_FORMAT, Truth,
 };
 pub use world::{MAX_PARTIES, MIN_PARTIES};
 
@@ -699,6 +699,8 @@ fn kind(record: &wire::Record) -> &'static str {
         Some(Body::DecideClaim(_)) => "decide_claim",
         Some(Body::RecordPayout(_)) => "record_payout",
         Some(Body::ReviewUnit(_)) => "review_unit",
+        Some(Body::OpenCase(_)) => "open_case",
+        Some(Body::CloseCase(_)) => "close_case",
         _ => "other",
     }
 }

@@ -70,6 +70,8 @@ pub struct CreditTruth {
     pub listings: Vec<ListingTruth>,
     /// Claims, and what came of each.
     pub claims: Vec<ClaimTruth>,
+    /// Cases, and how each ended.
+    pub cases: Vec<CaseTruth>,
     /// What certain scores have to count.
     pub scores: Vec<ScoreTruth>,
     /// Party id of the fund.
@@ -104,6 +106,15 @@ pub struct ClaimTruth {
     pub recourse: String,
 }
 
+/// A case at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseTruth {
+    /// The entry that opened it.
+    pub entry: u64,
+    /// Such as `CASE_OUTCOME_PENALTY`.
+    pub outcome: String,
+}
+
 /// What a delivery firm's score has to count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScoreTruth {
@@ -135,6 +146,12 @@ impl CreditTruth {
         for expected in &self.claims {
             let found = found.claims.iter().find(|c| c.entry == expected.entry);
             let what = format!("claim {}", expected.entry);
+            let found = found.map(|found| format!("{found:?}"));
+            compare(&what, format!("{expected:?}"), found);
+        }
+        for expected in &self.cases {
+            let found = found.cases.iter().find(|c| c.entry == expected.entry);
+            let what = format!("case {}", expected.entry);
             let found = found.map(|found| format!("{found:?}"));
             compare(&what, format!("{expected:?}"), found);
         }

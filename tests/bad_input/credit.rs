@@ -322,6 +322,49 @@ fn cases() -> Vec<(&'static str, Body)> {
                 text: None,
             }),
         ),
+        ("open_case.kind", B::OpenCase(wire::OpenCase::default())),
+        (
+            "open_case.grounds",
+            B::OpenCase(wire::OpenCase {
+                kind: 1,
+                grounds: Some(wire::CaseGrounds::default()),
+                document: "1".into(),
+            }),
+        ),
+        (
+            "add_to_case.grounds",
+            B::AddToCase(wire::AddToCase {
+                grounds: Some(wire::CaseGrounds {
+                    findings: vec![1; 17],
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+        ),
+        ("refer_case.days", B::ReferCase(wire::ReferCase::default())),
+        (
+            "close_case.outcome",
+            B::CloseCase(wire::CloseCase {
+                legal_basis: "x".into(),
+                document: "1".into(),
+                ..Default::default()
+            }),
+        ),
+        (
+            "object_to_deduction.deduction",
+            B::ObjectToDeduction(wire::ObjectToDeduction {
+                deduction: None,
+                document: digest(),
+            }),
+        ),
+        (
+            "answer_deduction.answer",
+            B::AnswerDeduction(wire::AnswerDeduction {
+                document: "1".into(),
+                ..Default::default()
+            }),
+        ),
+        ("set_credit_policy", set(|b| b.transit_hours = 0)),
         (
             "review_unit.text",
             B::ReviewUnit(wire::ReviewUnit {

@@ -73,6 +73,12 @@ const COMMANDS: &[Case] = &[
     ("credit score", credit_score),
     ("credit object", credit_object),
     ("credit correct", credit_correct),
+    ("case open", case_open),
+    ("case add", case_add),
+    ("case list", case_list),
+    ("case refer", case_refer),
+    ("case close", case_close),
+    ("case show", case_show),
     ("listing decide-repair", listing_decide_repair),
     ("listing end", listing_end),
     ("epcis import", epcis_import),
@@ -1598,4 +1604,116 @@ fn credit_correct(desk: &mut Desk) {
     entry(desk, &desk.regulator(), &correct);
     assert_eq!(item_entries(desk, "STRUCK_OUT").unwrap().len(), 1);
     assert_eq!(score(desk)["points"], 850);
+}
+
+/// The only case.
+fn the_case(desk: &Desk) -> Value {
+    let cases = desk.json_lines(&["case", "list", "--key", &desk.regulator()]);
+    assert_eq!(cases.len(), 1);
+    cases[0].clone()
+}
+
+fn case_open(desk: &mut Desk) {
+    let open = ["case", "open", "--kind", "counterfeit", "--document", "K-1"];
+    desk.fails(
+        EXIT_USAGE,
+        "required",
+        &[&open[..], &["--key", &desk.regulator()]].concat(),
+    );
+    let open = [&open[..], &["--finding", "1", "--subject", STRANGER]].concat();
+    let own = desk.path("maker.key");
+    desk.fails(
+        EXIT_NO,
+        "UNAUTHORISED",
+        &[&open[..], &["--key", &own]].concat(),
+    );
+    entry(desk, &desk.regulator(), &open);
+}
+
+fn case_add(desk: &mut Desk) {
+    let (case, claim) = (
+        the_case(desk)["logIndex"].to_string(),
+        the_claim(desk)["logIndex"].to_string(),
+    );
+    let add = ["case", "add", &case, "--document", "K-2", "--claim"];
+    desk.fails(
+        EXIT_NO,
+        "no claim 1",
+        &[&add[..], &["1", "--key", &desk.regulator()]].concat(),
+    );
+    entry(desk, &desk.regulator(), &[&add[..], &[&claim]].concat());
+}
+
+fn case_list(desk: &mut Desk) {
+    let regulator = the_case(desk)["agency"].as_str().unwrap().to_owned();
+    let key = desk.regulator();
+    let said = desk.ok(&[
+        "case", "list", "--open", "--agency", &regulator, "--key", &key,
+    ]);
+    assert!(said.contains("假冒伪劣  open with"), "{said}");
+    let maker = desk.path("maker.key");
+    desk.fails(
+        EXIT_NO,
+        "none of the roles",
+        &["case", "list", "--key", &maker],
+    );
+}
+
+fn case_refer(desk: &mut Desk) {
+    let (agency, root) = (desk.path("agency.key"), desk.regulator());
+    let party = gln("0614143");
+    desk.ok(&["key", "new", &agency]);
+    let register = [
+        "party", "register", "--key", &agency, "--party", &party, "--name", "agency",
+    ];
+    desk.ok(&[&register[..], &["--role", "regulator"]].concat());
+    let approve = ["party", "approve", "--key", &root, &party, "--months", "12"];
+    desk.ok(&[&approve[..], &["--evidence", &note(desk)]].concat());
+    let case = the_case(desk)["logIndex"].to_string();
+    let refer = [
+        "case",
+        "refer",
+        &case,
+        "--days",
+        "30",
+        "--document",
+        "K-3",
+        "--to",
+    ];
+    desk.fails(
+        EXIT_NO,
+        "no approved regulator",
+        &[&refer[..], &[MAKER, "--key", &root]].concat(),
+    );
+    entry(desk, &root, &[&refer[..], &[&party]].concat());
+    assert_eq!(the_case(desk)["agency"], party);
+}
+
+fn case_close(desk: &mut Desk) {
+    let case = the_case(desk)["logIndex"].to_string();
+    let close = [
+        "case",
+        "close",
+        &case,
+        "penalty",
+        "--legal-basis",
+        "art. 50",
+    ];
+    let close = [&close[..], &["--document", "K-4"]].concat();
+    let key = desk.path("agency.key");
+    entry(desk, &key, &close);
+    let again = [&close[..], &["--key", &key]].concat();
+    desk.fails(EXIT_NO, "closed", &again);
+}
+
+fn case_show(desk: &mut Desk) {
+    let case = the_case(desk)["logIndex"].to_string();
+    let said = desk.ok(&["case", "show", &case, "--key", &desk.regulator()]);
+    for expected in [
+        "closed, 行政处罚 (art. 50)",
+        "REFERRED to gln:0614143",
+        "K-4",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }

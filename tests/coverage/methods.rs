@@ -78,6 +78,8 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.ClaimService/ListReports" => list_reports,
         "custody.v1.ClaimService/GetFund" => get_fund,
         "custody.v1.ClaimService/GetReviews" => get_reviews,
+        "custody.v1.CaseService/GetCase" => get_case,
+        "custody.v1.CaseService/ListCases" => list_cases,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
@@ -1094,4 +1096,47 @@ async fn get_score(world: &mut World) {
     };
     let status = world.regulator.credit().get_score(bad).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
+}
+
+/// A case on the first finding; its number.
+async fn opened(world: &mut World) -> u64 {
+    let case = wire::OpenCase {
+        kind: wire::CaseKind::Counterfeit.into(),
+        grounds: Some(wire::CaseGrounds {
+            findings: vec![1],
+            ..Default::default()
+        }),
+        document: "K-1".into(),
+    };
+    let regulator = world.server.regulator_key();
+    let case = draft(&regulator, &[], wire::record::Body::OpenCase(case));
+    all_accepted(world.session.submit(vec![case]).await.unwrap())[0].log_index
+}
+
+async fn get_case(world: &mut World) {
+    let log_index = opened(world).await;
+    let request = wire::GetCaseRequest { log_index };
+    let status = world.ledger.case().get_case(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    let request = wire::GetCaseRequest { log_index };
+    let answer = world.regulator.case().get_case(request).await.unwrap();
+    let case = answer.into_inner().case.unwrap();
+    assert_eq!((case.agency.as_str(), case.steps.len()), (REGULATOR, 1));
+}
+
+async fn list_cases(world: &mut World) {
+    let case = opened(world).await;
+    let list = async |agency: &str| {
+        let request = wire::ListCasesRequest {
+            agency: agency.into(),
+            open: true,
+            ..Default::default()
+        };
+        let answer = world.regulator.case().list_cases(request).await.unwrap();
+        let cases = answer.into_inner().cases.into_iter();
+        cases.map(|case| case.log_index).collect::<Vec<_>>()
+    };
+    assert_eq!(list("").await.last(), Some(&case));
+    assert_eq!(list(REGULATOR).await.last(), Some(&case));
+    assert_eq!(list(COURIER).await, [0; 0]);
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::authority::{Authority, authorise};
+use super::case;
 use super::claim;
 use super::credit;
 use super::custody::add_finding;
@@ -213,6 +214,10 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
         }
         Body::Claim(body) => {
             claim::apply(step, &authority, body)?;
+            Ok(wire::Verdict::default())
+        }
+        Body::Case(body) => {
+            case::apply(step, &authority, party, body)?;
             Ok(wire::Verdict::default())
         }
         Body::Credit(body) => {

@@ -11,6 +11,7 @@
 //! replay from groups.
 
 mod authority;
+mod case;
 mod claim;
 mod conduct;
 mod credit;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::credit::score::{Conduct, Deduction, DeductionObjection, Lapse};
 use crate::core::credit::{
-    Blacklisting, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
+    Blacklisting, Case, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
     Redlisting, Report, Reviews, Stamp, Voice,
 };
 use crate::core::envelope::RecordId;
@@ -219,6 +219,14 @@ tables! {
     Funds, funds: PartyId => Fund, |id| id.to_compact();
     /// How each seller's goods were reviewed.
     SellerReviews, seller_reviews: PartyId => Reviews, |id| id.to_compact();
+    /// Cases, by the entry that opened them.
+    Cases, cases: LogIndex => Arc<Case>, index_bytes;
+    /// Whether a case is open and in an agency's hands.
+    CaseQueue, case_queue: (PartyId, LogIndex) => bool, |(party, index)| {
+        let mut bytes = party.to_compact();
+        bytes.extend_from_slice(&index.0.to_be_bytes());
+        bytes
+    };
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
     Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();

@@ -13,6 +13,7 @@
 
 pub mod admission;
 pub mod calendar;
+mod case;
 mod claim;
 mod listing;
 mod policy;
@@ -20,6 +21,7 @@ pub mod score;
 
 use serde::{Deserialize, Serialize};
 
+pub use case::{Case, CaseAct, CaseGrounds, CaseStep};
 pub use claim::{Claim, ClaimDecision, Fund, Report, Reviews, STARS, Voice};
 pub use listing::{Blacklisting, Decided, Ending, Listing, Phase, Redlisting, Request, Term};
 pub use policy::CreditPolicy;
@@ -107,6 +109,12 @@ numbered! {
     /// What is wrong with a unit.
     Complaint: Counterfeit "假冒", Tampered "掉包、破损", NotReceived "未收到", WrongGoods "货不对板",
         Other "其他";
+    /// What a case is about.
+    CaseKind: Counterfeit "假冒伪劣", FakeOrders "刷单炒信", Safety "产品安全", Delivery "寄递安全",
+        Other "其他";
+    /// How a case ends.
+    CaseOutcome: NoViolation "不予处罚", Penalty "行政处罚", ToJustice "移送司法机关",
+        Settled "调解、整改";
     /// Which list.
     ListKind: Red "红名单", Black "黑名单";
 }

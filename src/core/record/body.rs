@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::UnitRef;
+use super::case::CaseBody;
 use super::claim::ClaimBody;
 use super::credit::CreditBody;
 use super::values::{CalendarDate, GoodsId, Millis, Region};
@@ -71,6 +72,10 @@ pub enum Kind {
     ReviewUnit,
     ObjectToDeduction,
     AnswerDeduction,
+    OpenCase,
+    AddToCase,
+    ReferCase,
+    CloseCase,
 }
 
 impl Kind {
@@ -199,6 +204,10 @@ impl Kind {
             Self::ReviewUnit => "review_unit",
             Self::ObjectToDeduction => "object_to_deduction",
             Self::AnswerDeduction => "answer_deduction",
+            Self::OpenCase => "open_case",
+            Self::AddToCase => "add_to_case",
+            Self::ReferCase => "refer_case",
+            Self::CloseCase => "close_case",
         }
     }
 }
@@ -502,6 +511,8 @@ pub enum Body {
     Credit(CreditBody),
     /// Consumers.
     Claim(ClaimBody),
+    /// Cases.
+    Case(CaseBody),
 }
 
 impl Body {
@@ -543,6 +554,7 @@ impl Body {
             Self::ReportEquivocation { .. } => Kind::ReportEquivocation,
             Self::Credit(body) => body.kind(),
             Self::Claim(body) => body.kind(),
+            Self::Case(body) => body.kind(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! bytes it came from are kept beside it in the [`Envelope`](crate::core::envelope::Envelope).
 
 mod body;
+mod case;
 mod claim;
 mod credit;
 mod decode;
@@ -15,6 +16,7 @@ pub use body::{
     Attributes, Body, Decision, Handover, Kind, Means, NewKey, ProductScope, Quantity,
     RegisterParty, ReturnConsent, RevocationReason, Role, Scope, Thresholds,
 };
+pub use case::{CaseBody, CaseRecord};
 pub use claim::ClaimBody;
 pub use credit::{AddCreditRecord, CreditBody, ListingDecision, ListingStep, ProposeListing};
 pub use values::{CalendarDate, GoodsId, Millis, Position, ProductId, Region};

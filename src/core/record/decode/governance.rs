@@ -1,5 +1,6 @@
 //! The bodies of governance records.
 
+use super::case::case_body;
 use super::claim::claim_body;
 use super::credit::credit_body;
 use super::fields::{digest, id, key_id, optional, public_key, signature, text, unit_id, until};
@@ -90,6 +91,9 @@ pub(super) fn governance_body(body: WireBody) -> Checked<Body> {
             second: b.second,
         },
         other => {
+            if let Some(case) = case_body(&other) {
+                return case.map(Body::Case);
+            }
             if let Some(claim) = claim_body(&other) {
                 return claim.map(Body::Claim);
             }
