@@ -231,8 +231,7 @@ impl CaseCommand {
 async fn list(remote: &Remote, key: &TokenKey, agency: Option<PartyId>, open: bool) -> Done {
     let ledger = remote.connect_as(key).await?;
     let agency = agency.map(|agency| agency.to_string()).unwrap_or_default();
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListCasesRequest {
             agency: agency.clone(),
             open,
@@ -240,18 +239,16 @@ async fn list(remote: &Remote, key: &TokenKey, agency: Option<PartyId>, open: bo
             page_token,
         };
         let page = ledger.case().list_cases(request).await?.into_inner();
-        for case in &page.cases {
-            if remote.json {
-                output::message_line("Case", case)?;
-            } else {
-                show(case)?;
-            }
+        Ok((page.cases, page.next_page_token))
+    };
+    output::each_page(fetch, |case| {
+        if remote.json {
+            output::message_line("Case", case)
+        } else {
+            show(case)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
 }
 
 fn show(case: &wire::Case) -> Done {

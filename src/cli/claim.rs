@@ -324,60 +324,58 @@ impl ClaimCommand {
 
 async fn list(remote: &Remote, key: &TokenKey, open: bool) -> Done {
     let ledger = remote.connect_as(key).await?;
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListClaimsRequest {
             open,
             page_size: 1000,
             page_token,
         };
         let page = ledger.claim().list_claims(request).await?.into_inner();
-        for claim in &page.claims {
-            if remote.json {
-                output::message_line("Claim", claim)?;
-            } else {
-                show(claim)?;
-            }
+        Ok((page.claims, page.next_page_token))
+    };
+    output::each_page(fetch, |claim| {
+        if remote.json {
+            output::message_line("Claim", claim)
+        } else {
+            show(claim)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
 }
 
 async fn reports(remote: &Remote, key: &TokenKey) -> Done {
     let ledger = remote.connect_as(key).await?;
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListReportsRequest {
             page_size: 1000,
             page_token,
         };
         let page = ledger.claim().list_reports(request).await?.into_inner();
-        for report in &page.reports {
-            if remote.json {
-                output::message_line("Report", report)?;
-                continue;
-            }
-            let by = if report.party.is_empty() {
-                "the buyer"
-            } else {
-                &report.party
-            };
-            output::line(format!(
-                "entry {:<6} {}  {} {} by {by}",
-                report.log_index,
-                output::time(report.time_ms),
-                complaint(report.complaint),
-                report.unit
-            ))?;
+        Ok((page.reports, page.next_page_token))
+    };
+    output::each_page(fetch, |report| {
+        if remote.json {
+            output::message_line("Report", report)
+        } else {
+            show_report(report)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
+}
+
+fn show_report(report: &wire::Report) -> Done {
+    let by = if report.party.is_empty() {
+        "the buyer"
+    } else {
+        &report.party
+    };
+    output::line(format!(
+        "entry {:<6} {}  {} {} by {by}",
+        report.log_index,
+        output::time(report.time_ms),
+        complaint(report.complaint),
+        report.unit
+    ))
 }
 
 fn complaint(number: i32) -> &'static str {

@@ -464,26 +464,23 @@ fn show_score(score: &wire::GetScoreResponse) -> Done {
 }
 
 async fn show_file(remote: &Remote, ledger: &crate::client::Ledger, party: PartyId) -> Done {
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::GetCreditFileRequest {
             party: party.to_string(),
             page_size: 1000,
             page_token,
         };
         let page = ledger.credit().get_credit_file(request).await?.into_inner();
-        for item in &page.items {
-            if remote.json {
-                output::message_line("CreditItem", item)?;
-            } else {
-                show_item(item)?;
-            }
+        Ok((page.items, page.next_page_token))
+    };
+    output::each_page(fetch, |item| {
+        if remote.json {
+            output::message_line("CreditItem", item)
+        } else {
+            show_item(item)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
 }
 
 fn show_item(item: &wire::CreditItem) -> Done {

@@ -70,30 +70,30 @@ impl FindingsCommand {
             }
             return Ok(());
         }
-        let mut page_token = if self.from > 0 {
+        // A page's token is the number of its first finding.
+        let first = if self.from > 0 {
             self.from.to_string()
         } else {
             String::new()
         };
-        loop {
+        let fetch = async |page_token: String| {
             let request = wire::ListFindingsRequest {
                 filter: filter.clone(),
                 page_size: 1000,
-                page_token,
+                page_token: if page_token.is_empty() {
+                    first.clone()
+                } else {
+                    page_token
+                },
             };
             let page = ledger
                 .regulator()
                 .list_findings(request)
                 .await?
                 .into_inner();
-            for finding in &page.findings {
-                self.print(finding)?;
-            }
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(());
-            }
-        }
+            Ok((page.findings, page.next_page_token))
+        };
+        output::each_page(fetch, |finding| self.print(finding)).await
     }
 
     fn print(&self, finding: &wire::FindingRecord) -> Done {

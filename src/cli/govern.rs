@@ -209,41 +209,42 @@ impl PartyCommand {
 
 async fn list_parties(remote: &Remote) -> Done {
     let ledger = remote.connect().await?;
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListPartiesRequest {
             page_size: 1000,
             page_token,
         };
         let page = ledger.registry().list_parties(request).await?.into_inner();
-        for party in &page.parties {
-            if remote.json {
-                output::message_line("Party", party)?;
-                continue;
-            }
-            let roles: Vec<&str> = party
-                .roles()
-                .map(|role| role.as_str_name().trim_start_matches("ROLE_"))
-                .collect();
-            let status = party
-                .status()
-                .as_str_name()
-                .trim_start_matches("PARTY_STATUS_")
-                .to_owned();
-            output::line(format!(
-                "{:<24} {:<10} {:<24} {} {}",
-                party.id,
-                status,
-                roles.join(","),
-                party.name,
-                party.city
-            ))?;
+        Ok((page.parties, page.next_page_token))
+    };
+    output::each_page(fetch, |party| {
+        if remote.json {
+            output::message_line("Party", party)
+        } else {
+            show_party(party)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
+}
+
+fn show_party(party: &wire::Party) -> Done {
+    let roles: Vec<&str> = party
+        .roles()
+        .map(|role| role.as_str_name().trim_start_matches("ROLE_"))
+        .collect();
+    let status = party
+        .status()
+        .as_str_name()
+        .trim_start_matches("PARTY_STATUS_")
+        .to_owned();
+    output::line(format!(
+        "{:<24} {:<10} {:<24} {} {}",
+        party.id,
+        status,
+        roles.join(","),
+        party.name,
+        party.city
+    ))
 }
 
 /// Which identifiers.
@@ -355,46 +356,47 @@ impl ProductCommand {
 }
 
 async fn list_products(remote: &Remote) -> Done {
-    use wire::product_scope::Scope;
     let ledger = remote.connect().await?;
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListProductsRequest {
             page_size: 1000,
             page_token,
         };
         let page = ledger.registry().list_products(request).await?.into_inner();
-        for product in &page.products {
-            if remote.json {
-                output::message_line("Product", product)?;
-                continue;
-            }
-            let scope = match product
-                .scope
-                .as_ref()
-                .and_then(|scope| scope.scope.as_ref())
-            {
-                Some(Scope::Gtin(gtin)) => format!("gtin {gtin}"),
-                Some(Scope::CompanyPrefix(prefix)) => format!("prefix {prefix}"),
-                Some(Scope::Carrier(carrier)) => format!("carrier {carrier}"),
-                Some(Scope::Drug(drug)) => format!("drug {drug}"),
-                None => String::new(),
-            };
-            let status = if product.approved_at > 0 {
-                "approved"
-            } else {
-                "pending"
-            };
-            output::line(format!(
-                "{scope:<24} {status:<10} {:<24} {}",
-                product.party, product.name
-            ))?;
+        Ok((page.products, page.next_page_token))
+    };
+    output::each_page(fetch, |product| {
+        if remote.json {
+            output::message_line("Product", product)
+        } else {
+            show_product(product)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
+}
+
+fn show_product(product: &wire::Product) -> Done {
+    use wire::product_scope::Scope;
+    let scope = match product
+        .scope
+        .as_ref()
+        .and_then(|scope| scope.scope.as_ref())
+    {
+        Some(Scope::Gtin(gtin)) => format!("gtin {gtin}"),
+        Some(Scope::CompanyPrefix(prefix)) => format!("prefix {prefix}"),
+        Some(Scope::Carrier(carrier)) => format!("carrier {carrier}"),
+        Some(Scope::Drug(drug)) => format!("drug {drug}"),
+        None => String::new(),
+    };
+    let status = if product.approved_at > 0 {
+        "approved"
+    } else {
+        "pending"
+    };
+    output::line(format!(
+        "{scope:<24} {status:<10} {:<24} {}",
+        product.party, product.name
+    ))
 }
 
 /// Gives a key of your party to an employee or a device. It signs custody records only, and nobody

@@ -415,8 +415,7 @@ async fn list_all(
     subject: Option<PartyId>,
 ) -> Done {
     let subject = subject.map(|party| party.to_string()).unwrap_or_default();
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListListingsRequest {
             list: list.map_or(0, |list| list as i32 + 1),
             subject: subject.clone(),
@@ -424,18 +423,16 @@ async fn list_all(
             page_token,
         };
         let page = ledger.listing().list_listings(request).await?.into_inner();
-        for listing in &page.listings {
-            if remote.json {
-                output::message_line("Listing", listing)?;
-            } else {
-                show(listing)?;
-            }
+        Ok((page.listings, page.next_page_token))
+    };
+    output::each_page(fetch, |listing| {
+        if remote.json {
+            output::message_line("Listing", listing)
+        } else {
+            show(listing)
         }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(());
-        }
-    }
+    })
+    .await
 }
 
 /// One listing for people.

@@ -36,6 +36,23 @@ pub(super) fn json(value: &serde_json::Value) -> Done {
     line(format!("{value:#}"))
 }
 
+/// Every row of a list, a page after the other: rows and the token of the next page come from
+/// `fetch`.
+pub(super) async fn each_page<T>(
+    mut fetch: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Failure>,
+    mut each: impl FnMut(&T) -> Done,
+) -> Done {
+    let mut page_token = String::new();
+    loop {
+        let (rows, next) = fetch(page_token).await?;
+        rows.iter().try_for_each(&mut each)?;
+        if next.is_empty() {
+            return Ok(());
+        }
+        page_token = next;
+    }
+}
+
 /// A time of the ledger for people.
 pub(super) fn time(ms: u64) -> String {
     crate::core::record::Millis(ms).to_string()

@@ -145,27 +145,27 @@ async fn credit(
     (first, last): (u64, u64),
 ) -> Result<CreditTruth, Failure> {
     let mut found = CreditTruth::default();
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListListingsRequest {
             page_size: 1000,
             page_token,
             ..wire::ListListingsRequest::default()
         };
         let page = ledger.listing().list_listings(request).await?.into_inner();
-        let listings = page.listings.into_iter();
-        let ours = listings.filter(|listing| (first..=last).contains(&listing.log_index));
-        found.listings.extend(ours.map(|listing| ListingTruth {
-            entry: listing.log_index,
-            list: listing.list().as_str_name().to_owned(),
-            phase: listing.phase().as_str_name().to_owned(),
-            subject: listing.subject,
-        }));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
+        Ok((page.listings, page.next_page_token))
+    };
+    output::each_page(fetch, |listing| {
+        if (first..=last).contains(&listing.log_index) {
+            found.listings.push(ListingTruth {
+                entry: listing.log_index,
+                list: listing.list().as_str_name().to_owned(),
+                phase: listing.phase().as_str_name().to_owned(),
+                subject: listing.subject.clone(),
+            });
         }
-    }
+        Ok(())
+    })
+    .await?;
     for claim in &truth.claims {
         let request = wire::GetClaimRequest {
             log_index: claim.entry,
@@ -233,8 +233,7 @@ async fn findings(
     let ledger = ledger.with_token(Token::bearer(&token.map_err(Failure::Could)?)?);
     let (first, last) = told.entries;
     let mut found = Vec::new();
-    let mut page_token = String::new();
-    loop {
+    let fetch = async |page_token| {
         let request = wire::ListFindingsRequest {
             filter: None,
             page_size: 1000,
@@ -245,21 +244,20 @@ async fn findings(
             .list_findings(request)
             .await?
             .into_inner();
-        found.extend(
-            page.findings
-                .into_iter()
-                .filter(|finding| (first..=last).contains(&finding.log_index))
-                .map(|finding| FoundBreak {
-                    kind: output::kind(finding.kind).to_owned(),
-                    unit: finding.unit,
-                    log_index: finding.log_index,
-                }),
-        );
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(found);
+        Ok((page.findings, page.next_page_token))
+    };
+    output::each_page(fetch, |finding| {
+        if (first..=last).contains(&finding.log_index) {
+            found.push(FoundBreak {
+                kind: output::kind(finding.kind).to_owned(),
+                unit: finding.unit.clone(),
+                log_index: finding.log_index,
+            });
         }
-    }
+        Ok(())
+    })
+    .await?;
+    Ok(found)
 }
 
 /// A few units to look at: the first of each kind of break, with the words of its standing.
