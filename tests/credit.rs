@@ -979,3 +979,57 @@ async fn given_every_step_of_a_case_when_everybody_tries_it_then_only_the_agency
     }
     w.audited();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_claim_against_a_natural_person_when_a_stranger_reads_it_then_nobody_is_named() {
+    let mut w = World::start().await;
+    let (maker, trader, root) = (
+        Arc::clone(&w.trade.maker),
+        Arc::clone(&w.trader),
+        Arc::clone(&w.root),
+    );
+    let buyer = key(73);
+    let mut ship = handover(COURIER);
+    if let Body::Handover(body) = &mut ship {
+        let key = public(&buyer);
+        body.buyer = Some(wire::BuyerKey {
+            suite: key.suite,
+            public_key: key.public_key,
+        });
+    }
+    let drafts = vec![
+        draft(&maker, &[unit(1)], commission()),
+        draft(&maker, &[unit(1)], handover(&gln(3))),
+        draft(&trader, &[unit(1)], accept()),
+        draft(&trader, &[unit(1)], ship),
+    ];
+    all_accepted(w.session.submit(drafts).await.unwrap());
+    let claim = Body::OpenClaim(wire::OpenClaim {
+        unit: unit(1).to_string(),
+        complaint: wire::Complaint::NotReceived.into(),
+        amount_fen: 100,
+        evidence: digest(),
+    });
+    let log_index = w.say(&buyer, claim).await;
+    let decision = Body::DecideClaim(wire::DecideClaim {
+        claim: log_index,
+        answer: wire::Answer::Granted.into(),
+        amount_fen: 100,
+        legal_basis: "Consumer Rights Law, art. 44".into(),
+        document: "C-1".into(),
+    });
+    w.say(&root, decision).await;
+    let named = async |ledger: &Ledger| {
+        let request = wire::GetClaimRequest { log_index };
+        let answer = ledger.claim().get_claim(request).await.unwrap();
+        let claim = answer.into_inner().claim.unwrap();
+        (claim.seller, claim.recourse)
+    };
+    let nobody = (String::new(), String::new());
+    let stranger = w.as_party(&w.trade.courier, COURIER).await;
+    assert_eq!(named(&w.server.ledger().await).await, nobody);
+    assert_eq!(named(&stranger).await, nobody);
+    let itself = (gln(3), gln(3));
+    assert_eq!(named(&w.as_party(&trader, &gln(3)).await).await, itself);
+    assert_eq!(named(&w.server.regulator().await).await, itself);
+}

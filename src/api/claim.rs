@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::listing::{self, Sight};
 use super::pages::list;
 use super::{errors, token};
 use crate::core::apply::state::{Claims, Funds, Read, Reports, SellerReviews};
@@ -38,13 +39,28 @@ impl ClaimService for ClaimDesk {
         &self,
         request: Request<wire::GetClaimRequest>,
     ) -> Result<Response<wire::GetClaimResponse>, Status> {
+        let caller = listing::caller(&self.node, request.metadata())?;
         let index = LogIndex(request.get_ref().log_index);
-        let row = self.node.store().get::<Claims>(&index);
-        let row = row.map_err(errors::store)?;
+        let sight = Sight::new(&self.node, caller)?;
+        let row = sight.view.get::<Claims>(&index).map_err(errors::store)?;
         let row = row.ok_or_else(|| errors::not_found(format!("entry {index} opens no claim")))?;
-        Ok(Response::new(wire::GetClaimResponse {
-            claim: Some(claim(&row)),
-        }))
+        let mut claim = claim(&row);
+        // A natural person is named to nobody but itself and a regulator.
+        let recourse = row.decided.as_ref().and_then(|decided| decided.recourse);
+        for (party, text) in [
+            (row.seller, &mut claim.seller),
+            (recourse, &mut claim.recourse),
+        ] {
+            let hidden = match party {
+                Some(party) => !sight.knows(party)?,
+                None => false,
+            };
+            if hidden {
+                text.clear();
+            }
+        }
+        let claim = Some(claim);
+        Ok(Response::new(wire::GetClaimResponse { claim }))
     }
 
     async fn list_claims(
