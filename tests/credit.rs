@@ -31,13 +31,6 @@ fn gln(number: u64) -> String {
     format!("gln:0{body}{}", custody::core::id::gs1_check_digit(body))
 }
 
-fn digest() -> Option<wire::Digest> {
-    Some(wire::Digest {
-        algorithm: wire::DigestAlgorithm::Sha256.into(),
-        value: vec![9; 32],
-    })
-}
-
 impl World {
     async fn start() -> Self {
         let server = Server::start();
@@ -561,14 +554,7 @@ async fn given_every_step_of_a_claim_when_everybody_tries_it_then_only_who_may_d
     }
     let roles = [wire::Role::Maker, wire::Role::Seller];
     w.say(&root, approve(MAKER, &roles)).await;
-    let mut ship = handover(COURIER);
-    if let Body::Handover(body) = &mut ship {
-        let key = public(&buyer);
-        body.buyer = Some(wire::BuyerKey {
-            suite: key.suite,
-            public_key: key.public_key,
-        });
-    }
+    let ship = ship_to(COURIER, &buyer);
     let deliver = Body::Deliver(wire::Deliver {
         buyer_key_id: buyer.key_id().0.to_vec(),
     });
@@ -989,14 +975,7 @@ async fn given_a_claim_against_a_natural_person_when_a_stranger_reads_it_then_no
         Arc::clone(&w.root),
     );
     let buyer = key(73);
-    let mut ship = handover(COURIER);
-    if let Body::Handover(body) = &mut ship {
-        let key = public(&buyer);
-        body.buyer = Some(wire::BuyerKey {
-            suite: key.suite,
-            public_key: key.public_key,
-        });
-    }
+    let ship = ship_to(COURIER, &buyer);
     let drafts = vec![
         draft(&maker, &[unit(1)], commission()),
         draft(&maker, &[unit(1)], handover(&gln(3))),

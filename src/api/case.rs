@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::listing::Sight;
-use super::pages::list;
+use super::pages::{list, number_after};
 use super::{errors, token};
 use crate::core::apply::state::{CaseQueue, Cases, Read};
 use crate::core::credit::{Case, CaseAct, CaseStep};
@@ -26,16 +26,6 @@ impl CaseDesk {
             node: Arc::clone(node),
         }
     }
-
-    fn check<T>(&self, request: &Request<T>) -> Result<token::Caller, Status> {
-        let store = &**self.node.store();
-        token::check(
-            request.metadata(),
-            store,
-            self.node.origin(),
-            &[Role::Regulator],
-        )
-    }
 }
 
 #[tonic::async_trait]
@@ -44,7 +34,7 @@ impl CaseService for CaseDesk {
         &self,
         request: Request<wire::GetCaseRequest>,
     ) -> Result<Response<wire::GetCaseResponse>, Status> {
-        let caller = self.check(&request)?;
+        let caller = token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let index = LogIndex(request.get_ref().log_index);
         let sight = Sight::new(&self.node, Some(caller))?;
         let row = sight.view.get::<Cases>(&index).map_err(errors::store)?;
@@ -58,7 +48,7 @@ impl CaseService for CaseDesk {
         &self,
         request: Request<wire::ListCasesRequest>,
     ) -> Result<Response<wire::ListCasesResponse>, Status> {
-        let caller = self.check(&request)?;
+        let caller = token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let request = request.into_inner();
         let agency: Option<PartyId> = match request.agency.as_str() {
             "" => None,
@@ -78,15 +68,11 @@ fn page(
     request: &wire::ListCasesRequest,
 ) -> Result<wire::ListCasesResponse, Status> {
     let (size, token) = (request.page_size, &request.page_token);
-    let number = |prefix: &[u8], key: &[u8]| {
-        let rest = key.get(prefix.len()..)?.try_into().ok()?;
-        Some(LogIndex(u64::from_be_bytes(rest)))
-    };
     let wanted = |row: &Case| !request.open || row.outcome.is_none();
     let (cases, next_page_token) = if let Some(agency) = agency {
         let prefix = agency.to_compact();
         let show = |key: &[u8], open: bool| {
-            let Some(index) = number(&prefix, key).filter(|_| open) else {
+            let Some(index) = number_after(&prefix, key).map(LogIndex).filter(|_| open) else {
                 return Ok(None);
             };
             let row = sight.view.get::<Cases>(&index).map_err(errors::store)?;
@@ -95,7 +81,9 @@ fn page(
         list::<CaseQueue, _>(&sight.view, &prefix, size, token, show)?
     } else {
         let show = |key: &[u8], row: Arc<Case>| {
-            let index = number(&[], key).filter(|_| wanted(&row));
+            let index = number_after(&[], key)
+                .map(LogIndex)
+                .filter(|_| wanted(&row));
             Ok(index.map(|index| case(index, &row, sight.now)))
         };
         list::<Cases, _>(&sight.view, &[], size, token, show)?

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::listing::{self, Sight};
-use super::pages::list;
+use super::listing::Sight;
+use super::pages::{list, number_after};
 use super::score::{self, Period};
 use super::{errors, token};
 use crate::core::apply::state::{Commitments, CreditItems, CreditRecords, Ledgers, Listings, Read};
@@ -38,7 +38,7 @@ impl CreditService for Credit {
         &self,
         request: Request<wire::GetCreditFileRequest>,
     ) -> Result<Response<wire::GetCreditFileResponse>, Status> {
-        let caller = listing::caller(&self.node, request.metadata())?;
+        let caller = token::optional(request.metadata(), &self.node)?;
         let request = request.into_inner();
         let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
         let answer = super::off_thread(&self.node, move |node| {
@@ -52,7 +52,7 @@ impl CreditService for Credit {
         &self,
         request: Request<wire::GetCommitmentRequest>,
     ) -> Result<Response<wire::GetCommitmentResponse>, Status> {
-        let caller = listing::caller(&self.node, request.metadata())?;
+        let caller = token::optional(request.metadata(), &self.node)?;
         let index = LogIndex(request.get_ref().log_index);
         let sight = Sight::new(&self.node, caller)?;
         let row = sight
@@ -76,9 +76,8 @@ impl CreditService for Credit {
         &self,
         request: Request<wire::GetScoreRequest>,
     ) -> Result<Response<wire::GetScoreResponse>, Status> {
-        let store = &**self.node.store();
         let roles = [Role::Courier, Role::Platform, Role::Regulator];
-        let caller = token::check(request.metadata(), store, self.node.origin(), &roles)?;
+        let caller = token::check(request.metadata(), &self.node, &roles)?;
         let request = request.into_inner();
         let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
         let key = match request.key_id.as_slice() {
@@ -155,10 +154,7 @@ fn file(
     }
     let prefix = party.to_compact();
     let show = |key: &[u8], item: CreditItem| {
-        let index = key
-            .get(prefix.len()..)
-            .and_then(|rest| rest.try_into().ok());
-        let Some(index) = index.map(u64::from_be_bytes).map(LogIndex) else {
+        let Some(index) = number_after(&prefix, key).map(LogIndex) else {
             return Ok(None);
         };
         let item = shown(sight, party, index, item)?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::pages::list;
@@ -38,11 +37,6 @@ pub(super) struct Sight<'a> {
     pub caller: Option<Caller>,
     /// The later one of the ledger's time and the clock: a list that nobody touches goes on ending.
     pub now: Millis,
-}
-
-/// Who calls; nobody without a token.
-pub(super) fn caller(node: &Node, metadata: &MetadataMap) -> Result<Option<Caller>, Status> {
-    token::optional(metadata, &**node.store(), node.origin())
 }
 
 impl<'a> Sight<'a> {
@@ -148,7 +142,7 @@ impl ListingService for Lists {
         &self,
         request: Request<wire::ListListingsRequest>,
     ) -> Result<Response<wire::ListListingsResponse>, Status> {
-        let caller = caller(&self.node, request.metadata())?;
+        let caller = token::optional(request.metadata(), &self.node)?;
         let request = request.into_inner();
         let subject: Option<PartyId> = match request.subject.as_str() {
             "" => None,
@@ -178,7 +172,7 @@ impl ListingService for Lists {
         &self,
         request: Request<wire::GetListingRequest>,
     ) -> Result<Response<wire::GetListingResponse>, Status> {
-        let caller = caller(&self.node, request.metadata())?;
+        let caller = token::optional(request.metadata(), &self.node)?;
         let index = LogIndex(request.get_ref().log_index);
         let sight = Sight::new(&self.node, caller)?;
         let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;
@@ -193,9 +187,8 @@ impl ListingService for Lists {
         &self,
         request: Request<wire::CheckPartiesRequest>,
     ) -> Result<Response<wire::CheckPartiesResponse>, Status> {
-        let store = &**self.node.store();
         let roles = [Role::Platform, Role::Regulator];
-        token::check(request.metadata(), store, self.node.origin(), &roles)?;
+        token::check(request.metadata(), &self.node, &roles)?;
         let texts = &request.get_ref().parties;
         if !(1..=MAX_UNITS).contains(&texts.len()) {
             return Err(errors::invalid(

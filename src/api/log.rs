@@ -159,8 +159,7 @@ impl LogService for Log {
         request: Request<wire::StreamEntriesRequest>,
     ) -> Result<Response<Self::StreamEntriesStream>, Status> {
         let roles = [Role::Regulator, Role::Auditor];
-        let store = &**self.node.store();
-        token::check(request.metadata(), store, self.node.origin(), &roles)?;
+        token::check(request.metadata(), &self.node, &roles)?;
         let request = request.into_inner();
         let end = self.size(request.end, "end")?;
         let (out, answers) = mpsc::channel(4);

@@ -33,6 +33,12 @@ pub(super) fn page_token(token: &str) -> Result<u64, Status> {
         .map_err(|_| errors::invalid("page_token", "use the token of the page before"))
 }
 
+/// The number at the end of a row's key, after a prefix.
+pub(super) fn number_after(prefix: &[u8], key: &[u8]) -> Option<u64> {
+    let rest = key.get(prefix.len()..)?;
+    rest.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// What a caller may see of the rows of a table whose keys' bytes begin with a prefix. The token of the
 /// next page is its first key in hex.
 pub(super) fn list<T: Table, U>(

@@ -78,7 +78,7 @@ impl RegistryService for Registry {
         let hidden = row
             .as_ref()
             .is_some_and(|row| row.scope == KeyScope::Delegated)
-            && self.regulator(&request).is_err();
+            && token::check(request.metadata(), &self.node, &[Role::Regulator]).is_err();
         let row = row
             .filter(|_| !hidden)
             .ok_or_else(|| errors::not_found(format!("no public key {id} is registered")))?;
@@ -91,7 +91,7 @@ impl RegistryService for Registry {
         &self,
         request: Request<wire::ListKeysRequest>,
     ) -> Result<Response<wire::ListKeysResponse>, Status> {
-        let regulator = self.regulator(&request).is_ok();
+        let regulator = token::check(request.metadata(), &self.node, &[Role::Regulator]).is_ok();
         let request = request.get_ref();
         let owner: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
         let view = self.node.store().view();
@@ -145,18 +145,6 @@ impl RegistryService for Registry {
             products,
             next_page_token,
         }))
-    }
-}
-
-impl Registry {
-    fn regulator<T>(&self, request: &Request<T>) -> Result<token::Caller, Status> {
-        let store = &**self.node.store();
-        token::check(
-            request.metadata(),
-            store,
-            self.node.origin(),
-            &[Role::Regulator],
-        )
     }
 }
 

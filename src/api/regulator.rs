@@ -32,17 +32,6 @@ impl Regulator {
             node: Arc::clone(node),
         }
     }
-
-    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let store = &**self.node.store();
-        token::check(
-            request.metadata(),
-            store,
-            self.node.origin(),
-            &[Role::Regulator],
-        )
-        .map(|_| ())
-    }
 }
 
 #[tonic::async_trait]
@@ -51,7 +40,7 @@ impl RegulatorService for Regulator {
         &self,
         request: Request<wire::ListFindingsRequest>,
     ) -> Result<Response<wire::ListFindingsResponse>, Status> {
-        self.check(&request)?;
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let request = request.into_inner();
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let from = page_token(&request.page_token)?;
@@ -84,7 +73,7 @@ impl RegulatorService for Regulator {
         &self,
         request: Request<wire::WatchFindingsRequest>,
     ) -> Result<Response<Self::WatchFindingsStream>, Status> {
-        self.check(&request)?;
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let metadata = request.metadata().clone();
         let request = request.into_inner();
         let filter = Filter::new(request.filter)?;
@@ -111,7 +100,7 @@ impl RegulatorService for Regulator {
         &self,
         request: Request<wire::VerifyUnitRequest>,
     ) -> Result<Response<wire::VerifyUnitResponse>, Status> {
-        self.check(&request)?;
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
         let bundle = super::off_thread(&self.node, move |node| read::bundle(node, unit)).await?;
         let bundle = prost::Message::encode_to_vec(&bundle);
@@ -137,7 +126,7 @@ impl RegulatorService for Regulator {
         &self,
         request: Request<wire::ListEntriesRequest>,
     ) -> Result<Response<wire::ListEntriesResponse>, Status> {
-        self.check(&request)?;
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let request = request.into_inner();
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let size = self.node.head().borrow().size;
@@ -155,7 +144,7 @@ impl RegulatorService for Regulator {
         &self,
         request: Request<wire::StatsRequest>,
     ) -> Result<Response<wire::StatsResponse>, Status> {
-        self.check(&request)?;
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let view = self.node.store().view();
         let tally = view.get::<Tallies>(&()).map_err(errors::store)?;
         let tally = tally.ok_or_else(|| errors::not_found("the ledger has no genesis record"))?;
@@ -217,8 +206,7 @@ async fn watch(
     let mut head = node.head();
     loop {
         head.borrow_and_update();
-        let store = &**node.store();
-        if let Err(status) = token::check(&metadata, store, node.origin(), &[Role::Regulator]) {
+        if let Err(status) = token::check(&metadata, &node, &[Role::Regulator]) {
             let _ = out.send(Err(status)).await;
             return;
         }

@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use super::errors;
+use super::pages::number_after;
 use crate::core::apply::state::{
     Claims, Commitments, Conducts, CreditItems, CreditRecords, Findings, KeyScope, Keys, Lapses,
     Objections, PartyFindings, PartyKeys, Read,
@@ -111,12 +112,6 @@ pub(super) fn is_key_of(view: &View<'_>, party: PartyId, key: KeyId) -> Result<b
     Ok(row.is_some_and(|row| row.owner.party() == Some(party) && row.scope != KeyScope::Buyer))
 }
 
-/// The number at the end of a row's key.
-fn number_after(prefix: &[u8], bytes: &[u8]) -> Option<u64> {
-    let rest = bytes.get(prefix.len()..)?;
-    rest.try_into().ok().map(u64::from_be_bytes)
-}
-
 impl Gatherer<'_> {
     fn count(&mut self, rows: usize) -> Result<(), Status> {
         self.rows += rows;
@@ -131,7 +126,7 @@ impl Gatherer<'_> {
     fn struck(&self, deduction: Deduction) -> Result<bool, Status> {
         let row = self.view.get::<Objections>(&deduction);
         let row = row.map_err(errors::store)?;
-        Ok(row.is_some_and(|row| row.strikes_out()))
+        Ok(row.is_some_and(|row| row.is_granted()))
     }
 
     /// What a key did.

@@ -22,10 +22,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroizing;
 
-use crate::core::apply::state::{KeyScope, KeyStatus, Keys, Parties, PartyStatus, Read};
+use crate::core::apply::state::{KeyScope, KeyStatus, Keys, Parties, Read};
 use crate::core::id::PartyId;
 use crate::core::record::{Millis, Role};
 use crate::core::signature::{KeyId, Signer};
+use crate::node::Node;
 use crate::sequence;
 
 /// Longest life of a token.
@@ -80,13 +81,8 @@ impl Caller {
 ///
 /// # Errors
 /// UNAUTHENTICATED without a valid token, PERMISSION_DENIED without the role.
-pub fn check<R: Read>(
-    metadata: &MetadataMap,
-    state: &R,
-    origin: &str,
-    roles: &[Role],
-) -> Result<Caller, Status> {
-    let caller = authenticate(metadata, state, origin)?;
+pub fn check(metadata: &MetadataMap, node: &Node, roles: &[Role]) -> Result<Caller, Status> {
+    let caller = authenticate(metadata, &**node.store(), node.origin())?;
     if roles.iter().any(|role| caller.is(*role)) {
         return Ok(caller);
     }
@@ -104,13 +100,9 @@ pub fn check<R: Read>(
 ///
 /// # Errors
 /// UNAUTHENTICATED when there is a token and it is not valid.
-pub fn optional<R: Read>(
-    metadata: &MetadataMap,
-    state: &R,
-    origin: &str,
-) -> Result<Option<Caller>, Status> {
+pub fn optional(metadata: &MetadataMap, node: &Node) -> Result<Option<Caller>, Status> {
     if metadata.contains_key("authorization") {
-        authenticate(metadata, state, origin).map(Some)
+        authenticate(metadata, &**node.store(), node.origin()).map(Some)
     } else {
         Ok(None)
     }
@@ -169,7 +161,7 @@ fn authenticate<R: Read>(
         ));
     }
     let row = state.get::<Parties>(&party).map_err(super::errors::store)?;
-    let active = row.filter(|row| row.status == PartyStatus::Active && !row.has_lapsed(now));
+    let active = row.filter(|row| row.is_active(now));
     let roles = active.map_or_else(Vec::new, |row| row.roles.clone());
     Ok(Caller { party, roles })
 }

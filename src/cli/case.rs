@@ -241,14 +241,7 @@ async fn list(remote: &Remote, key: &TokenKey, agency: Option<PartyId>, open: bo
         let page = ledger.case().list_cases(request).await?.into_inner();
         Ok((page.cases, page.next_page_token))
     };
-    output::each_page(fetch, |case| {
-        if remote.json {
-            output::message_line("Case", case)
-        } else {
-            show(case)
-        }
-    })
-    .await
+    output::list(remote.json, "Case", fetch, show).await
 }
 
 fn show(case: &wire::Case) -> Done {

@@ -333,14 +333,7 @@ async fn list(remote: &Remote, key: &TokenKey, open: bool) -> Done {
         let page = ledger.claim().list_claims(request).await?.into_inner();
         Ok((page.claims, page.next_page_token))
     };
-    output::each_page(fetch, |claim| {
-        if remote.json {
-            output::message_line("Claim", claim)
-        } else {
-            show(claim)
-        }
-    })
-    .await
+    output::list(remote.json, "Claim", fetch, show).await
 }
 
 async fn reports(remote: &Remote, key: &TokenKey) -> Done {
@@ -353,14 +346,7 @@ async fn reports(remote: &Remote, key: &TokenKey) -> Done {
         let page = ledger.claim().list_reports(request).await?.into_inner();
         Ok((page.reports, page.next_page_token))
     };
-    output::each_page(fetch, |report| {
-        if remote.json {
-            output::message_line("Report", report)
-        } else {
-            show_report(report)
-        }
-    })
-    .await
+    output::list(remote.json, "Report", fetch, show_report).await
 }
 
 fn show_report(report: &wire::Report) -> Done {

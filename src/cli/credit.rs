@@ -473,14 +473,7 @@ async fn show_file(remote: &Remote, ledger: &crate::client::Ledger, party: Party
         let page = ledger.credit().get_credit_file(request).await?.into_inner();
         Ok((page.items, page.next_page_token))
     };
-    output::each_page(fetch, |item| {
-        if remote.json {
-            output::message_line("CreditItem", item)
-        } else {
-            show_item(item)
-        }
-    })
-    .await
+    output::list(remote.json, "CreditItem", fetch, show_item).await
 }
 
 fn show_item(item: &wire::CreditItem) -> Done {

@@ -78,7 +78,7 @@ pub(super) fn erasable(
         return Ok((text, None));
     }
     let mut salt = [0; SALT_BYTES];
-    getrandom::fill(&mut salt).map_err(could("the system's random numbers"))?;
+    keys::fill_randomly(&mut salt)?;
     let commitment = salted_commitment(&salt, &text);
     eprintln!(
         "salt {}: keep it with the text, outside of the log; who has both can show what was meant",
@@ -217,14 +217,7 @@ async fn list_parties(remote: &Remote) -> Done {
         let page = ledger.registry().list_parties(request).await?.into_inner();
         Ok((page.parties, page.next_page_token))
     };
-    output::each_page(fetch, |party| {
-        if remote.json {
-            output::message_line("Party", party)
-        } else {
-            show_party(party)
-        }
-    })
-    .await
+    output::list(remote.json, "Party", fetch, show_party).await
 }
 
 fn show_party(party: &wire::Party) -> Done {
@@ -365,14 +358,7 @@ async fn list_products(remote: &Remote) -> Done {
         let page = ledger.registry().list_products(request).await?.into_inner();
         Ok((page.products, page.next_page_token))
     };
-    output::each_page(fetch, |product| {
-        if remote.json {
-            output::message_line("Product", product)
-        } else {
-            show_product(product)
-        }
-    })
-    .await
+    output::list(remote.json, "Product", fetch, show_product).await
 }
 
 fn show_product(product: &wire::Product) -> Done {

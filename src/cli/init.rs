@@ -101,8 +101,7 @@ impl Init {
 
     fn genesis(&self, regulator: &Signer, log_key: &str) -> Result<Admitted, Failure> {
         let mut nonce = vec![0; NONCE_BYTES];
-        rand_core::TryRng::try_fill_bytes(&mut getrandom::SysRng, &mut nonce)
-            .map_err(could("no random numbers from the system"))?;
+        keys::fill_randomly(&mut nonce)?;
         let record = wire::Record {
             format: FORMAT,
             origin: self.origin.clone(),

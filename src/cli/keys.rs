@@ -69,12 +69,17 @@ fn show(signer: &Signer, json: bool) -> Done {
     ))
 }
 
+/// Random bytes from the system.
+pub(super) fn fill_randomly(bytes: &mut [u8]) -> Done {
+    getrandom::SysRng
+        .try_fill_bytes(bytes)
+        .map_err(could("no random numbers from the system"))
+}
+
 /// A key of random bytes from the system.
 pub(super) fn new_signer() -> Result<Signer, Failure> {
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::SysRng
-        .try_fill_bytes(&mut *seed)
-        .map_err(could("no random numbers from the system"))?;
+    fill_randomly(&mut *seed)?;
     Ok(Signer::from_seed(&seed))
 }
 

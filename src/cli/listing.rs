@@ -425,14 +425,7 @@ async fn list_all(
         let page = ledger.listing().list_listings(request).await?.into_inner();
         Ok((page.listings, page.next_page_token))
     };
-    output::each_page(fetch, |listing| {
-        if remote.json {
-            output::message_line("Listing", listing)
-        } else {
-            show(listing)
-        }
-    })
-    .await
+    output::list(remote.json, "Listing", fetch, show).await
 }
 
 /// One listing for people.

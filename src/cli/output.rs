@@ -53,6 +53,23 @@ pub(super) async fn each_page<T>(
     }
 }
 
+/// The same, each row as JSON on a line, or for people.
+pub(super) async fn list<T: prost::Message>(
+    json: bool,
+    name: &str,
+    fetch: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Failure>,
+    mut show: impl FnMut(&T) -> Done,
+) -> Done {
+    each_page(fetch, |row| {
+        if json {
+            message_line(name, row)
+        } else {
+            show(row)
+        }
+    })
+    .await
+}
+
 /// A time of the ledger for people.
 pub(super) fn time(ms: u64) -> String {
     crate::core::record::Millis(ms).to_string()

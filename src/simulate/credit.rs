@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use super::founding::public_key;
 use super::places::{DAY, HOUR, MINUTE, Site};
 use super::random::SplitMix64;
-use super::story::{BASE, Step, accept, collect, scan, serialised};
+use super::story::{BASE, Step, accept, buyer_key, collect, scan, serialised};
 use super::truth::{CaseTruth, ClaimTruth, CreditTruth, ListingTruth, ScoreTruth};
 use super::world::{World, draw_key};
 use super::{SimulateError, Submitter};
@@ -205,17 +206,13 @@ impl Epilogue<'_, '_> {
         // Prefixes from 690 on are those of the trade.
         let body = 689_000_000_000 + self.random.between(0, 999_999_999);
         let id = format!("gln:{body}{}", gs1_check_digit(body));
-        let public = key.public_key();
         let registration = Body::RegisterParty(wire::RegisterParty {
             party: id.clone(),
             name: "消费者权益保护基金".into(),
             roles: vec![wire::Role::Fund.into()],
             region: "CN-FJ".into(),
             city: "福州".into(),
-            key: Some(wire::PublicKey {
-                suite: public.suite().number(),
-                public_key: public.as_bytes().to_vec(),
-            }),
+            key: Some(public_key(&key)),
             ..wire::RegisterParty::default()
         });
         self.say(&key, registration).await?;
@@ -267,12 +264,7 @@ impl Epilogue<'_, '_> {
         self.at_unit(HOUR, &maker, works, &unit, offer).await?;
         self.at_unit(3 * DAY, &shopkeeper, shop, &unit, accept())
             .await?;
-        let key = buyer.public_key();
-        let for_buyer = wire::BuyerKey {
-            suite: key.suite().number(),
-            public_key: key.as_bytes().to_vec(),
-        };
-        let offer = give(self.id(courier), Some(for_buyer));
+        let offer = give(self.id(courier), Some(buyer_key(&buyer)));
         self.at_unit(HOUR, &shopkeeper, shop, &unit, offer).await?;
         let taken = match way {
             Way::Honest => collect(),

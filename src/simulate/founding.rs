@@ -124,7 +124,7 @@ fn delegate(party: &Party, device: &Signer, origin: &str) -> Body {
     })
 }
 
-fn public_key(signer: &Signer) -> wire::PublicKey {
+pub(super) fn public_key(signer: &Signer) -> wire::PublicKey {
     let key = signer.public_key();
     wire::PublicKey {
         suite: key.suite().number(),

@@ -925,11 +925,7 @@ impl Teller<'_> {
         let Body::Handover(mut handover) = offer else {
             return offer;
         };
-        let key = parcel.buyer.public_key();
-        handover.buyer = Some(wire::BuyerKey {
-            suite: key.suite().number(),
-            public_key: key.as_bytes().to_vec(),
-        });
+        handover.buyer = Some(buyer_key(&parcel.buyer));
         match twist {
             Some(FindingKind::PhantomDelivery) => handover.weight_grams = 0,
             // Who diverts goods doesn't say so.
@@ -1102,6 +1098,15 @@ pub(super) fn unpack_from(id: &str) -> Body {
     Body::Unpack(wire::Unpack {
         container: Some(container(id)),
     })
+}
+
+/// A buyer's key as the seller names it.
+pub(super) fn buyer_key(buyer: &Signer) -> wire::BuyerKey {
+    let key = buyer.public_key();
+    wire::BuyerKey {
+        suite: key.suite().number(),
+        public_key: key.as_bytes().to_vec(),
+    }
 }
 
 /// A courier takes goods from their sender, and checks what it has to.

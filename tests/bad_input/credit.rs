@@ -6,13 +6,6 @@ use custody::core::wire::record::Body;
 use crate::common::*;
 use crate::world::*;
 
-fn digest() -> Option<wire::Digest> {
-    Some(wire::Digest {
-        algorithm: wire::DigestAlgorithm::Sha256.into(),
-        value: vec![1; 32],
-    })
-}
-
 fn short() -> Option<wire::Digest> {
     Some(wire::Digest {
         algorithm: wire::DigestAlgorithm::Sha256.into(),

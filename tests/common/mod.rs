@@ -274,6 +274,19 @@ pub fn handover(to: &str) -> Body {
     })
 }
 
+/// The same, with the key of the buyer that the goods are for.
+pub fn ship_to(courier: &str, buyer: &Signer) -> Body {
+    let public = public(buyer);
+    let mut ship = handover(courier);
+    if let Body::Handover(body) = &mut ship {
+        body.buyer = Some(wire::BuyerKey {
+            suite: public.suite,
+            public_key: public.public_key,
+        });
+    }
+    ship
+}
+
 pub fn accept() -> Body {
     Body::Accept(wire::Accept {
         condition: 1,
@@ -395,4 +408,12 @@ pub fn all_accepted(outcomes: Vec<Outcome>) -> Vec<wire::Receipt> {
         .into_iter()
         .map(|outcome| outcome.unwrap_or_else(|r| panic!("{}: {}", r.reason, r.message)))
         .collect()
+}
+
+/// The digest of some document.
+pub fn digest() -> Option<wire::Digest> {
+    Some(wire::Digest {
+        algorithm: wire::DigestAlgorithm::Sha256.into(),
+        value: vec![9; 32],
+    })
 }

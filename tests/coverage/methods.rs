@@ -20,6 +20,8 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::common::*;
 
+mod credit;
+
 /// A ledger on which a unit went from maker to courier, and a stranger scanned another.
 struct World {
     server: Server,
@@ -32,7 +34,7 @@ struct World {
 type Case = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 macro_rules! cases {
-    ($($method:literal => $case:ident,)*) => {
+    ($($method:literal => $case:path,)*) => {
         vec![$({
             let case: Case = |world| Box::pin($case(world));
             ($method, case)
@@ -56,13 +58,13 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.RegistryService/ListKeys" => list_keys,
         "custody.v1.RegistryService/GetProduct" => get_product,
         "custody.v1.RegistryService/ListProducts" => list_products,
-        "custody.v1.CreditService/GetCreditFile" => get_credit_file,
-        "custody.v1.CreditService/GetCommitment" => get_commitment,
-        "custody.v1.CreditService/GetScore" => get_score,
-        "custody.v1.CreditService/GetCreditPolicy" => get_credit_policy,
-        "custody.v1.ListingService/ListListings" => list_listings,
-        "custody.v1.ListingService/GetListing" => get_listing,
-        "custody.v1.ListingService/CheckParties" => check_parties,
+        "custody.v1.CreditService/GetCreditFile" => credit::get_credit_file,
+        "custody.v1.CreditService/GetCommitment" => credit::get_commitment,
+        "custody.v1.CreditService/GetScore" => credit::get_score,
+        "custody.v1.CreditService/GetCreditPolicy" => credit::get_credit_policy,
+        "custody.v1.ListingService/ListListings" => credit::list_listings,
+        "custody.v1.ListingService/GetListing" => credit::get_listing,
+        "custody.v1.ListingService/CheckParties" => credit::check_parties,
         "custody.v1.RegulatorService/ListFindings" => list_findings,
         "custody.v1.RegulatorService/WatchFindings" => watch_findings,
         "custody.v1.RegulatorService/VerifyUnit" => verify_unit,
@@ -73,13 +75,13 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.LogService/GetConsistencyProof" => get_consistency_proof,
         "custody.v1.LogService/ReadTile" => read_tile,
         "custody.v1.LogService/StreamEntries" => stream_entries,
-        "custody.v1.ClaimService/GetClaim" => get_claim,
-        "custody.v1.ClaimService/ListClaims" => list_claims,
-        "custody.v1.ClaimService/ListReports" => list_reports,
-        "custody.v1.ClaimService/GetFund" => get_fund,
-        "custody.v1.ClaimService/GetReviews" => get_reviews,
-        "custody.v1.CaseService/GetCase" => get_case,
-        "custody.v1.CaseService/ListCases" => list_cases,
+        "custody.v1.ClaimService/GetClaim" => credit::get_claim,
+        "custody.v1.ClaimService/ListClaims" => credit::list_claims,
+        "custody.v1.ClaimService/ListReports" => credit::list_reports,
+        "custody.v1.ClaimService/GetFund" => credit::get_fund,
+        "custody.v1.ClaimService/GetReviews" => credit::get_reviews,
+        "custody.v1.CaseService/GetCase" => credit::get_case,
+        "custody.v1.CaseService/ListCases" => credit::list_cases,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
@@ -826,317 +828,4 @@ async fn reflection(world: &mut World) {
     let methods = reflected(world).await;
     assert!(methods.len() >= 26, "{methods:?}");
     assert!(methods.contains(&"custody.v1.LedgerService/Submit".to_owned()));
-}
-
-/// The courier commits itself; where.
-async fn commitment(world: &mut World) -> u64 {
-    let body = wire::MakeCommitment {
-        kind: wire::CommitmentKind::Voluntary.into(),
-        text: "We hand over only what we hold.".into(),
-        document: None,
-    };
-    let body = wire::record::Body::MakeCommitment(body);
-    let made = draft(&world.trade.courier, &[], body);
-    all_accepted(world.session.submit(vec![made]).await.unwrap())[0].log_index
-}
-
-async fn get_credit_file(world: &mut World) {
-    let made = commitment(world).await;
-    let mut request = wire::GetCreditFileRequest {
-        party: COURIER.into(),
-        page_size: 1,
-        page_token: String::new(),
-    };
-    let mut found = Vec::new();
-    loop {
-        let answer = world.ledger.credit().get_credit_file(request.clone()).await;
-        let page = answer.unwrap().into_inner();
-        found.extend(page.items);
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() {
-            break;
-        }
-    }
-    let last = found.pop().unwrap().item.unwrap();
-    let wire::credit_item::Item::Commitment(last) = last else {
-        panic!("{last:?}");
-    };
-    assert_eq!((last.log_index, last.party.as_str()), (made, COURIER));
-}
-
-async fn get_commitment(world: &mut World) {
-    let log_index = commitment(world).await;
-    let request = wire::GetCommitmentRequest { log_index };
-    let answer = world.ledger.credit().get_commitment(request).await.unwrap();
-    let found = answer.into_inner().commitment.unwrap();
-    assert_eq!(found.kind(), wire::CommitmentKind::Voluntary);
-    let request = wire::GetCommitmentRequest { log_index: 0 };
-    let status = world.ledger.credit().get_commitment(request).await;
-    assert_eq!(status.unwrap_err().code(), tonic::Code::NotFound);
-}
-
-async fn get_credit_policy(world: &mut World) {
-    let request = wire::GetCreditPolicyRequest {};
-    let answer = world.ledger.credit().get_credit_policy(request).await;
-    let answer = answer.unwrap().into_inner();
-    let policy = answer.policy.unwrap();
-    assert_eq!((answer.log_index, policy.serious_max_months), (0, 36));
-}
-
-/// A firm on the red list; its listing.
-async fn listed(world: &mut World) -> u64 {
-    let regulator = world.server.regulator_key();
-    let proposal = wire::ProposeListing {
-        list: wire::ListKind::Red.into(),
-        subject: MAKER.into(),
-        reason: "ten years without a complaint".into(),
-        legal_basis: "measures on the red list, art. 3".into(),
-        document: "R-1".into(),
-        ..Default::default()
-    };
-    let proposal = wire::record::Body::ProposeListing(proposal);
-    let proposal = draft(&regulator, &[], proposal);
-    let listing = all_accepted(world.session.submit(vec![proposal]).await.unwrap())[0].log_index;
-    let decision = wire::DecideListing {
-        listing,
-        decision: wire::ListingDecision::List.into(),
-        months: 12,
-        legal_basis: "measures on the red list, art. 3".into(),
-        document: "R-2".into(),
-        ..Default::default()
-    };
-    let publication = wire::PublishListing { listing };
-    let drafts = vec![
-        draft(&regulator, &[], wire::record::Body::DecideListing(decision)),
-        draft(
-            &regulator,
-            &[],
-            wire::record::Body::PublishListing(publication),
-        ),
-    ];
-    all_accepted(world.session.submit(drafts).await.unwrap());
-    listing
-}
-
-async fn list_listings(world: &mut World) {
-    let listing = listed(world).await;
-    let list = async |ledger: &Ledger, list: wire::ListKind, subject: &str| {
-        let request = wire::ListListingsRequest {
-            list: list.into(),
-            subject: subject.into(),
-            ..Default::default()
-        };
-        let answer = ledger.listing().list_listings(request).await.unwrap();
-        let listings = answer.into_inner().listings.into_iter();
-        listings.map(|found| found.log_index).collect::<Vec<_>>()
-    };
-    let ledger = &world.ledger;
-    assert_eq!(list(ledger, wire::ListKind::Red, "").await, [listing]);
-    assert_eq!(list(ledger, wire::ListKind::Red, MAKER).await, [listing]);
-    assert_eq!(list(ledger, wire::ListKind::Red, COURIER).await, [0; 0]);
-    assert_eq!(list(ledger, wire::ListKind::Black, "").await, [0; 0]);
-    let end = wire::EndListing {
-        listing,
-        legal_basis: "measures on the red list, art. 9".into(),
-        document: "R-3".into(),
-    };
-    let end = draft(
-        &world.server.regulator_key(),
-        &[],
-        wire::record::Body::EndListing(end),
-    );
-    all_accepted(world.session.submit(vec![end]).await.unwrap());
-    assert_eq!(list(&world.ledger, wire::ListKind::Red, "").await, [0; 0]);
-    let all = list(&world.regulator, wire::ListKind::Red, "").await;
-    assert_eq!(all, [listing], "nothing is deleted");
-}
-
-async fn get_listing(world: &mut World) {
-    let log_index = listed(world).await;
-    let request = wire::GetListingRequest { log_index };
-    let answer = world.ledger.listing().get_listing(request).await.unwrap();
-    let found = answer.into_inner().listing.unwrap();
-    assert_eq!(found.phase(), wire::ListingPhase::InForce);
-    assert_eq!(found.entries, [log_index, log_index + 1, log_index + 2]);
-}
-
-async fn check_parties(world: &mut World) {
-    use custody::core::credit::admission::{Admission, Admissions};
-    let request = wire::CheckPartiesRequest {
-        parties: vec![COURIER.into()],
-    };
-    let status = world.ledger.listing().check_parties(request.clone()).await;
-    assert_eq!(status.unwrap_err().code(), tonic::Code::Unauthenticated);
-    let answer = world.regulator.listing().check_parties(request).await;
-    let key = world.server.log_key().parse().unwrap();
-    let note = answer.unwrap().into_inner().note;
-    let answer = Admissions::verify(&note, &key, custody::sequence::now()).unwrap();
-    let courier = (COURIER.parse().unwrap(), Admission::Allowed);
-    assert_eq!(answer.parties, [courier]);
-}
-
-/// A unit on its way to a buyer; the buyer's key.
-async fn bought(
-    world: &mut World,
-    unit: UnitId,
-) -> std::sync::Arc<custody::core::signature::Signer> {
-    let buyer = key(100);
-    let public = public(&buyer);
-    let mut ship = handover(COURIER);
-    if let wire::record::Body::Handover(body) = &mut ship {
-        body.buyer = Some(wire::BuyerKey {
-            suite: public.suite,
-            public_key: public.public_key,
-        });
-    }
-    let maker = &world.trade.maker;
-    let drafts = vec![
-        draft(maker, &[unit], commission()),
-        draft(maker, &[unit], ship),
-    ];
-    all_accepted(world.session.submit(drafts).await.unwrap());
-    buyer
-}
-
-/// A claim for a unit; its number.
-async fn claimed(world: &mut World, unit: UnitId) -> u64 {
-    let buyer = bought(world, unit).await;
-    let claim = wire::OpenClaim {
-        unit: unit.to_string(),
-        complaint: wire::Complaint::NotReceived.into(),
-        amount_fen: 5_000,
-        evidence: Some(wire::Digest {
-            algorithm: wire::DigestAlgorithm::Sha256.into(),
-            value: vec![3; 32],
-        }),
-    };
-    let claim = draft(&buyer, &[], wire::record::Body::OpenClaim(claim));
-    all_accepted(world.session.submit(vec![claim]).await.unwrap())[0].log_index
-}
-
-async fn get_claim(world: &mut World) {
-    let log_index = claimed(world, unit(700)).await;
-    let request = wire::GetClaimRequest { log_index };
-    let answer = world.ledger.claim().get_claim(request).await.unwrap();
-    let claim = answer.into_inner().claim.unwrap();
-    assert_eq!((claim.seller.as_str(), claim.amount_fen), (MAKER, 5_000));
-    assert_eq!(claim.answer(), wire::Answer::Unspecified);
-}
-
-async fn list_claims(world: &mut World) {
-    let request = wire::ListClaimsRequest {
-        open: true,
-        ..Default::default()
-    };
-    let status = world.ledger.claim().list_claims(request.clone()).await;
-    assert_eq!(status.unwrap_err().code(), tonic::Code::Unauthenticated);
-    let answer = world.regulator.claim().list_claims(request).await.unwrap();
-    assert_eq!(answer.into_inner().claims.len(), 1);
-}
-
-async fn list_reports(world: &mut World) {
-    let report = wire::ReportUnit {
-        unit: unit(1).to_string(),
-        complaint: wire::Complaint::Tampered.into(),
-        evidence: None,
-    };
-    let report = draft(
-        &world.trade.courier,
-        &[],
-        wire::record::Body::ReportUnit(report),
-    );
-    all_accepted(world.session.submit(vec![report]).await.unwrap());
-    let request = wire::ListReportsRequest::default();
-    let answer = world.regulator.claim().list_reports(request).await.unwrap();
-    let reports = answer.into_inner().reports;
-    assert_eq!(reports.len(), 1);
-    assert_eq!(
-        (reports[0].party.as_str(), reports[0].unit.as_str()),
-        (COURIER, &*unit(1).to_string())
-    );
-}
-
-async fn get_fund(world: &mut World) {
-    let request = wire::GetFundRequest {
-        party: COURIER.into(),
-    };
-    let status = world.ledger.claim().get_fund(request).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::NotFound, "it never paid");
-}
-
-async fn get_reviews(world: &mut World) {
-    let request = wire::GetReviewsRequest {
-        seller: MAKER.into(),
-    };
-    let answer = world.ledger.claim().get_reviews(request).await.unwrap();
-    let reviews = answer.into_inner();
-    assert_eq!(
-        (reviews.verified, reviews.unattested),
-        (vec![0; 5], vec![0; 5])
-    );
-}
-
-async fn get_score(world: &mut World) {
-    let request = wire::GetScoreRequest {
-        party: COURIER.into(),
-        ..Default::default()
-    };
-    let status = world.ledger.credit().get_score(request.clone()).await;
-    assert_eq!(status.unwrap_err().code(), tonic::Code::Unauthenticated);
-    let answer = world.regulator.credit().get_score(request.clone()).await;
-    let score = answer.unwrap().into_inner();
-    // One unit collected, without a record of the checks.
-    assert_eq!(
-        (score.points, score.tier.as_str(), score.formula),
-        (700, "C", 1)
-    );
-    let bad = wire::GetScoreRequest {
-        until_month: 202_613,
-        ..request
-    };
-    let status = world.regulator.credit().get_score(bad).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::InvalidArgument);
-}
-
-/// A case on the first finding; its number.
-async fn opened(world: &mut World) -> u64 {
-    let case = wire::OpenCase {
-        kind: wire::CaseKind::Counterfeit.into(),
-        grounds: Some(wire::CaseGrounds {
-            findings: vec![1],
-            ..Default::default()
-        }),
-        document: "K-1".into(),
-    };
-    let regulator = world.server.regulator_key();
-    let case = draft(&regulator, &[], wire::record::Body::OpenCase(case));
-    all_accepted(world.session.submit(vec![case]).await.unwrap())[0].log_index
-}
-
-async fn get_case(world: &mut World) {
-    let log_index = opened(world).await;
-    let request = wire::GetCaseRequest { log_index };
-    let status = world.ledger.case().get_case(request).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unauthenticated);
-    let request = wire::GetCaseRequest { log_index };
-    let answer = world.regulator.case().get_case(request).await.unwrap();
-    let case = answer.into_inner().case.unwrap();
-    assert_eq!((case.agency.as_str(), case.steps.len()), (REGULATOR, 1));
-}
-
-async fn list_cases(world: &mut World) {
-    let case = opened(world).await;
-    let list = async |agency: &str| {
-        let request = wire::ListCasesRequest {
-            agency: agency.into(),
-            open: true,
-            ..Default::default()
-        };
-        let answer = world.regulator.case().list_cases(request).await.unwrap();
-        let cases = answer.into_inner().cases.into_iter();
-        cases.map(|case| case.log_index).collect::<Vec<_>>()
-    };
-    assert_eq!(list("").await.last(), Some(&case));
-    assert_eq!(list(REGULATOR).await.last(), Some(&case));
-    assert_eq!(list(COURIER).await, [0; 0]);
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::authority::Authority;
 use super::governance::{known_party, needs_regulator, needs_root};
-use super::state::{CaseQueue, Cases, Claims, Findings, PartyStatus, Read, Reports};
+use super::state::{CaseQueue, Cases, Claims, Findings, Read, Reports};
 use super::{Result, Step};
-use crate::core::credit::{Case, CaseGrounds, Stamp};
+use crate::core::credit::{Case, CaseGrounds};
 use crate::core::id::PartyId;
 use crate::core::record::{CaseBody, CaseRecord, Role};
 use crate::core::refusal::{Reason, Refusal};
@@ -19,10 +19,7 @@ pub(super) fn apply<R: Read>(
     body: &CaseBody,
 ) -> Result<()> {
     needs_regulator(authority)?;
-    let at = Stamp {
-        index: step.placed.index,
-        time: step.placed.time,
-    };
+    let at = step.stamp();
     let document = body.document.clone();
     let (number, before, case) = match &body.act {
         CaseRecord::Open { kind, grounds } => {
@@ -38,10 +35,7 @@ pub(super) fn apply<R: Read>(
         }
         CaseRecord::Refer { case, to, days } => {
             let agency = known_party(step, *to, "refer_case.to")?;
-            if agency.status != PartyStatus::Active
-                || agency.has_lapsed(at.time)
-                || !agency.roles.contains(&Role::Regulator)
-            {
+            if !agency.is_active(at.time) || !agency.roles.contains(&Role::Regulator) {
                 let message = format!("{to} is no approved regulator");
                 return Err(Refusal::field("refer_case.to", message).into());
             }

@@ -9,7 +9,7 @@ use super::state::{
     SellerReviews, Unit, UnitFinding, Units, Voices,
 };
 use super::{Result, Step, around_of};
-use crate::core::credit::{Claim, ClaimDecision, Complaint, CreditItem, Report, Stamp, Voice};
+use crate::core::credit::{Claim, ClaimDecision, Complaint, CreditItem, Report, Voice};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{ClaimBody, Role};
 use crate::core::refusal::{Reason, Refusal};
@@ -48,7 +48,7 @@ pub(super) fn apply<R: Read>(
         } => {
             let by = of_party(authority, &[Role::Fund, Role::Platform, Role::Regulator])?;
             let decision = ClaimDecision {
-                at: stamp(step),
+                at: step.stamp(),
                 by,
                 granted_fen: *granted_fen,
                 legal_basis: legal_basis.clone(),
@@ -71,13 +71,6 @@ pub(super) fn apply<R: Read>(
             let by = of_party(authority, &independent)?;
             attest(step, by, *unit, *key)
         }
-    }
-}
-
-fn stamp<R: Read>(step: &Step<'_, R>) -> Stamp {
-    Stamp {
-        index: step.placed.index,
-        time: step.placed.time,
     }
 }
 
@@ -147,7 +140,7 @@ fn report<R: Read>(
         Actor::Party(_) => drop(known_unit(step, unit)?),
     }
     once(step, unit, by, Voice::Report)?;
-    let made = stamp(step);
+    let made = step.stamp();
     let report = Report {
         unit,
         by,
@@ -176,7 +169,7 @@ fn open<R: Read>(
 ) -> Result<()> {
     let (unit, around) = own_unit(step, buyer, id)?;
     once(step, id, Actor::Buyer(buyer), Voice::Claim)?;
-    let opened = stamp(step);
+    let opened = step.stamp();
     let claim = Claim {
         unit: id,
         buyer,
@@ -288,7 +281,7 @@ fn holder_before<R: Read>(
 
 fn pay<R: Read>(step: &mut Step<'_, R>, by: PartyId, index: LogIndex) -> Result<()> {
     let mut row = known_claim(step, index)?;
-    let at = stamp(step);
+    let at = step.stamp();
     let paid = Arc::make_mut(&mut row).pay(at, by)?;
     step.views.put::<Claims>(index, row);
     let mut fund = step.views.get::<Funds>(&by)?.unwrap_or_default();
@@ -300,7 +293,7 @@ fn pay<R: Read>(step: &mut Step<'_, R>, by: PartyId, index: LogIndex) -> Result<
 
 fn recover<R: Read>(step: &mut Step<'_, R>, by: PartyId, index: LogIndex, fen: u64) -> Result<()> {
     let mut row = known_claim(step, index)?;
-    let at = stamp(step);
+    let at = step.stamp();
     Arc::make_mut(&mut row).recover(at, by, fen)?;
     step.views.put::<Claims>(index, row);
     let mut fund = step.views.get::<Funds>(&by)?.unwrap_or_default();

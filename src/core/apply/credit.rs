@@ -13,10 +13,10 @@ use super::state::{
 };
 use super::{Result, Step};
 use crate::core::credit::calendar::end_of_day_after;
-use crate::core::credit::score::{Deduction, DeductionObjection};
+use crate::core::credit::score::Deduction;
 use crate::core::credit::{
     Breach, Commitment, CommitmentKind, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
-    Decided, ListKind, Listing, MAX_BREACHES, MAX_COMMITMENTS, Phase, Redlisting, Stamp,
+    Decided, ListKind, Listing, MAX_BREACHES, MAX_COMMITMENTS, Phase, Redlisting, Request,
 };
 use crate::core::id::PartyId;
 use crate::core::record::{
@@ -43,7 +43,7 @@ pub(super) fn apply<R: Read>(
             needs_regulator(authority)?;
             entries_exist(step, evidence, "record_breach.evidence")?;
             let breach = Breach {
-                recorded: stamp(step),
+                recorded: step.stamp(),
                 authority: party,
                 reason: reason.clone(),
                 document: document.clone(),
@@ -76,13 +76,6 @@ pub(super) fn apply<R: Read>(
     }
 }
 
-fn stamp<R: Read>(step: &Step<'_, R>) -> Stamp {
-    Stamp {
-        index: step.placed.index,
-        time: step.placed.time,
-    }
-}
-
 fn make_commitment<R: Read>(
     step: &mut Step<'_, R>,
     party: PartyId,
@@ -90,7 +83,7 @@ fn make_commitment<R: Read>(
     text: &str,
 ) -> Result<()> {
     let mut row = known_party(step, party, "key_id")?;
-    keep_erasable(&row, party, text, "make_commitment.text")?;
+    keep_erasable(&row, party, !text.is_empty(), "make_commitment.text")?;
     if row.commitments >= MAX_COMMITMENTS {
         return Err(Refusal::new(
             Reason::FailedPrecondition,
@@ -100,7 +93,7 @@ fn make_commitment<R: Read>(
     }
     row.commitments += 1;
     put_party(step, party, row);
-    let made = stamp(step);
+    let made = step.stamp();
     let commitment = Commitment {
         party,
         kind,
@@ -137,8 +130,13 @@ fn add_record<R: Read>(
 ) -> Result<()> {
     let subject = body.subject;
     let party = known_party(step, subject, "add_credit_record.subject")?;
-    keep_erasable(&party, subject, &body.text, "add_credit_record.text")?;
-    let added = stamp(step);
+    keep_erasable(
+        &party,
+        subject,
+        !body.text.is_empty(),
+        "add_credit_record.text",
+    )?;
+    let added = step.stamp();
     let record = CreditRecord {
         subject,
         authority,
@@ -170,12 +168,17 @@ fn propose<R: Read>(
 ) -> Result<()> {
     let subject = body.subject;
     let party = known_party(step, subject, "propose_listing.subject")?;
-    keep_erasable(&party, subject, &body.reason, "propose_listing.reason")?;
+    keep_erasable(
+        &party,
+        subject,
+        !body.reason.is_empty(),
+        "propose_listing.reason",
+    )?;
     entries_exist(step, &body.evidence, "propose_listing.evidence")?;
     if body.list == ListKind::Red {
         refuse_red(&party, step, "propose_listing.subject")?;
     }
-    let proposed = stamp(step);
+    let proposed = step.stamp();
     let listing = Listing {
         list: body.list,
         subject,
@@ -235,7 +238,7 @@ fn go_on<R: Read>(
         .at(field.clone())
     })?;
     let listing = Arc::make_mut(&mut row);
-    let at = stamp(step);
+    let at = step.stamp();
     match what {
         ListingStep::Statement { .. }
         | ListingStep::Object { .. }
@@ -311,7 +314,7 @@ fn go_on<R: Read>(
 fn follow<R: Read>(step: &mut Step<'_, R>, listing: &Listing) -> Result<()> {
     let now = step.placed.time;
     let mut party = known_party(step, listing.subject, "listing")?;
-    let before = (party.blacklistings.clone(), party.redlisting);
+    let before = party.clone();
     let this = listing.proposed.index;
     party
         .blacklistings
@@ -330,7 +333,7 @@ fn follow<R: Read>(step: &mut Step<'_, R>, listing: &Listing) -> Result<()> {
             end_red(step, &mut party)?;
         }
     }
-    if (&party.blacklistings, party.redlisting) != (&before.0, before.1) {
+    if party != before {
         put_party(step, listing.subject, party);
     }
     Ok(())
@@ -341,7 +344,7 @@ fn end_red<R: Read>(step: &mut Step<'_, R>, party: &mut Party) -> Result<()> {
     let Some(red) = party.redlisting.take() else {
         return Ok(());
     };
-    let at = stamp(step);
+    let at = step.stamp();
     if let Some(mut row) = step.views.get::<Listings>(&red.listing)?
         && row.phase(at.time) == Phase::InForce
     {
@@ -394,7 +397,7 @@ fn object_to_deduction<R: Read>(
         )
         .at(field)
     })?;
-    let made = stamp(step);
+    let made = step.stamp();
     let policy = step.ledger.credit_policy;
     if made.time >= end_of_day_after(since, policy.objection_days) {
         return Err(Refusal::new(
@@ -407,12 +410,8 @@ fn object_to_deduction<R: Read>(
     if step.views.get::<Objections>(&deduction)?.is_some() {
         return Err(already("the party objected already".into(), field));
     }
-    let objection = DeductionObjection {
-        made,
-        answer_until: end_of_day_after(made.time, policy.answer_days),
-        answered: None,
-    };
-    step.views.put::<Objections>(deduction, objection);
+    step.views
+        .put::<Objections>(deduction, Request::new(made, &policy));
     step.views.put::<ObjectedTo>(made.index, deduction);
     Ok(())
 }
@@ -432,7 +431,7 @@ fn answer_deduction<R: Read>(
         let message = format!("entry {objection} objects to no deduction");
         return Err(Refusal::new(Reason::NotFound, message).at(field).into());
     };
-    if row.answered.is_some() {
+    if !row.answer(step.stamp(), granted) {
         return Err(Refusal::new(
             Reason::FailedPrecondition,
             "the objection is answered already",
@@ -440,7 +439,6 @@ fn answer_deduction<R: Read>(
         .at(field)
         .into());
     }
-    row.answered = Some((stamp(step), granted));
     step.views.put::<Objections>(deduction, row);
     Ok(())
 }
@@ -478,8 +476,8 @@ fn commitment<R: Read>(
 }
 
 /// What is said of a natural person must stay erasable, so the log holds only a commitment to it.
-fn keep_erasable(party: &Party, id: PartyId, text: &str, field: &str) -> Result<()> {
-    if !party.is_public() && !text.is_empty() {
+fn keep_erasable(party: &Party, id: PartyId, speaks: bool, field: &str) -> Result<()> {
+    if speaks && !party.is_public() {
         return Err(Refusal::field(
             field,
             format!("{id} has no public name: give the commitment to the text"),
@@ -496,7 +494,7 @@ fn keep_silent<R: Read>(
     field: &str,
 ) -> Result<()> {
     let row = known_party(step, party, field)?;
-    keep_erasable(&row, party, if speaks { "text" } else { "" }, field)
+    keep_erasable(&row, party, speaks, field)
 }
 
 fn entries_exist<R: Read>(step: &Step<'_, R>, indexes: &[LogIndex], field: &str) -> Result<()> {

@@ -9,7 +9,6 @@ use super::state::{
     Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
-use crate::core::credit::Stamp;
 use crate::core::id::UnitId;
 use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Millis, Scope};
 use crate::core::refusal::{Reason, Refusal};
@@ -501,10 +500,7 @@ pub(super) fn close_finding<R: Read>(
 ) -> Result<()> {
     if let Some(mut row) = step.views.get::<Findings>(&number)? {
         row.status = status;
-        row.closed = Some(Stamp {
-            index: step.placed.index,
-            time: step.placed.time,
-        });
+        row.closed = Some(step.stamp());
         step.views.put::<Findings>(number, row);
     }
     if let Some(mut unit) = step.views.get::<Units>(&id)? {

@@ -32,6 +32,7 @@ use prost::bytes::Bytes;
 
 pub use state::{Changes, Overlay, Read, ReadError};
 
+use crate::core::credit::Stamp;
 use crate::core::envelope::{Envelope, RecordId};
 use crate::core::id::UnitId;
 use crate::core::record::{Kind, Millis, Record, UnitRef};
@@ -227,6 +228,16 @@ struct Step<'a, R> {
     ledger: Arc<state::Ledger>,
     tally: state::Tally,
     focus: Focus<'a>,
+}
+
+impl<R> Step<'_, R> {
+    /// The entry, and when the ledger takes it.
+    const fn stamp(&self) -> Stamp {
+        Stamp {
+            index: self.placed.index,
+            time: self.placed.time,
+        }
+    }
 }
 
 /// Findings by rule and proof, with the subjects that they are about.

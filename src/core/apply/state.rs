@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::core::credit::score::{Conduct, Deduction, DeductionObjection, Lapse};
+use crate::core::credit::score::{Conduct, Deduction, Lapse};
 use crate::core::credit::{
     Blacklisting, Case, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
-    Redlisting, Report, Reviews, Stamp, Voice,
+    Redlisting, Report, Request, Reviews, Stamp, Voice,
 };
 use crate::core::envelope::RecordId;
 use crate::core::id::{PartyId, UnitId};
@@ -176,15 +176,11 @@ tables! {
     Listings, listings: LogIndex => Arc<Listing>, index_bytes;
     /// What each party's credit file holds, by entry.
     CreditItems, credit_items: (PartyId, LogIndex) => CreditItem, |(party, index)| {
-        let mut bytes = party.to_compact();
-        bytes.extend_from_slice(&index.0.to_be_bytes());
-        bytes
+        numbered(party, index.0)
     };
     /// Findings of each party, and the key that signed.
     PartyFindings, party_findings: (PartyId, u64) => KeyId, |(party, number)| {
-        let mut bytes = party.to_compact();
-        bytes.extend_from_slice(&number.to_be_bytes());
-        bytes
+        numbered(party, *number)
     };
     /// What delivery firms' keys did in each month.
     Conducts, conducts: (KeyId, u32) => Conduct, |(key, month)| {
@@ -194,8 +190,8 @@ tables! {
     Lapses, lapses: (KeyId, LogIndex) => Lapse, |(key, index)| {
         [&key.0[..], &index.0.to_be_bytes()].concat()
     };
-    /// Objections to deductions.
-    Objections, objections: Deduction => DeductionObjection, |deduction| match deduction {
+    /// Objections to deductions; a granted one strikes the deduction out.
+    Objections, objections: Deduction => Request, |deduction| match deduction {
         Deduction::Finding(number) => [&[b'f'][..], &number.to_be_bytes()].concat(),
         Deduction::Lapse(key, index) => [&[b'l'][..], &key.0, &index.0.to_be_bytes()].concat(),
         Deduction::Claim(index) => [&[b'c'][..], &index.0.to_be_bytes()].concat(),
@@ -222,11 +218,7 @@ tables! {
     /// Cases, by the entry that opened them.
     Cases, cases: LogIndex => Arc<Case>, index_bytes;
     /// Whether a case is open and in an agency's hands.
-    CaseQueue, case_queue: (PartyId, LogIndex) => bool, |(party, index)| {
-        let mut bytes = party.to_compact();
-        bytes.extend_from_slice(&index.0.to_be_bytes());
-        bytes
-    };
+    CaseQueue, case_queue: (PartyId, LogIndex) => bool, |(party, index)| numbered(party, index.0);
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
     Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();
@@ -255,6 +247,13 @@ impl Products {
 
 fn index_bytes(index: &LogIndex) -> Vec<u8> {
     index.0.to_be_bytes().to_vec()
+}
+
+/// What a party has, by number.
+fn numbered(party: &PartyId, number: u64) -> Vec<u8> {
+    let mut bytes = party.to_compact();
+    bytes.extend_from_slice(&number.to_be_bytes());
+    bytes
 }
 
 /// A unit's id with its length in front, so that no key begins with another's.
@@ -365,6 +364,12 @@ impl Party {
     #[must_use]
     pub fn has_lapsed(&self, now: Millis) -> bool {
         self.valid_until.is_some_and(|end| now > end)
+    }
+
+    /// Whether it is approved, not suspended, and its approval has not ended by then.
+    #[must_use]
+    pub fn is_active(&self, now: Millis) -> bool {
+        self.status == PartyStatus::Active && !self.has_lapsed(now)
     }
 
     /// Whether the public may know who it is: a natural person gives no name, only a commitment.

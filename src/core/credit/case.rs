@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::end_of_day_after;
-use super::{CaseKind, CaseOutcome, Stamp};
+use super::{CaseKind, CaseOutcome, Stamp, not_now};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
-use crate::core::refusal::{Reason, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::tlog::LogIndex;
 
 /// Most steps of a case.
@@ -208,8 +208,4 @@ impl Case {
         });
         Ok(())
     }
-}
-
-fn not_now(message: &str) -> Refusal {
-    Refusal::new(Reason::FailedPrecondition, message)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stamp;
+use super::{Stamp, not_now};
 use crate::core::apply::state::Actor;
 use crate::core::id::{PartyId, UnitId};
 use crate::core::refusal::{Reason, Refusal};
@@ -163,8 +163,4 @@ pub struct Reviews {
     pub verified: [u64; STARS],
     /// By keys that only the seller knows.
     pub unattested: [u64; STARS],
-}
-
-fn not_now(message: &str) -> Refusal {
-    Refusal::new(Reason::FailedPrecondition, message)
 }

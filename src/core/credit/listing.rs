@@ -15,10 +15,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::{end_of_day_after, months_after};
-use super::{CreditPolicy, CreditSeverity, ListKind, Stamp};
+use super::{CreditPolicy, CreditSeverity, ListKind, Stamp, not_now};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
-use crate::core::refusal::{Reason, Refusal};
+use crate::core::refusal::Refusal;
 use crate::core::tlog::LogIndex;
 
 /// Where a listing stands at a moment.
@@ -73,6 +73,33 @@ pub struct Request {
     pub answer_until: Millis,
     /// The answer: when, and whether it was granted.
     pub answered: Option<(Stamp, bool)>,
+}
+
+impl Request {
+    /// A new one, with the policy's days for an answer.
+    #[must_use]
+    pub fn new(made: Stamp, policy: &CreditPolicy) -> Self {
+        Self {
+            made,
+            answer_until: end_of_day_after(made.time, policy.answer_days),
+            answered: None,
+        }
+    }
+
+    /// Takes the answer; false when there is one already.
+    pub fn answer(&mut self, at: Stamp, granted: bool) -> bool {
+        let open = self.answered.is_none();
+        if open {
+            self.answered = Some((at, granted));
+        }
+        open
+    }
+
+    /// Whether what was asked for was granted.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.answered.is_some_and(|(_, granted)| granted)
+    }
 }
 
 /// The decision to list.
@@ -350,7 +377,7 @@ impl Listing {
         if self.objection.is_some() {
             return Err(not_now("the party objected already"));
         }
-        self.objection = Some(self.request(at));
+        self.objection = Some(Request::new(at, &self.policy));
         self.log.push(at.index);
         Ok(())
     }
@@ -387,7 +414,7 @@ impl Listing {
         if self.repair.is_some_and(|repair| repair.answered.is_none()) {
             return Err(not_now("a request for repair waits for its answer"));
         }
-        self.repair = Some(self.request(at));
+        self.repair = Some(Request::new(at, &self.policy));
         self.log.push(at.index);
         Ok(())
     }
@@ -422,14 +449,6 @@ impl Listing {
         self.log.push(at.index);
     }
 
-    fn request(&self, at: Stamp) -> Request {
-        Request {
-            made: at,
-            answer_until: end_of_day_after(at.time, self.policy.answer_days),
-            answered: None,
-        }
-    }
-
     fn needs(&self, at: Stamp, phases: &[Phase], message: &str) -> Result<(), Refusal> {
         match self.phase(at.time) {
             phase if phases.contains(&phase) => Ok(()),
@@ -446,15 +465,8 @@ impl Listing {
 }
 
 fn answer(request: Option<&mut Request>, at: Stamp, granted: bool) -> Result<(), Refusal> {
-    match request {
-        Some(request) if request.answered.is_none() => {
-            request.answered = Some((at, granted));
-            Ok(())
-        }
-        _ => Err(not_now("nothing waits for an answer")),
+    if request.is_some_and(|request| request.answer(at, granted)) {
+        return Ok(());
     }
-}
-
-fn not_now(message: &str) -> Refusal {
-    Refusal::new(Reason::FailedPrecondition, message)
+    Err(not_now("nothing waits for an answer"))
 }

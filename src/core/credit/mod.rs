@@ -28,7 +28,13 @@ pub use policy::CreditPolicy;
 
 use crate::core::id::PartyId;
 use crate::core::record::{CalendarDate, Millis};
+use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::LogIndex;
+
+/// The state doesn't allow it, now or any more.
+fn not_now(message: &str) -> Refusal {
+    Refusal::new(Reason::FailedPrecondition, message)
+}
 
 /// Most commitments of a party.
 pub const MAX_COMMITMENTS: u32 = 256;

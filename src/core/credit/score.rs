@@ -18,7 +18,7 @@
 //! out after an objection. An employee's score has the first four rows only, of its own key. The score
 //! decides nothing: it lists nobody, and bars nobody.
 
-use super::{CreditSeverity, Stamp};
+use super::CreditSeverity;
 use crate::core::apply::state::FindingStatus;
 use crate::core::record::Millis;
 use crate::core::rules::{FindingKind, Severity};
@@ -305,25 +305,6 @@ fn struck(facts: &Facts, items: &mut Vec<Item>) {
     let all = lapses.chain(findings).chain(claims);
     let struck = all.filter(|(_, struck)| *struck).map(|(entry, _)| entry);
     each(items, ItemKind::StruckOut, 0, struck.collect());
-}
-
-/// An objection to a deduction, and the answer: granted, it counts no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeductionObjection {
-    /// When the firm objected.
-    pub made: Stamp,
-    /// Last moment of an answer in time.
-    pub answer_until: Millis,
-    /// The answer: when, and whether it was granted.
-    pub answered: Option<(Stamp, bool)>,
-}
-
-impl DeductionObjection {
-    /// Whether the deduction counts no more.
-    #[must_use]
-    pub fn strikes_out(&self) -> bool {
-        self.answered.is_some_and(|(_, granted)| granted)
-    }
 }
 
 #[cfg(test)]

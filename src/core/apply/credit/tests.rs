@@ -502,7 +502,7 @@ fn given_a_deduction_when_its_party_objects_in_time_then_a_regulator_may_strike_
     let twice = answer_deduction(&w, REGULATOR, at, Answer::Refused);
     assert_eq!(w.refused(&twice), Reason::FailedPrecondition);
     let row = w.state.get::<Objections>(&Deduction::Finding(1)).unwrap();
-    assert!(row.unwrap().strikes_out());
+    assert!(row.unwrap().is_granted());
 }
 
 #[test]
