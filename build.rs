@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 15] = [
+const PROTOS: [&str; 17] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -23,6 +23,8 @@ const PROTOS: [&str; 15] = [
     "custody/v1/claim.proto",
     "custody/v1/case_record.proto",
     "custody/v1/case.proto",
+    "custody/v1/alert_record.proto",
+    "custody/v1/alert.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

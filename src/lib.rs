@@ -25,6 +25,8 @@ pub mod epcis;
 pub mod node;
 #[cfg(feature = "net")]
 pub mod sequence;
+#[cfg(feature = "net")]
+pub mod signals;
 #[cfg(feature = "cli")]
 pub mod simulate;
 #[cfg(feature = "store")]

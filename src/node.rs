@@ -15,6 +15,7 @@ use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
 use crate::sequence::{self, Answer, Answers, Submissions};
+use crate::signals::Watching;
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
 /// Reads off the serving threads that go on at once, for each core: enough to hide that a thread
@@ -82,6 +83,8 @@ pub struct Node {
     streams: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
+    watching: std::sync::Mutex<Option<Watching>>,
+    events: watch::Receiver<u64>,
 }
 
 impl Node {
@@ -116,6 +119,7 @@ impl Node {
                     report_failure(&error);
                 }
             })?;
+        let (watching, events) = Watching::start(Arc::clone(&store), sequence::now)?;
         Ok(Arc::new(Self {
             store,
             origin,
@@ -130,6 +134,8 @@ impl Node {
                 options.admit_threads.max(1) * READS_PER_CORE,
             )),
             committer: std::sync::Mutex::new(Some(thread)),
+            watching: std::sync::Mutex::new(Some(watching)),
+            events,
         }))
     }
 
@@ -149,6 +155,12 @@ impl Node {
     #[must_use]
     pub fn head(&self) -> watch::Receiver<LogHead> {
         self.head.clone()
+    }
+
+    /// Number of the last event of early warning.
+    #[must_use]
+    pub fn events(&self) -> watch::Receiver<u64> {
+        self.events.clone()
     }
 
     /// Becomes true when the store failed and the process has to open it anew.
@@ -268,6 +280,14 @@ impl Node {
         if let Some(thread) = thread {
             // A panic of the thread is no news to whoever waits here: its records were not answered.
             let _ = thread.join();
+        }
+        let watching = self
+            .watching
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(watching) = watching {
+            watching.end();
         }
     }
 }

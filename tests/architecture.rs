@@ -46,13 +46,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("admit", &["core", "store", "admit"]),
     ("sequence", &["core", "admit", "sequence"]),
     ("commit", &["core", "store", "admit", "sequence", "commit"]),
+    ("signals", &["core", "store", "signals"]),
     ("client", &["core", "client"]),
     ("epcis", &["core", "epcis"]),
     ("simulate", &["core", "client", "simulate"]),
     (
         "api",
         &[
-            "core", "store", "admit", "sequence", "commit", "node", "api",
+            "core", "store", "admit", "sequence", "commit", "signals", "node", "api",
         ],
     ),
 ];

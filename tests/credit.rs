@@ -213,6 +213,8 @@ fn short_terms() -> Body {
         objection_days: 10,
         answer_days: 10,
         transit_hours: 72,
+        accept_hours: 48,
+        rest_days: 180,
         legal_basis: "trial measures, art. 1".into(),
     })
 }

@@ -115,6 +115,15 @@ fn case(index: LogIndex, row: &Case, now: Millis) -> wire::Case {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            signals: row
+                .grounds
+                .signals
+                .iter()
+                .map(|(kind, index)| wire::SignalId {
+                    kind: kind.number(),
+                    log_index: index.0,
+                })
+                .collect(),
         }),
         agency: row.agency.to_string(),
         due_ms: row.due.map_or(0, |due| due.0),

@@ -249,6 +249,8 @@ const fn policy(policy: &CreditPolicy, legal_basis: String) -> wire::SetCreditPo
         objection_days: policy.objection_days,
         answer_days: policy.answer_days,
         transit_hours: policy.transit_hours,
+        accept_hours: policy.accept_hours,
+        rest_days: policy.rest_days,
         legal_basis,
     }
 }

@@ -1,6 +1,7 @@
 //! The gRPC services. Each is thin: it checks what a peer sent, asks the node or the store, and
 //! writes the answer; nothing is decided here.
 
+mod alert;
 mod case;
 mod claim;
 mod credit;
@@ -98,6 +99,10 @@ pub fn services(
                 node,
             ))
             .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::alert_service_server::AlertServiceServer::new(alert::AlertDesk::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
             wire::case_service_server::CaseServiceServer::new(case::CaseDesk::new(node))

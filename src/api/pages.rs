@@ -12,7 +12,7 @@ pub(super) const MAX_PAGE: usize = 1000;
 pub(super) const DEFAULT_PAGE: usize = 100;
 /// Most rows that are looked at for one page: where few are wanted, a page may hold fewer than asked,
 /// or none, and still name the next.
-const MAX_LOOKED_AT: usize = 10_000;
+pub(super) const MAX_LOOKED_AT: usize = 10_000;
 
 /// A page's size as asked for, or the default; more than the most is refused.
 pub(super) fn page_size(asked: u32, default: usize, most: usize) -> Result<usize, Status> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::alert::{SignalArg, signal_name};
 use super::govern::SignedBy;
 use super::{Done, Remote, TokenKey, output};
 use crate::core::credit::{CaseKind, CaseOutcome};
@@ -51,6 +52,9 @@ pub(crate) struct GroundsArgs {
     /// Whom it is about.
     #[arg(long, value_delimiter = ',')]
     subject: Vec<PartyId>,
+    /// Signals, as `custody alert list` names them: kind and entry.
+    #[arg(long, value_delimiter = ',')]
+    signal: Vec<SignalArg>,
 }
 
 impl GroundsArgs {
@@ -60,6 +64,7 @@ impl GroundsArgs {
             reports: self.report.clone(),
             claims: self.claim.clone(),
             subjects: self.subject.iter().map(ToString::to_string).collect(),
+            signals: self.signal.iter().map(|signal| signal.0).collect(),
         })
     }
 }
@@ -260,10 +265,12 @@ fn show(case: &wire::Case) -> Done {
         let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         texts.join(", ")
     };
+    let signals: Vec<String> = grounds.signals.iter().map(signal_name).collect();
     for (what, which) in [
         ("findings", numbers(&grounds.findings)),
         ("reports", numbers(&grounds.reports)),
         ("claims", numbers(&grounds.claims)),
+        ("signals", signals.join(", ")),
         ("about", grounds.subjects.join(", ")),
     ] {
         if !which.is_empty() {

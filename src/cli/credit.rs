@@ -269,6 +269,12 @@ pub(crate) struct PolicyArgs {
     /// Hours for which a delivery firm may hold goods.
     #[arg(long)]
     transit_hours: Option<u32>,
+    /// Hours in which a handover is accepted before regulators are alerted.
+    #[arg(long)]
+    accept_hours: Option<u32>,
+    /// Days for which goods may rest before regulators are alerted.
+    #[arg(long)]
+    rest_days: Option<u32>,
     /// The law that says so.
     #[arg(long)]
     legal_basis: String,
@@ -396,6 +402,8 @@ impl PolicyArgs {
             objection_days: or(self.objection_days, now.objection_days),
             answer_days: or(self.answer_days, now.answer_days),
             transit_hours: or(self.transit_hours, now.transit_hours),
+            accept_hours: or(self.accept_hours, now.accept_hours),
+            rest_days: or(self.rest_days, now.rest_days),
             legal_basis: self.legal_basis,
         });
         self.by.submit(body, "the terms are set").await
@@ -422,6 +430,7 @@ async fn show_policy(remote: &Remote) -> Done {
          red list (红名单) at most {} months\n\
          statement (陈述申辩) {} days, objection (异议) {} days, answer {} days\n\
          a delivery firm passes on within {} hours\n\
+         alerts: a handover not accepted within {} hours, goods at rest for {} days\n\
          {since}",
         policy.minor_max_months,
         policy.ordinary_min_months,
@@ -433,6 +442,8 @@ async fn show_policy(remote: &Remote) -> Done {
         policy.objection_days,
         policy.answer_days,
         policy.transit_hours,
+        policy.accept_hours,
+        policy.rest_days,
     ))
 }
 

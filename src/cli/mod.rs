@@ -4,6 +4,7 @@
 //! known); 2, the command was not understood; 3, it could not be done (no connection, no file, no
 //! store).
 
+mod alert;
 mod audit;
 mod case;
 mod claim;
@@ -105,6 +106,9 @@ enum Command {
     /// Commitments, credit records and credit files.
     #[command(subcommand)]
     Credit(credit::CreditCommand),
+    /// Findings and signals of early warning, and answers to them.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Cases that agencies open, refer to each other and close.
     #[command(subcommand)]
     Case(case::CaseCommand),
@@ -234,6 +238,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,
         Command::Credit(command) => command.run().await,
+        Command::Alert(command) => command.run().await,
         Command::Case(command) => command.run().await,
         Command::Claim(command) => command.run().await,
         Command::Listing(command) => command.run().await,

@@ -110,6 +110,8 @@ macro_rules! clients {
 clients! {
     /// Submission.
     ledger: ledger_service_client::LedgerServiceClient;
+    /// Early warning.
+    alert: alert_service_client::AlertServiceClient;
     /// What a consumer may ask.
     provenance: provenance_service_client::ProvenanceServiceClient;
     /// Parties, keys, products.

@@ -38,6 +38,8 @@ fn terms(serious_min_months: u32, legal_basis: &str) -> wire::SetCreditPolicy {
         answer_days: 10,
         legal_basis: legal_basis.into(),
         transit_hours: 72,
+        accept_hours: 48,
+        rest_days: 180,
     }
 }
 

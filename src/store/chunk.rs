@@ -162,23 +162,60 @@ pub(super) fn row_of(rows: &[u8], unit: &UnitId) -> Result<Option<HistoryRow>, S
     let wanted = unit.to_compact();
     let mut rest = rows;
     while !rest.is_empty() {
-        let parts = || {
-            let (length, rest) = rest.split_first()?;
-            let (id, rest) = rest.split_at_checked(usize::from(*length))?;
-            let (length, rest) = rest.split_first_chunk::<2>()?;
-            let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-            Some((id, value, rest))
-        };
-        let (id, value, after) =
-            parts().ok_or_else(|| StoreError::Corrupt("a row of history is cut off".into()))?;
+        let (id, value, after) = split(rest)?;
         if id == wanted {
-            return codec::decode_body(value)
-                .map(Some)
-                .map_err(|error| StoreError::Corrupt(error.to_string()));
+            return value_of(value).map(Some);
         }
         rest = after;
     }
     Ok(None)
+}
+
+/// The rows of an entry, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a>(&'a [u8]);
+
+impl<'a> Rows<'a> {
+    pub(super) const fn new(rows: &'a [u8]) -> Self {
+        Self(rows)
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<(UnitId, HistoryRow), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let parts = split(self.0);
+        // After one that doesn't read there is nothing more.
+        self.0 = parts.as_ref().map_or(&[], |(_, _, rest)| rest);
+        Some(parts.and_then(|(id, value, _)| {
+            let id = UnitId::from_compact(id);
+            let id = id.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            Ok((id, value_of(value)?))
+        }))
+    }
+}
+
+/// A row's id and value, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Splits the first row off.
+fn split(rows: &[u8]) -> Result<Split<'_>, StoreError> {
+    let parts = || {
+        let (length, rest) = rows.split_first()?;
+        let (id, rest) = rest.split_at_checked(usize::from(*length))?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        Some((id, value, rest))
+    };
+    parts().ok_or_else(|| StoreError::Corrupt("a row of history is cut off".into()))
+}
+
+fn value_of(value: &[u8]) -> Result<HistoryRow, StoreError> {
+    codec::decode_body(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 #[cfg(test)]
@@ -228,6 +265,9 @@ mod tests {
                     prop_assert_eq!(row_of(rows, &unit(n)).unwrap(), Some(row(n * 3)));
                 }
                 prop_assert_eq!(row_of(rows, &unit(99)).unwrap(), None);
+                let all: Vec<_> = Rows::new(rows).map(Result::unwrap).collect();
+                let wanted: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
+                prop_assert_eq!(all, wanted);
             }
             prop_assert!(chunk.get(LogIndex(999)).is_err());
             prop_assert!(chunk.get(LogIndex(1000 + entries.len() as u64)).is_err());

@@ -8,6 +8,7 @@
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
 //! | `ids` | run, bucket | where records are, by their ids, see `ids` |
 //! | one a table of the views | see `core::apply::state` | see [`codec`] |
+//! | `signals` | see `signals` | see [`codec`]; beside the log, see [`Side`] |
 //!
 //! Only full tiles are written; the right edge of the tree is built on opening from the last
 //! entries and the full tiles below, and its root must be the one in `meta`.
@@ -18,6 +19,7 @@ pub mod codec;
 mod ids;
 mod memo;
 mod options;
+mod side;
 mod view;
 
 use std::collections::BTreeMap;
@@ -30,9 +32,11 @@ use rocksdb::{
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cached;
+pub use chunk::Rows;
 use chunk::{Chunk, ChunkBuilder};
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
+pub use side::{Side, SideChanges};
 pub use view::View;
 
 use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
@@ -43,8 +47,8 @@ use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
-/// history; 2 knew nothing of credit.
-pub const FORMAT: u32 = 3;
+/// history; 2 knew nothing of credit, 3 nothing of alerts.
+pub const FORMAT: u32 = 4;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -529,6 +533,18 @@ impl EntryReader<'_> {
     pub fn entry(&mut self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
         let parts = self.parts(index)?;
         Ok(parts.map(|(entry, _)| Bytes::copy_from_slice(entry)))
+    }
+
+    /// An entry, and all that it did to units.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn entry_and_rows(
+        &mut self,
+        index: LogIndex,
+    ) -> Result<Option<(Bytes, Rows<'_>)>, StoreError> {
+        let parts = self.parts(index)?;
+        Ok(parts.map(|(entry, rows)| (Bytes::copy_from_slice(entry), Rows::new(rows))))
     }
 
     /// What an entry did to a unit.

@@ -9,6 +9,7 @@ use rocksdb::{
     DBRecoveryMode, Options,
 };
 
+use super::side::Side;
 use crate::core::apply::state::TABLES;
 
 /// Sizes of what the store keeps in memory.
@@ -68,6 +69,7 @@ pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
     [META, ENTRIES, TILES, IDS]
         .into_iter()
         .chain(TABLES.iter().copied())
+        .chain(Side::ALL.map(Side::family))
         .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
         .collect()
 }

@@ -59,6 +59,8 @@ fn terms() -> wire::SetCreditPolicy {
         objection_days: 10,
         answer_days: 10,
         transit_hours: 72,
+        accept_hours: 48,
+        rest_days: 180,
         legal_basis: "art. 1".into(),
     }
 }
@@ -104,6 +106,13 @@ fn long(bytes: usize) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // one table
+fn signal(kind: i32) -> Option<wire::AlertId> {
+    let id = wire::SignalId { kind, log_index: 0 };
+    Some(wire::AlertId {
+        alert: Some(wire::alert_id::Alert::Signal(id)),
+    })
+}
+
 fn cases() -> Vec<(&'static str, Body)> {
     use Body as B;
     let commit =
@@ -315,6 +324,33 @@ fn cases() -> Vec<(&'static str, Body)> {
                 text: None,
             }),
         ),
+        (
+            "answer_alert.alert",
+            B::AnswerAlert(wire::AnswerAlert::default()),
+        ),
+        (
+            "answer_alert.alert.kind",
+            B::AnswerAlert(wire::AnswerAlert {
+                alert: signal(9),
+                ..Default::default()
+            }),
+        ),
+        (
+            "answer_alert.answer",
+            B::AnswerAlert(wire::AnswerAlert {
+                alert: signal(2),
+                answer: wire::AlertAnswer::InCase.into(),
+                reason: "x".into(),
+            }),
+        ),
+        (
+            "answer_alert.reason",
+            B::AnswerAlert(wire::AnswerAlert {
+                alert: signal(2),
+                answer: wire::AlertAnswer::Dismissed.into(),
+                reason: String::new(),
+            }),
+        ),
         ("open_case.kind", B::OpenCase(wire::OpenCase::default())),
         (
             "open_case.grounds",
@@ -358,6 +394,8 @@ fn cases() -> Vec<(&'static str, Body)> {
             }),
         ),
         ("set_credit_policy", set(|b| b.transit_hours = 0)),
+        ("set_credit_policy", set(|b| b.accept_hours = 0)),
+        ("set_credit_policy", set(|b| b.rest_days = 400)),
         (
             "review_unit.text",
             B::ReviewUnit(wire::ReviewUnit {

@@ -219,6 +219,68 @@ async fn given_what_nobody_registered_when_asked_about_then_it_is_bad_or_not_fou
         };
         bad(given, desk.watch_findings(request).await, field);
     }
+
+    let mut alerts = regulator.alert();
+    let filter = wire::AlertFilter::default();
+    for (field, filter) in [
+        (
+            "filter.findings",
+            wire::AlertFilter {
+                findings: vec![4; 65],
+                ..filter.clone()
+            },
+        ),
+        (
+            "filter.signals",
+            wire::AlertFilter {
+                signals: vec![99],
+                ..filter.clone()
+            },
+        ),
+        (
+            "filter.level",
+            wire::AlertFilter {
+                level: 4,
+                ..filter.clone()
+            },
+        ),
+        (
+            "filter.party",
+            wire::AlertFilter {
+                party: "me".into(),
+                ..filter.clone()
+            },
+        ),
+        (
+            "filter.unit",
+            wire::AlertFilter {
+                unit: NO_UNIT.into(),
+                ..filter.clone()
+            },
+        ),
+        (
+            "filter.region",
+            wire::AlertFilter {
+                region: "Fujian".into(),
+                ..filter
+            },
+        ),
+    ] {
+        let request = wire::ListAlertsRequest {
+            filter: Some(filter),
+            ..Default::default()
+        };
+        bad(field, alerts.list_alerts(request).await, field);
+    }
+    for cursor in ["1", "1.x", "-1.1", "begin"] {
+        let request = wire::WatchAlertsRequest {
+            cursor: cursor.into(),
+            ..Default::default()
+        };
+        bad(cursor, alerts.watch_alerts(request).await, "cursor");
+    }
+    let nothing = alerts.get_alert(wire::GetAlertRequest::default());
+    bad("no alert", nothing.await, "id");
     world.stays_intact().await;
 }
 

@@ -29,7 +29,7 @@ fn token_of(signer: &Signer, claims: &Claims) -> String {
 
 /// Every call that needs a regulator's token, and `StreamEntries` last.
 async fn guarded(ledger: &Ledger) -> Vec<(&'static str, Result<(), Status>)> {
-    let (mut desk, mut log) = (ledger.regulator(), ledger.log());
+    let (mut desk, mut log, mut alerts) = (ledger.regulator(), ledger.log(), ledger.alert());
     macro_rules! call {
         ($client:ident.$method:ident($request:ident)) => {
             (
@@ -49,6 +49,8 @@ async fn guarded(ledger: &Ledger) -> Vec<(&'static str, Result<(), Status>)> {
         ("verify_unit", verify),
         call!(desk.list_entries(ListEntriesRequest)),
         call!(desk.stats(StatsRequest)),
+        call!(alerts.list_alerts(ListAlertsRequest)),
+        call!(alerts.watch_alerts(WatchAlertsRequest)),
         call!(log.stream_entries(StreamEntriesRequest)),
     ]
 }

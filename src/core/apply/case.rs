@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::alert::{known_signal, put_in_case};
 use super::authority::Authority;
 use super::governance::{known_party, needs_regulator, needs_root};
 use super::state::{CaseQueue, Cases, Claims, Findings, Read, Reports};
@@ -24,6 +25,7 @@ pub(super) fn apply<R: Read>(
     let (number, before, case) = match &body.act {
         CaseRecord::Open { kind, grounds } => {
             known_grounds(step, grounds)?;
+            put_in_case(step, by, &grounds.findings, &grounds.signals, at.index);
             let case = Case::open(*kind, grounds.clone(), at, by, document);
             (at.index, None, case)
         }
@@ -31,6 +33,7 @@ pub(super) fn apply<R: Read>(
             known_grounds(step, grounds)?;
             let mut row = in_hand(step, by, *case)?;
             row.add(grounds.clone(), at, by, document)?;
+            put_in_case(step, by, &grounds.findings, &grounds.signals, *case);
             (*case, Some(row.agency), row)
         }
         CaseRecord::Refer { case, to, days } => {
@@ -104,6 +107,10 @@ fn known_grounds<R: Read>(step: &Step<'_, R>, grounds: &CaseGrounds) -> Result<(
         if step.views.get::<Claims>(index)?.is_none() {
             return Err(unknown("claim", index.0, format!("claims[{i}]")));
         }
+    }
+    for (i, (_, index)) in grounds.signals.iter().enumerate() {
+        let field = format!("{name}.grounds.signals[{i}].log_index");
+        known_signal(step, *index, &field)?;
     }
     for (i, party) in grounds.subjects.iter().enumerate() {
         known_party(step, *party, &format!("{name}.grounds.subjects[{i}]"))?;

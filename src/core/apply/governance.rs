@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::alert;
 use super::authority::{Authority, authorise};
 use super::case;
 use super::claim;
@@ -218,6 +219,14 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
         }
         Body::Case(body) => {
             case::apply(step, &authority, party, body)?;
+            Ok(wire::Verdict::default())
+        }
+        Body::AnswerAlert {
+            alert,
+            answer,
+            reason,
+        } => {
+            alert::apply(step, &authority, party, (*alert, *answer, reason))?;
             Ok(wire::Verdict::default())
         }
         Body::Credit(body) => {

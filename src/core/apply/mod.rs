@@ -10,6 +10,7 @@
 //! A refusal is a drop: it takes no index and changes nothing, so replay from entries equals
 //! replay from groups.
 
+mod alert;
 mod authority;
 mod case;
 mod claim;

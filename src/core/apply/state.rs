@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::credit::score::{Conduct, Deduction, Lapse};
 use crate::core::credit::{
-    Blacklisting, Case, Claim, Commitment, CreditItem, CreditPolicy, CreditRecord, Fund, Listing,
-    Redlisting, Report, Request, Reviews, Stamp, Voice,
+    AlertId, Answered, Blacklisting, Case, Claim, Commitment, CreditItem, CreditPolicy,
+    CreditRecord, Fund, Listing, Redlisting, Report, Request, Reviews, Stamp, Voice,
 };
 use crate::core::envelope::RecordId;
 use crate::core::id::{PartyId, UnitId};
@@ -219,6 +219,13 @@ tables! {
     Cases, cases: LogIndex => Arc<Case>, index_bytes;
     /// Whether a case is open and in an agency's hands.
     CaseQueue, case_queue: (PartyId, LogIndex) => bool, |(party, index)| numbered(party, index.0);
+    /// What regulators answered to alerts, the last answer to each.
+    AlertAnswers, alert_answers: AlertId => Answered, |alert| match alert {
+        AlertId::Finding(number) => [&[b'f'][..], &number.to_be_bytes()].concat(),
+        AlertId::Signal(kind, index) => {
+            [&[b's', *kind as u8][..], &index.0.to_be_bytes()].concat()
+        }
+    };
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
     Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::end_of_day_after;
-use super::{CaseKind, CaseOutcome, Stamp, not_now};
+use super::{CaseKind, CaseOutcome, SignalKind, Stamp, not_now};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
@@ -25,6 +25,8 @@ pub struct CaseGrounds {
     pub claims: Vec<LogIndex>,
     /// Whom it is about.
     pub subjects: Vec<PartyId>,
+    /// Signals: kind, and the entry that each is about.
+    pub signals: Vec<(SignalKind, LogIndex)>,
 }
 
 impl CaseGrounds {
@@ -35,6 +37,7 @@ impl CaseGrounds {
             && self.reports.is_empty()
             && self.claims.is_empty()
             && self.subjects.is_empty()
+            && self.signals.is_empty()
     }
 
     /// Takes in what is new.
@@ -49,6 +52,7 @@ impl CaseGrounds {
             && merge(&mut self.reports, more.reports)
             && merge(&mut self.claims, more.claims)
             && merge(&mut self.subjects, more.subjects)
+            && merge(&mut self.signals, more.signals)
     }
 }
 

@@ -12,6 +12,7 @@
 //! every moment, and two nodes that hold the same entries give the same answer for the same moment.
 
 pub mod admission;
+pub mod alert;
 pub mod calendar;
 mod case;
 mod claim;
@@ -21,6 +22,7 @@ pub mod score;
 
 use serde::{Deserialize, Serialize};
 
+pub use alert::{AlertId, AlertLevel, Answered};
 pub use case::{Case, CaseAct, CaseGrounds, CaseStep};
 pub use claim::{Claim, ClaimDecision, Fund, Report, Reviews, STARS, Voice};
 pub use listing::{Blacklisting, Decided, Ending, Listing, Phase, Redlisting, Request, Term};
@@ -121,6 +123,12 @@ numbered! {
     /// How a case ends.
     CaseOutcome: NoViolation "不予处罚", Penalty "行政处罚", ToJustice "移送司法机关",
         Settled "调解、整改";
+    /// What a signal says.
+    SignalKind: HandoverNotAccepted "交接超时", AtRest "商品滞留", RateOfBreaks "异常率上升",
+        CompromisedKey "密钥泄露", WeightlessDelivery "无重量签收", HastyDelivery "数分钟内签收",
+        ClosedRing "疑似刷单";
+    /// What became of an alert.
+    AlertAnswer: Acknowledged "已阅处理中", Dismissed "已排除", InCase "已立案";
     /// Which list.
     ListKind: Red "红名单", Black "黑名单";
 }

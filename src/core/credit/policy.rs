@@ -18,6 +18,8 @@ pub struct CreditPolicy {
     pub objection_days: u32,
     pub answer_days: u32,
     pub transit_hours: u32,
+    pub accept_hours: u32,
+    pub rest_days: u32,
 }
 
 impl Default for CreditPolicy {
@@ -33,6 +35,8 @@ impl Default for CreditPolicy {
             objection_days: 10,
             answer_days: 10,
             transit_hours: 72,
+            accept_hours: 48,
+            rest_days: 180,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::case::CaseBody;
 use super::claim::ClaimBody;
 use super::credit::CreditBody;
 use super::values::{CalendarDate, GoodsId, Millis, Region};
+use crate::core::credit::{AlertAnswer, AlertId};
 use crate::core::envelope::RecordId;
 use crate::core::id::{CompanyPrefix, DrugId, Gtin14, Lot, PartyId, UnitId};
 use crate::core::rules::FindingKind;
@@ -76,6 +77,7 @@ pub enum Kind {
     AddToCase,
     ReferCase,
     CloseCase,
+    AnswerAlert,
 }
 
 impl Kind {
@@ -208,6 +210,7 @@ impl Kind {
             Self::AddToCase => "add_to_case",
             Self::ReferCase => "refer_case",
             Self::CloseCase => "close_case",
+            Self::AnswerAlert => "answer_alert",
         }
     }
 }
@@ -513,6 +516,11 @@ pub enum Body {
     Claim(ClaimBody),
     /// Cases.
     Case(CaseBody),
+    AnswerAlert {
+        alert: AlertId,
+        answer: AlertAnswer,
+        reason: String,
+    },
 }
 
 impl Body {
@@ -555,6 +563,7 @@ impl Body {
             Self::Credit(body) => body.kind(),
             Self::Claim(body) => body.kind(),
             Self::Case(body) => body.kind(),
+            Self::AnswerAlert { .. } => Kind::AnswerAlert,
         }
     }
 }

@@ -719,3 +719,60 @@ pub(super) fn case_show(desk: &mut Desk) {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 }
+
+pub(super) fn alert_list(desk: &mut Desk) {
+    let key = desk.regulator();
+    let alerts = desk.json_lines(&["alert", "list", "--finding", "NOT_HOLDER", "--key", &key]);
+    assert_eq!(alerts[0]["level"], "ALERT_LEVEL_SEVERE");
+    let said = desk.ok(&[
+        "alert", "list", "--open", "--level", "severe", "--key", &key,
+    ]);
+    assert!(
+        said.contains("SEVERE   finding 1 NOT_HOLDER OPEN"),
+        "{said}"
+    );
+    let own = desk.path("maker.key");
+    desk.fails(EXIT_NO, "[Regulator]", &["alert", "list", "--key", &own]);
+}
+
+pub(super) fn alert_watch(desk: &mut Desk) {
+    let key = desk.regulator();
+    let watch = ["alert", "watch", "--cursor", "start", "--count", "1"];
+    let said = desk.ok(&[&watch[..], &["--key", &key]].concat());
+    assert!(said.contains("finding 1 NOT_HOLDER"), "{said}");
+    let bad = ["alert", "watch", "--cursor", "1", "--key", &key];
+    desk.fails(EXIT_NO, "cursor", &bad);
+}
+
+pub(super) fn alert_acknowledge(desk: &mut Desk) {
+    let acknowledge = ["alert", "acknowledge", "1", "--reason", "patrol sent"];
+    let own = desk.path("maker.key");
+    desk.fails(
+        EXIT_NO,
+        "UNAUTHORISED",
+        &[&acknowledge[..], &["--key", &own]].concat(),
+    );
+    let key = desk.regulator();
+    entry(desk, &key, &acknowledge);
+    let said = desk.ok(&["alert", "list", "--finding", "NOT_HOLDER", "--key", &key]);
+    assert!(
+        said.contains("已阅处理中") && said.contains("patrol sent"),
+        "{said}"
+    );
+}
+
+pub(super) fn alert_dismiss(desk: &mut Desk) {
+    let key = desk.regulator();
+    let dismiss = [
+        "alert",
+        "dismiss",
+        "at-rest:1",
+        "--reason",
+        "stock of spares",
+    ];
+    entry(desk, &key, &dismiss);
+    let finding = ["alert", "dismiss", "1", "--reason", "x", "--key", &key];
+    desk.fails(EXIT_NO, "DecideFinding", &finding);
+    let unknown = ["alert", "dismiss", "rest:1", "--reason", "x", "--key", &key];
+    desk.fails(EXIT_USAGE, "AT_REST:1234", &unknown);
+}

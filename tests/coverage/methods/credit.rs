@@ -304,3 +304,64 @@ pub(super) async fn list_cases(world: &mut World) {
     assert_eq!(list(REGULATOR).await.last(), Some(&case));
     assert_eq!(list(COURIER).await, [0; 0]);
 }
+
+pub(super) async fn list_alerts(world: &mut World) {
+    let request = wire::ListAlertsRequest {
+        filter: Some(wire::AlertFilter {
+            unit: unit(2).to_string(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let answer = world.regulator.alert().list_alerts(request).await.unwrap();
+    let alerts = answer.into_inner().alerts;
+    let finding = wire::alert_id::Alert::Finding(1);
+    assert_eq!(alerts[0].id.unwrap().alert, Some(finding));
+    assert_eq!(alerts[0].level(), wire::AlertLevel::Severe);
+}
+
+pub(super) async fn watch_alerts(world: &mut World) {
+    let watch = async |cursor: &str| {
+        let request = wire::WatchAlertsRequest {
+            filter: None,
+            cursor: cursor.into(),
+        };
+        let answer = world.regulator.alert().watch_alerts(request).await;
+        answer.unwrap().into_inner()
+    };
+    let (mut all, mut live) = (watch("start").await, watch("").await);
+    let first = all.message().await.unwrap().unwrap();
+    let finding = wire::alert_id::Alert::Finding(1);
+    assert_eq!(first.alert.unwrap().id.unwrap().alert, Some(finding));
+    world.theft(unit(103)).await;
+    loop {
+        let alert = live.message().await.unwrap().unwrap().alert.unwrap();
+        if let Some(wire::alert::About::Finding(finding)) = alert.about
+            && finding.unit == unit(103).to_string()
+        {
+            return;
+        }
+    }
+}
+
+pub(super) async fn get_alert(world: &mut World) {
+    let id = Some(wire::AlertId {
+        alert: Some(wire::alert_id::Alert::Finding(1)),
+    });
+    let body = wire::AnswerAlert {
+        alert: id,
+        answer: wire::AlertAnswer::Acknowledged.into(),
+        reason: "a patrol is on its way".into(),
+    };
+    let body = wire::record::Body::AnswerAlert(body);
+    let answer = draft(&world.server.regulator_key(), &[], body);
+    let at = all_accepted(world.session.submit(vec![answer]).await.unwrap())[0].log_index;
+    let request = wire::GetAlertRequest { id };
+    let answer = world.regulator.alert().get_alert(request).await.unwrap();
+    let alert = answer.into_inner().alert.unwrap();
+    assert_eq!(alert.answer(), wire::AlertAnswer::Acknowledged);
+    assert_eq!(
+        (alert.answered_at, alert.answered_by.as_str()),
+        (at, REGULATOR)
+    );
+}

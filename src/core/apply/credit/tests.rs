@@ -353,6 +353,8 @@ fn shorter_terms() -> wire::SetCreditPolicy {
         objection_days: 4,
         answer_days: 5,
         transit_hours: 72,
+        accept_hours: 48,
+        rest_days: 180,
         legal_basis: "Measures of 2027, art. 1".into(),
     }
 }

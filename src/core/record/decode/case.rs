@@ -1,5 +1,6 @@
 //! The bodies of records of cases.
 
+use super::alert::signal;
 use super::fields::{id, text};
 use super::{Checked, MAX_NAME, MAX_TEXT};
 use crate::core::credit::{CaseGrounds, CaseKind, CaseOutcome};
@@ -83,6 +84,7 @@ fn grounds(b: Option<&wire::CaseGrounds>, field: &str) -> Checked<CaseGrounds> {
         b.reports.len(),
         b.claims.len(),
         b.subjects.len(),
+        b.signals.len(),
     ];
     if counts.iter().any(|count| *count > MAX_GROUNDS) {
         return Err(Refusal::field(
@@ -101,6 +103,12 @@ fn grounds(b: Option<&wire::CaseGrounds>, field: &str) -> Checked<CaseGrounds> {
             .iter()
             .enumerate()
             .map(parse)
+            .collect::<Checked<_>>()?,
+        signals: b
+            .signals
+            .iter()
+            .enumerate()
+            .map(|(i, id)| signal(id, &format!("{field}.signals[{i}]")))
             .collect::<Checked<_>>()?,
     };
     if grounds.is_empty() {

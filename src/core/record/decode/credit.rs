@@ -133,14 +133,21 @@ fn policy(b: &wire::SetCreditPolicy) -> Checked<CreditBody> {
         b.serious_max_months,
         b.red_max_months,
     ];
-    let days = [b.statement_days, b.objection_days, b.answer_days];
+    let days = [
+        b.statement_days,
+        b.objection_days,
+        b.answer_days,
+        b.rest_days,
+    ];
     let in_bounds = months
         .iter()
         .all(|months| (1..=MAX_MONTHS).contains(months))
         && days.iter().all(|days| (1..=MAX_DAYS).contains(days))
         && b.ordinary_min_months <= b.ordinary_max_months
         && b.serious_min_months <= b.serious_max_months
-        && (1..=MAX_DAYS * 24).contains(&b.transit_hours);
+        && [b.transit_hours, b.accept_hours]
+            .iter()
+            .all(|hours| (1..=MAX_DAYS * 24).contains(hours));
     if !in_bounds {
         return Err(Refusal::field(
             "set_credit_policy",
@@ -161,6 +168,8 @@ fn policy(b: &wire::SetCreditPolicy) -> Checked<CreditBody> {
         objection_days: b.objection_days,
         answer_days: b.answer_days,
         transit_hours: b.transit_hours,
+        accept_hours: b.accept_hours,
+        rest_days: b.rest_days,
     }))
 }
 

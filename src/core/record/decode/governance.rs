@@ -1,5 +1,6 @@
 //! The bodies of governance records.
 
+use super::alert::answer;
 use super::case::case_body;
 use super::claim::claim_body;
 use super::credit::credit_body;
@@ -86,6 +87,7 @@ pub(super) fn governance_body(body: WireBody) -> Checked<Body> {
             Body::SetThresholds(thresholds(b.thresholds, "set_thresholds.thresholds")?)
         }
         WireBody::DecideFinding(b) => decide_finding(&b)?,
+        WireBody::AnswerAlert(b) => answer(&b)?,
         WireBody::ReportEquivocation(b) => Body::ReportEquivocation {
             first: b.first,
             second: b.second,

@@ -1,5 +1,6 @@
 //! From bytes to a checked [`Record`]: every bound of the format is checked here and only here.
 
+mod alert;
 mod case;
 mod claim;
 mod credit;
