@@ -6,10 +6,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::*;
-use custody::client::{Ledger, Session, Token};
+use custody::client::{Ledger, Session};
 use custody::core::credit::SignalKind;
 use custody::core::id::UnitId;
 use custody::core::record::Millis;
@@ -89,14 +88,6 @@ impl World {
         });
         self.say(&courier, &[unit], deliver).await
     }
-
-    async fn as_party(&self, signer: &Signer, party: &str) -> Ledger {
-        let life = Duration::from_secs(600);
-        let party = party.parse().unwrap();
-        let token = custody::api::token::make(signer, party, ORIGIN, life).unwrap();
-        let ledger = self.server.ledger().await;
-        ledger.with_token(Token::bearer(&token).unwrap())
-    }
 }
 
 /// The buyer of an order.
@@ -121,8 +112,8 @@ fn signals_at(store: &Store, now: Millis, most: u64) -> Vec<Signal> {
     while step(store, now, most).unwrap().behind {}
     let mut raised = Vec::new();
     let visit = |number, happened| {
-        assert_eq!(event(store, number).unwrap(), Some(happened));
-        if let Some(Event::Raised(signal)) = event(store, number).unwrap() {
+        assert_eq!(event(store, number).unwrap().as_ref(), Some(&happened));
+        if let Event::Raised(signal) = happened {
             raised.push(*signal);
         }
         true
@@ -472,8 +463,14 @@ async fn given_alerts_when_everybody_asks_then_only_regulators_are_answered() {
     let rest = about(wire::SignalKind::AtRest, LogIndex(0));
     for (ledger, code) in [
         (w.server.ledger().await, Code::Unauthenticated),
-        (w.as_party(maker, MAKER).await, Code::PermissionDenied),
-        (w.as_party(courier, COURIER).await, Code::PermissionDenied),
+        (
+            w.server.as_party(maker, MAKER).await,
+            Code::PermissionDenied,
+        ),
+        (
+            w.server.as_party(courier, COURIER).await,
+            Code::PermissionDenied,
+        ),
         (w.server.regulator().await, Code::NotFound),
     ] {
         let mut alerts = ledger.alert();

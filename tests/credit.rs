@@ -4,10 +4,9 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::*;
-use custody::client::{Ledger, Session, Token};
+use custody::client::{Ledger, Session};
 use custody::core::credit::admission::{Admission, Admissions, Bar, Restriction};
 use custody::core::record::Millis;
 use custody::core::signature::Signer;
@@ -92,16 +91,8 @@ impl World {
         self.say(who, body).await
     }
 
-    async fn as_party(&self, signer: &Signer, party: &str) -> Ledger {
-        let life = Duration::from_secs(600);
-        let party = party.parse().unwrap();
-        let token = custody::api::token::make(signer, party, ORIGIN, life).unwrap();
-        let ledger = self.server.ledger().await;
-        ledger.with_token(Token::bearer(&token).unwrap())
-    }
-
     async fn admission(&self, parties: &[&str]) -> Admissions {
-        let platform = self.as_party(&self.platform, &gln(2)).await;
+        let platform = self.server.as_party(&self.platform, &gln(2)).await;
         let request = wire::CheckPartiesRequest {
             parties: parties.iter().map(ToString::to_string).collect(),
         };
@@ -375,7 +366,7 @@ async fn given_firms_of_all_standings_when_a_platform_asks_then_the_signed_answe
     let answer = w.admission(&[MAKER]).await;
     assert_eq!(answer.parties[0].1, Admission::Barred(Bar::Suspended));
     // The answer is good for whoever has the log's key, and for nobody else's log.
-    let platform = w.as_party(&w.platform, &gln(2)).await;
+    let platform = w.server.as_party(&w.platform, &gln(2)).await;
     let request = wire::CheckPartiesRequest {
         parties: vec![MAKER.into()],
     };
@@ -400,12 +391,15 @@ async fn given_firms_of_all_standings_when_a_platform_asks_then_the_signed_answe
     // Only platforms and regulators may ask.
     for (ledger, code) in [
         (w.server.ledger().await, Code::Unauthenticated),
-        (w.as_party(&courier, COURIER).await, Code::PermissionDenied),
+        (
+            w.server.as_party(&courier, COURIER).await,
+            Code::PermissionDenied,
+        ),
     ] {
         let status = ledger.listing().check_parties(request.clone()).await;
         assert_eq!(status.unwrap_err().code(), code);
     }
-    let by_agency = w.as_party(&agency, &gln(1)).await;
+    let by_agency = w.server.as_party(&agency, &gln(1)).await;
     by_agency.listing().check_parties(request).await.unwrap();
 }
 
@@ -480,10 +474,10 @@ async fn given_files_and_lists_when_different_people_look_then_each_sees_what_is
     );
 
     let open = w.server.ledger().await;
-    let of_agency = w.as_party(&agency, &gln(1)).await;
-    let own = w.as_party(&courier, COURIER).await;
-    let of_person = w.as_party(&trader, &gln(3)).await;
-    let of_maker = w.as_party(&w.trade.maker, MAKER).await;
+    let of_agency = w.server.as_party(&agency, &gln(1)).await;
+    let own = w.server.as_party(&courier, COURIER).await;
+    let of_person = w.server.as_party(&trader, &gln(3)).await;
+    let of_maker = w.server.as_party(&w.trade.maker, MAKER).await;
     let file = async |ledger: &Ledger, party: &str| {
         let request = wire::GetCreditFileRequest {
             party: party.into(),
@@ -656,7 +650,7 @@ async fn given_every_step_of_a_claim_when_everybody_tries_it_then_only_who_may_d
         (&bank, &*gln(6), false, false),
         (&maker, MAKER, false, false),
     ] {
-        let mut desk = w.as_party(signer, party).await.claim();
+        let mut desk = w.server.as_party(signer, party).await.claim();
         let listed = desk.list_claims(wire::ListClaimsRequest::default()).await;
         assert_eq!(listed.is_ok(), claims, "claims for {party}");
         let listed = desk.list_reports(wire::ListReportsRequest::default()).await;
@@ -835,7 +829,7 @@ async fn given_what_a_courier_did_when_scored_then_a_second_account_of_the_raw_e
         let answer = ledger.credit().get_score(request).await;
         answer.map(tonic::Response::into_inner)
     };
-    let own = w.as_party(&courier, COURIER).await;
+    let own = w.server.as_party(&courier, COURIER).await;
     let keys = [courier.key_id().0.to_vec(), device.key_id().0.to_vec()];
     let score = ask(&own, None).await.unwrap();
     let by_hand = score_by_hand(&raw_entries(&w).await, COURIER, &keys);
@@ -853,12 +847,12 @@ async fn given_what_a_courier_did_when_scored_then_a_second_account_of_the_raw_e
     // The device's own: a finding, one late of two, nothing unchecked.
     let of_device = ask(&own, Some(&device)).await.unwrap();
     assert_eq!(of_device.points, 1_000 - 50 - 100);
-    let of_regulator = w.as_party(&agency, &gln(1)).await;
+    let of_regulator = w.server.as_party(&agency, &gln(1)).await;
     assert_eq!(ask(&of_regulator, Some(&device)).await.unwrap(), of_device);
     // A platform sees the firm, not its people; another firm sees nothing.
-    let market = w.as_party(&platform, &gln(2)).await;
+    let market = w.server.as_party(&platform, &gln(2)).await;
     assert_eq!(ask(&market, None).await.unwrap(), score);
-    let rival = w.as_party(&w.trade.stranger, STRANGER).await;
+    let rival = w.server.as_party(&w.trade.stranger, STRANGER).await;
     for (ledger, key) in [
         (&market, Some(&*device)),
         (&rival, None),
@@ -947,7 +941,7 @@ async fn given_every_step_of_a_case_when_everybody_tries_it_then_only_the_agency
         document: "K-4".into(),
     });
     let queue = async |w: &World| {
-        let ledger = w.as_party(&w.agency, &gln(1)).await;
+        let ledger = w.server.as_party(&w.agency, &gln(1)).await;
         let request = wire::ListCasesRequest {
             agency: gln(1),
             ..Default::default()
@@ -960,7 +954,7 @@ async fn given_every_step_of_a_case_when_everybody_tries_it_then_only_the_agency
     w.only(&agency, &firms, end).await;
     assert_eq!(queue(&w).await, [0; 0]);
     for (signer, party) in [(&maker, MAKER), (&platform, &*gln(2))] {
-        let ledger = w.as_party(signer, party).await;
+        let ledger = w.server.as_party(signer, party).await;
         let request = wire::GetCaseRequest { log_index: case };
         let status = ledger.case().get_case(request).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
@@ -1007,10 +1001,13 @@ async fn given_a_claim_against_a_natural_person_when_a_stranger_reads_it_then_no
         (claim.seller, claim.recourse)
     };
     let nobody = (String::new(), String::new());
-    let stranger = w.as_party(&w.trade.courier, COURIER).await;
+    let stranger = w.server.as_party(&w.trade.courier, COURIER).await;
     assert_eq!(named(&w.server.ledger().await).await, nobody);
     assert_eq!(named(&stranger).await, nobody);
     let itself = (gln(3), gln(3));
-    assert_eq!(named(&w.as_party(&trader, &gln(3)).await).await, itself);
+    assert_eq!(
+        named(&w.server.as_party(&trader, &gln(3)).await).await,
+        itself
+    );
     assert_eq!(named(&w.server.regulator().await).await, itself);
 }

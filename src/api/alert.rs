@@ -269,7 +269,7 @@ impl Batch {
     fn read(view: &View<'_>, mut place: Place) -> Result<Self, Status> {
         let mut findings = VecDeque::new();
         read::findings(view, place.finding, |number, row| {
-            findings.push_back((number, Box::new(row)));
+            findings.push_back((number, Happened::Found(number, Box::new(row))));
             findings.len() < BATCH
         })?;
         let mut events = VecDeque::new();
@@ -286,26 +286,20 @@ impl Batch {
         let mut happened = Vec::new();
         loop {
             // Where one side is read only in part, what follows there may be earlier.
-            let finding_first = match (findings.front(), events.front()) {
-                (Some((_, row)), Some((_, event))) => row.time <= event.time(),
-                (Some(_), None) if !more_events => true,
-                (None, Some(_)) if !more_findings => false,
+            let (side, next) = match (findings.front(), events.front()) {
+                (Some((_, finding)), Some((_, event))) if finding.time() <= event.time() => {
+                    (&mut findings, &mut place.finding)
+                }
+                (Some(_), None) if !more_events => (&mut findings, &mut place.finding),
+                (Some(_), Some(_)) => (&mut events, &mut place.event),
+                (None, Some(_)) if !more_findings => (&mut events, &mut place.event),
                 _ => break,
             };
-            let next = if finding_first {
-                let Some((number, row)) = findings.pop_front() else {
-                    break;
-                };
-                place.finding = number + 1;
-                Happened::Found(number, row)
-            } else {
-                let Some((number, event)) = events.pop_front() else {
-                    break;
-                };
-                place.event = number + 1;
-                event
+            let Some((number, first)) = side.pop_front() else {
+                break;
             };
-            happened.push((next, place));
+            *next = number + 1;
+            happened.push((first, place));
         }
         Ok(Self {
             happened,
@@ -378,25 +372,30 @@ fn answered(view: &View<'_>, alert: wire::Alert, id: AlertId) -> Result<wire::Al
     let id = Some(wire::AlertId {
         alert: Some(match id {
             AlertId::Finding(number) => wire::alert_id::Alert::Finding(number),
-            AlertId::Signal(kind, index) => wire::alert_id::Alert::Signal(wire::SignalId {
-                kind: kind.number(),
-                log_index: index.0,
-            }),
+            AlertId::Signal(kind, index) => wire::alert_id::Alert::Signal(signal_id(kind, index)),
         }),
     });
     let alert = wire::Alert { id, ..alert };
-    Ok(row.map_or_else(
-        || alert.clone(),
-        |row| wire::Alert {
-            answer: row.answer.number(),
-            answered_at: row.at.index.0,
-            answered_ms: row.at.time.0,
-            answered_by: row.by.to_string(),
-            reason: row.reason.clone(),
-            case: row.case.map_or(0, |case| case.0),
-            ..alert.clone()
-        },
-    ))
+    let Some(row) = row else {
+        return Ok(alert);
+    };
+    Ok(wire::Alert {
+        answer: row.answer.number(),
+        answered_at: row.at.index.0,
+        answered_ms: row.at.time.0,
+        answered_by: row.by.to_string(),
+        reason: row.reason,
+        case: row.case.map_or(0, |case| case.0),
+        ..alert
+    })
+}
+
+/// The id of a signal as it goes over the wire.
+pub(super) fn signal_id(kind: SignalKind, index: LogIndex) -> wire::SignalId {
+    wire::SignalId {
+        kind: kind.number(),
+        log_index: index.0,
+    }
 }
 
 fn wire_signal(signal: &Signal) -> wire::Signal {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::alert::signal_id;
 use super::listing::Sight;
 use super::pages::{list, number_after};
 use super::{errors, token};
@@ -119,10 +120,7 @@ fn case(index: LogIndex, row: &Case, now: Millis) -> wire::Case {
                 .grounds
                 .signals
                 .iter()
-                .map(|(kind, index)| wire::SignalId {
-                    kind: kind.number(),
-                    log_index: index.0,
-                })
+                .map(|(kind, index)| signal_id(*kind, *index))
                 .collect(),
         }),
         agency: row.agency.to_string(),

@@ -157,7 +157,7 @@ impl<'a> Book<'a> {
         for (id, number) in &self.raised {
             changes.put(id_key(*id), number)?;
         }
-        self.store.side_write(Side::Signals, changes, false)
+        self.store.side_write(Side::Signals, changes)
     }
 }
 

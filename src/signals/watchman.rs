@@ -205,21 +205,15 @@ impl Watchman<'_> {
                 index, kind, unit, ..
             } => {
                 let unit = self.store.get::<Units>(&unit)?.unwrap_or_default();
-                let named = |finding: &&crate::core::apply::state::UnitFinding| {
-                    finding.index == index && finding.kind == kind
-                };
-                if let Some(finding) = unit.findings.iter().find(named) {
+                let mut findings = unit.findings.iter();
+                if let Some(finding) = findings.find(|f| f.index == index && f.kind == kind) {
                     answered(AlertId::Finding(finding.number));
                 }
             }
             Body::Case(body) => {
                 if let CaseRecord::Open { grounds, .. } | CaseRecord::Add { grounds, .. } = body.act
                 {
-                    let findings = grounds.findings.into_iter().map(AlertId::Finding);
-                    findings.for_each(&mut answered);
-                    let signals = grounds.signals.into_iter();
-                    let signals = signals.map(|(kind, index)| AlertId::Signal(kind, index));
-                    signals.for_each(answered);
+                    grounds.alerts().for_each(answered);
                 }
             }
             Body::RevokeKey {
@@ -343,9 +337,10 @@ impl Watchman<'_> {
             return Ok(());
         };
         let evidence: Vec<LogIndex> = of_both.stood_out.iter().copied().collect();
-        if self.know_a_buyer(&evidence)? || !of_both.days.raise(RING_DAYS as u64) {
+        if of_both.days.rests(RING_DAYS as u64) || self.know_a_buyer(&evidence)? {
             return Ok(());
         }
+        of_both.days.raise(RING_DAYS as u64);
         let signal = Signal {
             parties: std::iter::once(seller).chain(courier).collect(),
             key: Some(record.key_id),
@@ -413,8 +408,8 @@ impl Watchman<'_> {
             return Ok(None);
         }
         let index = LogIndex(*cursor);
-        // Most of the time the deadline lies ahead: then only the time is read.
-        if self.found(index, false)?.time().plus(after) > self.now {
+        let found = self.found(index, true)?;
+        if found.time().plus(after) > self.now {
             return Ok(None);
         }
         if self.left == 0 {
@@ -423,7 +418,7 @@ impl Watchman<'_> {
         }
         (self.left, self.moved) = (self.left - 1, true);
         *cursor += 1;
-        self.found(index, true).map(Some)
+        Ok(Some(found))
     }
 
     fn not_accepted(

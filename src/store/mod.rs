@@ -387,16 +387,10 @@ impl Store {
     pub fn scan<T: Table>(
         &self,
         from: &[u8],
-        mut visit: impl FnMut(&[u8], T::Value) -> bool,
+        visit: impl FnMut(&[u8], T::Value) -> bool,
     ) -> Result<(), StoreError> {
         let mode = IteratorMode::From(from, Direction::Forward);
-        for row in self.db.iterator_cf(self.family(T::NAME)?, mode) {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if !visit(&key, decode(&value)?) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        visit_rows(self.db.iterator_cf(self.family(T::NAME)?, mode), &[], visit)
     }
 
     /// Every entry, row of history, tile and row of the views, for comparing two stores byte for
@@ -652,6 +646,21 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     codec::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Rows while their keys begin with a prefix, until the visitor says stop.
+fn visit_rows<V: serde::de::DeserializeOwned>(
+    rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], V) -> bool,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let (key, value) = row.map_err(|error| io(&error))?;
+        if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn check_format(row: Option<&[u8]>) -> Result<(), StoreError> {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{Direction, IteratorMode, WriteBatch};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, decode, encode, io};
+use super::{Store, StoreError, decode, encode, io, visit_rows};
 
 /// Which rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Side {
 
 /// Changes of rows, written all at once.
 #[derive(Debug, Default)]
-pub struct SideChanges(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+pub struct SideChanges(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl SideChanges {
     /// A new value.
@@ -36,7 +36,7 @@ impl SideChanges {
     /// # Errors
     /// [`StoreError`] when it doesn't encode.
     pub fn put<V: Serialize>(&mut self, key: Vec<u8>, value: &V) -> Result<(), StoreError> {
-        self.0.insert(key, Some(encode(value)?));
+        self.0.insert(key, encode(value)?);
         Ok(())
     }
 }
@@ -64,46 +64,23 @@ impl Store {
         side: Side,
         prefix: &[u8],
         from: &[u8],
-        mut visit: impl FnMut(&[u8], V) -> bool,
+        visit: impl FnMut(&[u8], V) -> bool,
     ) -> Result<(), StoreError> {
-        let start = if from > prefix { from } else { prefix };
-        let rows = self.db.iterator_cf_opt(
-            self.family(side.family())?,
-            ReadOptions::default(),
-            IteratorMode::From(start, Direction::Forward),
-        );
-        for row in rows {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
+        let rows = self.db.iterator_cf(self.family(side.family())?, mode);
+        visit_rows(rows, prefix, visit)
     }
 
-    /// Writes changes, all of them or none. Only where `synced`, they are on the disk when this
-    /// returns.
+    /// Writes changes, all of them or none; after a crash of the machine the last ones may be gone.
     ///
     /// # Errors
     /// [`StoreError`] as RocksDB reports it.
-    pub fn side_write(
-        &self,
-        side: Side,
-        changes: SideChanges,
-        synced: bool,
-    ) -> Result<(), StoreError> {
+    pub fn side_write(&self, side: Side, changes: SideChanges) -> Result<(), StoreError> {
         let family = self.family(side.family())?;
         let mut batch = WriteBatch::default();
         for (key, value) in changes.0 {
-            match value {
-                Some(value) => batch.put_cf(family, key, value),
-                None => batch.delete_cf(family, key),
-            }
+            batch.put_cf(family, key, value);
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(synced && self.sync);
-        self.db
-            .write_opt(batch, &options)
-            .map_err(|error| io(&error))
+        self.db.write(batch).map_err(|error| io(&error))
     }
 }

@@ -4,7 +4,7 @@ use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::memo::Memo;
 use super::options::META;
-use super::{LogHead, Store, StoreError, decode, io, row_of};
+use super::{LogHead, Store, StoreError, decode, io, row_of, visit_rows};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
@@ -72,17 +72,11 @@ impl View<'_> {
         &self,
         prefix: &[u8],
         from: &[u8],
-        mut visit: impl FnMut(&[u8], T::Value) -> bool,
+        visit: impl FnMut(&[u8], T::Value) -> bool,
     ) -> Result<(), StoreError> {
-        let start = if from > prefix { from } else { prefix };
-        let mode = IteratorMode::From(start, Direction::Forward);
-        for row in self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode) {
-            let (key, value) = row.map_err(|error| io(&error))?;
-            if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
+        let rows = self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode);
+        visit_rows(rows, prefix, visit)
     }
 }
 

@@ -146,9 +146,14 @@ impl Server {
 
     /// A connection with a regulator's token.
     pub async fn regulator(&self) -> Ledger {
+        self.as_party(&self.regulator_key(), REGULATOR).await
+    }
+
+    /// A connection with the token of a party.
+    pub async fn as_party(&self, signer: &Signer, party: &str) -> Ledger {
         let life = std::time::Duration::from_secs(600);
-        let party = REGULATOR.parse().unwrap();
-        let token = custody::api::token::make(&self.regulator_key(), party, ORIGIN, life).unwrap();
+        let party = party.parse().unwrap();
+        let token = custody::api::token::make(signer, party, ORIGIN, life).unwrap();
         self.ledger()
             .await
             .with_token(Token::bearer(&token).unwrap())

@@ -5,7 +5,7 @@ use super::authority::Authority;
 use super::governance::needs_regulator;
 use super::state::{AlertAnswers, Findings, Read};
 use super::{Result, Step};
-use crate::core::credit::{AlertAnswer, AlertId, Answered, SignalKind};
+use crate::core::credit::{AlertAnswer, AlertId, Answered, CaseGrounds};
 use crate::core::id::PartyId;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::LogIndex;
@@ -53,14 +53,10 @@ pub(super) fn apply<R: Read>(
 pub(super) fn put_in_case<R: Read>(
     step: &mut Step<'_, R>,
     by: PartyId,
-    findings: &[u64],
-    signals: &[(SignalKind, LogIndex)],
+    grounds: &CaseGrounds,
     case: LogIndex,
 ) {
-    let findings = findings.iter().map(|number| AlertId::Finding(*number));
-    let signals = signals.iter();
-    let signals = signals.map(|(kind, index)| AlertId::Signal(*kind, *index));
-    for alert in findings.chain(signals) {
+    for alert in grounds.alerts() {
         let answer = AlertAnswer::InCase;
         put(step, by, alert, answer, String::new(), Some(case));
     }
@@ -101,6 +97,7 @@ fn put<R: Read>(
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::core::credit::SignalKind;
     use crate::core::record::Role;
     use crate::core::rules::FindingKind;
     use crate::core::wire;

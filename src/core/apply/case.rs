@@ -25,7 +25,7 @@ pub(super) fn apply<R: Read>(
     let (number, before, case) = match &body.act {
         CaseRecord::Open { kind, grounds } => {
             known_grounds(step, grounds)?;
-            put_in_case(step, by, &grounds.findings, &grounds.signals, at.index);
+            put_in_case(step, by, grounds, at.index);
             let case = Case::open(*kind, grounds.clone(), at, by, document);
             (at.index, None, case)
         }
@@ -33,7 +33,7 @@ pub(super) fn apply<R: Read>(
             known_grounds(step, grounds)?;
             let mut row = in_hand(step, by, *case)?;
             row.add(grounds.clone(), at, by, document)?;
-            put_in_case(step, by, &grounds.findings, &grounds.signals, *case);
+            put_in_case(step, by, grounds, *case);
             (*case, Some(row.agency), row)
         }
         CaseRecord::Refer { case, to, days } => {

@@ -120,9 +120,15 @@ impl Days {
         rows.fold((0, 0), |(all, out), (a, s)| (all + a, out + s))
     }
 
+    /// Whether it was raised in the last `every` days.
+    #[must_use]
+    pub fn rests(&self, every: u64) -> bool {
+        self.raised.is_some_and(|day| self.last < day + every)
+    }
+
     /// Whether it may be raised on the last day, not having been in `every` days; then it was.
     pub fn raise(&mut self, every: u64) -> bool {
-        let rests = self.raised.is_some_and(|day| self.last < day + every);
+        let rests = self.rests(every);
         if !rests {
             self.raised = Some(self.last);
         }

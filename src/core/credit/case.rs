@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::end_of_day_after;
-use super::{CaseKind, CaseOutcome, SignalKind, Stamp, not_now};
+use super::{AlertId, CaseKind, CaseOutcome, SignalKind, Stamp, not_now};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
@@ -38,6 +38,13 @@ impl CaseGrounds {
             && self.claims.is_empty()
             && self.subjects.is_empty()
             && self.signals.is_empty()
+    }
+
+    /// The findings and signals.
+    pub fn alerts(&self) -> impl Iterator<Item = AlertId> {
+        let findings = self.findings.iter().map(|number| AlertId::Finding(*number));
+        let signals = self.signals.iter();
+        findings.chain(signals.map(|(kind, index)| AlertId::Signal(*kind, *index)))
     }
 
     /// Takes in what is new.
