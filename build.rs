@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 17] = [
+const PROTOS: [&str; 24] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -25,6 +25,13 @@ const PROTOS: [&str; 17] = [
     "custody/v1/case.proto",
     "custody/v1/alert_record.proto",
     "custody/v1/alert.proto",
+    "custody/v1/measure_record.proto",
+    "custody/v1/measure.proto",
+    "custody/v1/inspection_record.proto",
+    "custody/v1/inspection.proto",
+    "custody/v1/access_record.proto",
+    "custody/v1/export.proto",
+    "custody/v1/private.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -21,8 +21,12 @@ pub mod client;
 pub mod commit;
 #[cfg(feature = "cli")]
 pub mod epcis;
+#[cfg(feature = "cli")]
+pub mod export;
 #[cfg(feature = "net")]
 pub mod node;
+#[cfg(feature = "store")]
+pub mod private;
 #[cfg(feature = "net")]
 pub mod sequence;
 #[cfg(feature = "net")]

@@ -14,6 +14,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
+use crate::private::{self, Retention};
 use crate::sequence::{self, Answer, Answers, Submissions};
 use crate::signals::Watching;
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
@@ -42,6 +43,8 @@ pub struct NodeOptions {
     /// Units whose state the committing thread remembers, in each of two generations; some 600
     /// bytes each.
     pub remembered_units: usize,
+    /// How long personal data is kept.
+    pub retention: Retention,
 }
 
 impl Default for NodeOptions {
@@ -52,6 +55,7 @@ impl Default for NodeOptions {
             admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
             on_their_way: 16_384,
             remembered_units: 1 << 17,
+            retention: Retention::default(),
         }
     }
 }
@@ -85,6 +89,7 @@ pub struct Node {
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
     watching: std::sync::Mutex<Option<Watching>>,
     events: watch::Receiver<u64>,
+    retention: Retention,
 }
 
 impl Node {
@@ -136,6 +141,7 @@ impl Node {
             committer: std::sync::Mutex::new(Some(thread)),
             watching: std::sync::Mutex::new(Some(watching)),
             events,
+            retention: options.retention,
         }))
     }
 
@@ -161,6 +167,20 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> watch::Receiver<u64> {
         self.events.clone()
+    }
+
+    /// How long personal data is kept.
+    #[must_use]
+    pub const fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// Erases personal data that was kept long enough, and says how many texts that were.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn sweep(&self) -> Result<usize, StoreError> {
+        private::sweep(&self.store, sequence::now(), &self.retention)
     }
 
     /// Becomes true when the store failed and the process has to open it anew.

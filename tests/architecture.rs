@@ -16,12 +16,17 @@ fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     files
 }
 
-fn src(folder: &str) -> Vec<(PathBuf, String)> {
-    sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("src")
-            .join(folder),
-    )
+/// The sources of a module: a folder, or a single file.
+fn src(module: &str) -> Vec<(PathBuf, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src")
+        .join(module);
+    if path.is_dir() {
+        return sources(&path);
+    }
+    let path = path.with_extension("rs");
+    let source = std::fs::read_to_string(&path).unwrap();
+    vec![(path, source)]
 }
 
 /// Modules of this crate that a source names by `crate::`.
@@ -39,7 +44,7 @@ fn named(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// A folder and what it may know. What isn't listed may know everything.
+/// A module and what it may know. What isn't listed may know everything.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &["core"]),
     ("store", &["core", "store"]),
@@ -47,13 +52,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sequence", &["core", "admit", "sequence"]),
     ("commit", &["core", "store", "admit", "sequence", "commit"]),
     ("signals", &["core", "store", "signals"]),
+    ("export", &["core", "client", "export"]),
+    ("private", &["core", "store", "private"]),
     ("client", &["core", "client"]),
     ("epcis", &["core", "epcis"]),
     ("simulate", &["core", "client", "simulate"]),
     (
         "api",
         &[
-            "core", "store", "admit", "sequence", "commit", "signals", "node", "api",
+            "core", "store", "admit", "sequence", "commit", "signals", "private", "node", "api",
         ],
     ),
 ];

@@ -50,7 +50,8 @@ async fn given_a_province_when_it_has_traded_then_all_breaks_are_found_and_prove
         "{report}"
     );
     assert!(
-        report.contains("3 listings, 3 claims, a case and a score stand as they should"),
+        report
+            .contains("3 listings, 2 measures, 3 claims, a case and a score stand as they should"),
         "{report}"
     );
 

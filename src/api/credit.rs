@@ -8,7 +8,11 @@ use super::listing::Sight;
 use super::pages::{list, number_after};
 use super::score::{self, Period};
 use super::{errors, token};
-use crate::core::apply::state::{Commitments, CreditItems, CreditRecords, Ledgers, Listings, Read};
+use crate::core::apply::state::{
+    Commitments, Consents, CreditItems, CreditRecords, FileReads, Ledgers, Listings, Parties, Read,
+    Volumes,
+};
+use crate::core::credit::calendar;
 use crate::core::credit::{
     Breach, Commitment, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
 };
@@ -43,6 +47,7 @@ impl CreditService for Credit {
         let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
         let answer = super::off_thread(&self.node, move |node| {
             let sight = Sight::new(node, caller)?;
+            sight.needs_open_file(party)?;
             file(&sight, party, request.page_size, &request.page_token)
         });
         answer.await.map(Response::new)
@@ -89,6 +94,7 @@ impl CreditService for Credit {
         };
         let answer = super::off_thread(&self.node, move |node| {
             let sight = Sight::new(node, Some(caller))?;
+            sight.needs_open_file(party)?;
             let market = sight.caller.as_ref().is_some_and(|c| c.is(Role::Platform));
             // An employee's score is between the firm and its regulator.
             if !sight.sees_all_of(party) && (key.is_some() || !market) {
@@ -103,9 +109,63 @@ impl CreditService for Credit {
                 return Err(errors::not_found(format!("{party} has no key {key}")));
             }
             let period = Period::asked(request.until_month, request.months, sight.now)?;
-            score::score(&sight.view, party, key, period)
+            score::answer(&sight.view, party, key, period)
         });
         answer.await.map(Response::new)
+    }
+
+    async fn get_financial_view(
+        &self,
+        request: Request<wire::GetFinancialViewRequest>,
+    ) -> Result<Response<wire::GetFinancialViewResponse>, Status> {
+        let roles = [Role::Bank, Role::Fund];
+        let caller = token::check(request.metadata(), &self.node, &roles)?;
+        let request = request.into_inner();
+        let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
+        let answer = super::off_thread(&self.node, move |node| {
+            let sight = Sight::new(node, Some(caller))?;
+            let period = Period::asked(request.until_month, request.months, sight.now)?;
+            financial_view(&sight, party, period)
+        });
+        answer.await.map(Response::new)
+    }
+
+    async fn list_file_reads(
+        &self,
+        request: Request<wire::ListFileReadsRequest>,
+    ) -> Result<Response<wire::ListFileReadsResponse>, Status> {
+        let caller = token::authenticated(request.metadata(), &self.node)?;
+        let request = request.into_inner();
+        let party: PartyId = request.party.parse().map_err(errors::bad_id("party"))?;
+        let offices = [Role::Regulator, Role::Auditor];
+        if caller.party != party && !offices.iter().any(|role| caller.is(*role)) {
+            return Err(token::role_missing(
+                "who opened a file is for its party, regulators and auditors to know",
+            ));
+        }
+        let sight = Sight::new(&self.node, Some(caller))?;
+        let prefix = party.to_compact();
+        let (reads, next_page_token) = list::<FileReads, _>(
+            &sight.view,
+            &prefix,
+            request.page_size,
+            &request.page_token,
+            |key, row| {
+                let index = number_after(&prefix, key);
+                Ok(index.map(|index| wire::FileRead {
+                    log_index: index,
+                    time_ms: row.time.0,
+                    by: row.by.to_string(),
+                    key_id: row.key.0.to_vec(),
+                    purpose: row.purpose,
+                    document: row.document,
+                }))
+            },
+        )?;
+        Ok(Response::new(wire::ListFileReadsResponse {
+            reads,
+            next_page_token,
+        }))
     }
 
     async fn get_credit_policy(
@@ -128,6 +188,61 @@ impl CreditService for Credit {
             log_index: set_at.map_or(0, |index| index.0),
         }))
     }
+}
+
+/// What a firm lets the caller see.
+fn financial_view(
+    sight: &Sight<'_>,
+    party: PartyId,
+    period: Period,
+) -> Result<wire::GetFinancialViewResponse, Status> {
+    let view = &sight.view;
+    let viewer = sight.caller.as_ref().map_or(party, |caller| caller.party);
+    let consent = view.get::<Consents>(&(party, viewer));
+    let consent = consent.map_err(errors::store)?;
+    let consent = consent.filter(|consent| sight.now < consent.until);
+    let consent = consent.ok_or_else(|| {
+        token::consent_missing(&format!("{party} has not let {viewer} look, or no more"))
+    })?;
+    let row = view.get::<Parties>(&party).map_err(errors::store)?;
+    let row = row.ok_or_else(|| errors::not_found(format!("{party} is not registered")))?;
+    let black = row.blacklistings.iter().map(|black| black.listing);
+    let red = row.redlisting.iter().map(|red| red.listing);
+    let mut listings = Vec::new();
+    for index in black.chain(red) {
+        let listing = view.get::<Listings>(&index).map_err(errors::store)?;
+        if let Some(listing) = listing.filter(|listing| listing.is_public(sight.now)) {
+            listings.push(sight.listing(&listing)?);
+        }
+    }
+    let prefix = party.to_compact();
+    let first = [&prefix[..], &period.first.to_be_bytes()].concat();
+    let mut volumes = Vec::new();
+    view.scan_prefix::<Volumes>(&prefix, &first, |key, row| {
+        let month = key
+            .get(prefix.len()..)
+            .and_then(|rest| rest.try_into().ok());
+        let month = month.map_or(u32::MAX, u32::from_be_bytes);
+        if month > period.last {
+            return false;
+        }
+        volumes.push(wire::MonthVolume {
+            month: calendar::yyyymm(month),
+            made: row.made,
+            taken: row.taken,
+            handed_over: row.handed_over,
+            delivered: row.delivered,
+        });
+        true
+    })
+    .map_err(errors::store)?;
+    Ok(wire::GetFinancialViewResponse {
+        listings,
+        volumes,
+        consent: consent.at.index.0,
+        consent_until_ms: consent.until.0,
+        log_size: view.head().map_err(errors::store)?.size,
+    })
 }
 
 /// The law that the entry cites which set the terms.
@@ -193,6 +308,7 @@ fn shown(
             row.filter(|row| !minor(row) || sight.sees_all_of(party))
                 .map(|row| Item::Record(record(&row)))
         }
+        CreditItem::Measure => sight.measure(index)?.map(Item::Measure),
         CreditItem::Claim => None, // Between its buyer, its payer and the party: see `ClaimService`.
         CreditItem::Listing => {
             let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;

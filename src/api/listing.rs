@@ -7,11 +7,11 @@ use tonic::{Request, Response, Status};
 use super::pages::list;
 use super::token::{self, Caller};
 use super::{errors, read};
-use crate::core::apply::state::{Listings, Parties, PartyStatus, Read, Tallies};
+use crate::core::apply::state::{FileAccess, Listings, Parties, PartyStatus, Read, Tallies};
 use crate::core::credit::admission::{Admission, Admissions, Facts, MAX_VALIDITY_MS};
 use crate::core::credit::{CreditSeverity, Ending, ListKind, Listing, Phase, Request as Asked};
 use crate::core::id::PartyId;
-use crate::core::record::{MAX_UNITS, Millis, Role};
+use crate::core::record::{Millis, Role};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::listing_service_server::ListingService;
@@ -55,6 +55,22 @@ impl<'a> Sight<'a> {
     pub(super) fn sees_all_of(&self, party: PartyId) -> bool {
         let caller = self.caller.as_ref();
         caller.is_some_and(|caller| caller.is(Role::Regulator) || caller.party == party)
+    }
+
+    /// Whether the caller may read the party's file: a regulator says first why.
+    pub(super) fn needs_open_file(&self, party: PartyId) -> Result<(), Status> {
+        let Some(caller) = &self.caller else {
+            return Ok(());
+        };
+        if caller.party == party || !caller.is(Role::Regulator) {
+            return Ok(());
+        }
+        let pair = (caller.party, party);
+        let until = self.view.get::<FileAccess>(&pair).map_err(errors::store)?;
+        if until.is_some_and(|until| self.now < until) {
+            return Ok(());
+        }
+        Err(token::file_shut(party))
     }
 
     /// Whether to the caller the party has a credit file: a natural person has none in public.
@@ -189,19 +205,7 @@ impl ListingService for Lists {
     ) -> Result<Response<wire::CheckPartiesResponse>, Status> {
         let roles = [Role::Platform, Role::Regulator];
         token::check(request.metadata(), &self.node, &roles)?;
-        let texts = &request.get_ref().parties;
-        if !(1..=MAX_UNITS).contains(&texts.len()) {
-            return Err(errors::invalid(
-                "parties",
-                format!("1 to {MAX_UNITS} parties"),
-            ));
-        }
-        let parse = |(i, text): (usize, &String)| {
-            text.parse::<PartyId>()
-                .map_err(|error| errors::invalid(&format!("parties[{i}]"), error.to_string()))
-        };
-        let parties = texts.iter().enumerate().map(parse);
-        let parties = parties.collect::<Result<Vec<_>, _>>()?;
+        let parties = read::parties(&request.get_ref().parties)?;
         let sight = Sight::new(&self.node, None)?;
         let answer = admissions(&self.node, &sight, parties)?;
         let note = self

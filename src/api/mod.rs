@@ -6,10 +6,14 @@ mod case;
 mod claim;
 mod credit;
 mod errors;
+mod export;
+mod inspection;
 mod ledger;
 mod listing;
 mod log;
+mod measure;
 mod pages;
+mod private;
 mod provenance;
 mod read;
 mod registry;
@@ -118,6 +122,26 @@ pub fn services(
         )
         .add_service(
             wire::listing_service_server::ListingServiceServer::new(listing::Lists::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::measure_service_server::MeasureServiceServer::new(measure::MeasureDesk::new(
+                node,
+            ))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::inspection_service_server::InspectionServiceServer::new(
+                inspection::InspectionDesk::new(node),
+            )
+            .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::export_service_server::ExportServiceServer::new(export::Export::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::private_service_server::PrivateServiceServer::new(private::Private::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(

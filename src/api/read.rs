@@ -70,6 +70,29 @@ pub(super) fn units(texts: &[String]) -> Result<Vec<UnitId>, Status> {
     texts.iter().enumerate().map(parse).collect()
 }
 
+/// The parties that a request names, 1 to [`MAX_UNITS`].
+pub(super) fn parties(texts: &[String]) -> Result<Vec<PartyId>, Status> {
+    if !(1..=MAX_UNITS).contains(&texts.len()) {
+        return Err(errors::invalid(
+            "parties",
+            format!("1 to {MAX_UNITS} parties"),
+        ));
+    }
+    let parse = |(i, text): (usize, &String)| {
+        text.parse().map_err(|error: crate::core::id::IdError| {
+            errors::invalid(&format!("parties[{i}]"), error.to_string())
+        })
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+/// The party at the end of a row's key, after a prefix.
+pub(super) fn party_after(prefix: &[u8], key: &[u8]) -> Result<PartyId, Status> {
+    let compact = key.get(prefix.len()..).unwrap_or_default();
+    PartyId::from_compact(compact)
+        .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))
+}
+
 /// One row of a unit's own history, with the entry.
 pub(super) type Row = (LogIndex, HistoryRow, Bytes);
 

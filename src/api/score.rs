@@ -59,13 +59,32 @@ struct Gatherer<'a> {
     rows: usize,
 }
 
+/// The score of a firm, or of one of its keys, as it goes over the wire.
+pub(super) fn answer(
+    view: &View<'_>,
+    party: PartyId,
+    key: Option<KeyId>,
+    period: Period,
+) -> Result<wire::GetScoreResponse, Status> {
+    let score = score(view, party, key, period)?;
+    Ok(wire::GetScoreResponse {
+        formula: FORMULA,
+        points: u32::try_from(score.points).unwrap_or(0),
+        tier: format!("{:?}", score.tier()),
+        items: score.items.iter().map(item).collect(),
+        log_size: view.head().map_err(errors::store)?.size,
+        from_month: calendar::yyyymm(period.first),
+        until_month: calendar::yyyymm(period.last),
+    })
+}
+
 /// The score of a firm, or of one of its keys.
 pub(super) fn score(
     view: &View<'_>,
     party: PartyId,
     key: Option<KeyId>,
     period: Period,
-) -> Result<wire::GetScoreResponse, Status> {
+) -> Result<Score, Status> {
     let mut gatherer = Gatherer {
         view,
         period,
@@ -82,16 +101,7 @@ pub(super) fn score(
         }
     }
     gatherer.findings(party, key)?;
-    let score = Score::of(&gatherer.facts);
-    Ok(wire::GetScoreResponse {
-        formula: FORMULA,
-        points: u32::try_from(score.points).unwrap_or(0),
-        tier: format!("{:?}", score.tier()),
-        items: score.items.iter().map(item).collect(),
-        log_size: view.head().map_err(errors::store)?.size,
-        from_month: calendar::yyyymm(period.first),
-        until_month: calendar::yyyymm(period.last),
-    })
+    Ok(Score::of(&gatherer.facts))
 }
 
 /// Keys of a party, delegated ones included.
@@ -208,7 +218,7 @@ impl Gatherer<'_> {
         let (view, period) = (self.view, self.period);
         let missing = || errors::store(StoreError::Corrupt(format!("no row of entry {index}")));
         match item {
-            CreditItem::Listing => {}
+            CreditItem::Listing | CreditItem::Measure => {}
             CreditItem::Commitment => {
                 let row = view.get::<Commitments>(&index).map_err(errors::store)?;
                 let breaches = row.ok_or_else(missing)?;

@@ -86,14 +86,43 @@ pub fn check(metadata: &MetadataMap, node: &Node, roles: &[Role]) -> Result<Call
     if roles.iter().any(|role| caller.is(*role)) {
         return Ok(caller);
     }
-    Err(denied(
+    Err(role_missing(&format!(
+        "{} has none of the roles that this call needs: {roles:?}",
+        caller.party
+    )))
+}
+
+/// Who calls, whatever its roles.
+///
+/// # Errors
+/// UNAUTHENTICATED without a valid token.
+pub fn authenticated(metadata: &MetadataMap, node: &Node) -> Result<Caller, Status> {
+    authenticate(metadata, &**node.store(), node.origin())
+}
+
+/// A call that the caller's roles don't cover.
+#[must_use]
+pub fn role_missing(message: &str) -> Status {
+    denied(Code::PermissionDenied, "ROLE_MISSING", message)
+}
+
+/// A look at a firm that did not consent.
+#[must_use]
+pub fn consent_missing(message: &str) -> Status {
+    denied(Code::PermissionDenied, "CONSENT_MISSING", message)
+}
+
+/// A regulator's call about a party whose file it has not opened.
+#[must_use]
+pub fn file_shut(subject: PartyId) -> Status {
+    denied(
         Code::PermissionDenied,
-        "ROLE_MISSING",
+        "FILE_NOT_OPEN",
         &format!(
-            "{} has none of the roles that this call needs: {roles:?}",
-            caller.party
+            "say first why you read the file of {subject}: submit an OpenFile, as \
+             `custody file open` does; it stays open for 24 hours"
         ),
-    ))
+    )
 }
 
 /// Who calls, where a call may be made without a token as well.

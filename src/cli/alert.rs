@@ -28,6 +28,8 @@ pub(crate) enum SignalKindArg {
     HastyDelivery,
     /// 疑似刷单.
     ClosedRing,
+    /// 批量查询.
+    BulkLookUp,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -322,6 +324,7 @@ fn measured(signal: &wire::Signal) -> String {
         }
         wire::SignalKind::CompromisedKey => format!("{measured} records"),
         wire::SignalKind::ClosedRing => format!("{measured} of {limit} deliveries"),
+        wire::SignalKind::BulkLookUp => format!("{measured} files in a day, at most {limit}"),
         wire::SignalKind::WeightlessDelivery | wire::SignalKind::Unspecified => String::new(),
     }
 }

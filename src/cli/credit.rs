@@ -521,6 +521,7 @@ fn show_item(item: &wire::CreditItem) -> Done {
             ))
         }
         Some(Item::Listing(listing)) => super::listing::show(listing),
+        Some(Item::Measure(measure)) => super::measure::show(measure),
         None => Ok(()),
     }
 }

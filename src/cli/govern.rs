@@ -49,6 +49,15 @@ pub(crate) struct SignedBy {
 }
 
 impl SignedBy {
+    /// The ledger, with a token of the same key.
+    pub(super) async fn connect_as(&self) -> Result<crate::client::Ledger, Failure> {
+        let key = super::TokenKey {
+            key: self.key.clone(),
+            party: None,
+        };
+        self.remote.connect_as(&key).await
+    }
+
     /// Submits one governance record and says what came of it.
     pub(super) async fn submit(&self, body: Body, done: &str) -> Done {
         submit(&self.remote, keys::read(&self.key)?, body, done).await

@@ -11,11 +11,15 @@ mod claim;
 mod credit;
 mod epcis;
 mod evidence;
+mod export;
+mod file;
 mod findings;
 mod govern;
 mod init;
+mod inspect;
 mod keys;
 mod listing;
+mod measure;
 mod output;
 mod read;
 mod scan;
@@ -118,6 +122,18 @@ enum Command {
     /// The red and the black list, and admission by them.
     #[command(subcommand)]
     Listing(listing::ListingCommand),
+    /// Measures of listings, and what platforms report of them.
+    #[command(subcommand)]
+    Measure(measure::MeasureCommand),
+    /// Random inspections.
+    #[command(subcommand)]
+    Inspect(inspect::InspectCommand),
+    /// What is shared with public-credit platforms.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
+    /// Who reads a party's file, what a bank may see of it, and the personal data in it.
+    #[command(subcommand)]
+    File(file::FileCommand),
     /// Import and export EPCIS documents.
     #[command(subcommand)]
     Epcis(epcis::EpcisCommand),
@@ -242,6 +258,10 @@ async fn dispatch(command: Command) -> Done {
         Command::Case(command) => command.run().await,
         Command::Claim(command) => command.run().await,
         Command::Listing(command) => command.run().await,
+        Command::Measure(command) => command.run().await,
+        Command::Inspect(command) => command.run().await,
+        Command::Export(command) => command.run().await,
+        Command::File(command) => command.run().await,
         Command::Epcis(command) => command.run().await,
         Command::Simulate(command) => command.run().await,
         Command::Completions { shell } => {

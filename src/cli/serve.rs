@@ -21,6 +21,10 @@ use crate::core::tlog::note::NoteSigner;
 use crate::node::{Node, NodeOptions};
 use crate::store::StoreOptions;
 
+/// Days that a class of personal data may be kept: to a hundred years.
+const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
+/// How often personal data is looked at that may have been kept long enough.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// How long open calls may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -71,6 +75,15 @@ pub(crate) struct Serve {
     /// Records a second that one party may submit [default: 20000].
     #[arg(long)]
     party_rate: Option<u32>,
+    /// Days that names and evidence of registrations are kept [default: 1096].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(RETAIN_DAYS))]
+    retain_registration_days: Option<u32>,
+    /// Days that texts of credit files are kept [default: 1827].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(RETAIN_DAYS))]
+    retain_credit_days: Option<u32>,
+    /// Days that texts of claims are kept [default: 1096].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(RETAIN_DAYS))]
+    retain_claim_days: Option<u32>,
     /// Acknowledge before the disk has it. An acknowledged record can then be lost: only for
     /// measuring what the disk costs.
     #[arg(long, hide = true)]
@@ -91,6 +104,9 @@ struct Config {
     unit_cache: Option<usize>,
     max_waiting: Option<usize>,
     party_rate: Option<u32>,
+    retain_registration_days: Option<u32>,
+    retain_credit_days: Option<u32>,
+    retain_claim_days: Option<u32>,
 }
 
 impl Serve {
@@ -150,7 +166,9 @@ impl Serve {
             node.head().borrow().size
         ))?;
 
+        let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
         let failed = wait_for_end(&node, signals).await;
+        sweeping.abort();
         tracing::info!("stopping: committing what is in the order, refusing the rest");
         health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
@@ -185,6 +203,11 @@ impl Serve {
         self.unit_cache = self.unit_cache.or(file.unit_cache);
         self.max_waiting = self.max_waiting.or(file.max_waiting);
         self.party_rate = self.party_rate.or(file.party_rate);
+        self.retain_registration_days = self
+            .retain_registration_days
+            .or(file.retain_registration_days);
+        self.retain_credit_days = self.retain_credit_days.or(file.retain_credit_days);
+        self.retain_claim_days = self.retain_claim_days.or(file.retain_claim_days);
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(Failure::Could("tls_cert and tls_key go together".into()));
         }
@@ -204,6 +227,17 @@ impl Serve {
         };
         if self.unsafe_no_sync {
             tracing::warn!("acknowledging before the disk has it: records can be lost");
+        }
+        let retention = &mut options.retention;
+        for (days, asked) in [
+            (
+                &mut retention.registration_days,
+                self.retain_registration_days,
+            ),
+            (&mut retention.credit_days, self.retain_credit_days),
+            (&mut retention.claim_days, self.retain_claim_days),
+        ] {
+            *days = asked.unwrap_or(*days);
         }
         if let Some(megabytes) = self.block_cache_mb {
             options.store.block_cache_bytes = megabytes << 20;
@@ -283,6 +317,20 @@ fn http_routes(
                 metrics.render()
             }),
         )
+}
+
+/// Erases personal data whose time has come: at the start, and every hour.
+async fn sweep(node: Arc<Node>) {
+    let mut hours = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        hours.tick().await;
+        let node = Arc::clone(&node);
+        match tokio::task::spawn_blocking(move || node.sweep()).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(texts)) => tracing::info!(texts, "personal data erased: kept long enough"),
+            Ok(Err(error)) => tracing::error!(%error, "personal data could not be erased"),
+        }
+    }
 }
 
 /// The signals that ask the process to stop.

@@ -12,8 +12,8 @@ use crate::client::{Ledger, Session, Token};
 use crate::core::signature::Signer;
 use crate::core::wire;
 use crate::simulate::{
-    CaseTruth, ClaimTruth, Comparison, CreditTruth, FoundBreak, ListingTruth, Options, Run,
-    ScoreTruth, Truth, compare, run,
+    CaseTruth, ClaimTruth, Comparison, CreditTruth, FoundBreak, ListingTruth, MeasureTruth,
+    Options, Run, ScoreTruth, Truth, compare, run,
 };
 
 /// Life of the token with which the results are read.
@@ -126,9 +126,10 @@ impl Simulate {
 fn credit_words(truth: &CreditTruth, differences: &[String]) -> String {
     if differences.is_empty() {
         return format!(
-            "{} listings, {} claims, a case and a score stand as they should; the fund {} paid \
-             {}.{:02} CNY.",
+            "{} listings, {} measures, {} claims, a case and a score stand as they should; the \
+             fund {} paid {}.{:02} CNY.",
             truth.listings.len(),
+            truth.measures.len(),
             truth.claims.len(),
             truth.fund,
             truth.paid_fen / 100,
@@ -189,6 +190,23 @@ async fn credit(
         found.cases.push(CaseTruth {
             entry: case.log_index,
             outcome: case.outcome().as_str_name().to_owned(),
+        });
+    }
+    for expected in &truth.measures {
+        let log_index = expected.entry;
+        let request = wire::GetMeasureRequest { log_index };
+        let measure = ledger.measure().get_measure(request).await?.into_inner();
+        let measure = measure.measure.unwrap_or_default();
+        let request = wire::ListMeasureReportsRequest {
+            log_index,
+            ..wire::ListMeasureReportsRequest::default()
+        };
+        let reports = ledger.measure().list_measure_reports(request).await?;
+        found.measures.push(MeasureTruth {
+            entry: measure.log_index,
+            subject: measure.subject,
+            in_force: measure.in_force,
+            reports: reports.into_inner().reports.len() as u64,
         });
     }
     for expected in &truth.scores {

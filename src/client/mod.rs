@@ -120,6 +120,14 @@ clients! {
     credit: credit_service_client::CreditServiceClient;
     /// The red and the black list.
     listing: listing_service_client::ListingServiceClient;
+    /// What listings lead to.
+    measure: measure_service_client::MeasureServiceClient;
+    /// Random inspections.
+    inspection: inspection_service_client::InspectionServiceClient;
+    /// What is shared with public-credit platforms.
+    export: export_service_client::ExportServiceClient;
+    /// Personal data.
+    private: private_service_client::PrivateServiceClient;
     /// Cases of regulators.
     case: case_service_client::CaseServiceClient;
     /// Consumers' reports, claims and reviews.

@@ -8,6 +8,7 @@
 //! | `r`, party | its records and breaks of the last days, [`Watched`] |
 //! | `k`, key | what it delivered, [`Watched`] |
 //! | `s`, key, seller | what it delivered of that seller's, [`Watched`] |
+//! | `f`, regulator | files that it opened, [`Watched`] |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.
@@ -79,12 +80,14 @@ pub(super) enum Subject {
     Party(PartyId),
     Key(KeyId),
     KeyAndSeller(KeyId, PartyId),
+    Reader(PartyId),
 }
 
 impl Subject {
     fn key(&self) -> Vec<u8> {
         match self {
             Self::Party(party) => [b"r", party.to_compact().as_slice()].concat(),
+            Self::Reader(party) => [b"f", party.to_compact().as_slice()].concat(),
             Self::Key(key) => [b"k", key.0.as_slice()].concat(),
             Self::KeyAndSeller(key, seller) => {
                 [b"s", key.0.as_slice(), seller.to_compact().as_slice()].concat()

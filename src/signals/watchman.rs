@@ -9,10 +9,14 @@ use crate::core::apply::around_of;
 use crate::core::apply::state::{
     Attestations, HistoryRow, Keys, Ledger, Ledgers, Life, Parties, Read as _, Unit, Units,
 };
-use crate::core::credit::alert::{RATE_DAYS, RATE_RESTS, RING_DAYS, rate_rises, ring_closes};
+use crate::core::credit::alert::{
+    FILES_A_DAY, RATE_DAYS, RATE_RESTS, RING_DAYS, rate_rises, ring_closes,
+};
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
-use crate::core::record::{Body, CaseRecord, Kind, Means, Millis, Record, RevocationReason, Role};
+use crate::core::record::{
+    AccessBody, Body, CaseRecord, Kind, Means, Millis, Record, RevocationReason, Role,
+};
 use crate::core::rules::effective_scans;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
@@ -210,6 +214,7 @@ impl Watchman<'_> {
                     answered(AlertId::Finding(finding.number));
                 }
             }
+            Body::Access(AccessBody::OpenFile { .. }) => self.bulk_look_up(book, found)?,
             Body::Case(body) => {
                 if let CaseRecord::Open { grounds, .. } | CaseRecord::Add { grounds, .. } = body.act
                 {
@@ -232,6 +237,33 @@ impl Watchman<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A regulator opened one more file.
+    fn bulk_look_up(&self, book: &mut Book<'_>, found: &Found) -> Result<(), StoreError> {
+        let Some(key) = self.store.get::<Keys>(&found.key())? else {
+            return Ok(());
+        };
+        let Some(reader) = key.owner.party() else {
+            return Ok(());
+        };
+        let watched = book.watched(Subject::Reader(reader))?;
+        watched.days.count(found.time().day(), 1, 0, 1);
+        watched.remember(found.index);
+        let (opened, _) = watched.days.sum(0, 1);
+        if opened <= FILES_A_DAY || !watched.days.raise(1) {
+            return Ok(());
+        }
+        let evidence = watched.stood_out.iter().copied().collect();
+        let signal = Signal {
+            parties: vec![reader],
+            key: Some(found.key()),
+            evidence,
+            measured: opened,
+            limit: FILES_A_DAY,
+            ..found.signal(SignalKind::BulkLookUp, &found.record()?)
+        };
+        book.raise(signal)
     }
 
     /// The first entry of a time or later, below an index. Times of entries never run back.

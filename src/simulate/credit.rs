@@ -11,7 +11,7 @@ use super::founding::public_key;
 use super::places::{DAY, HOUR, MINUTE, Site};
 use super::random::SplitMix64;
 use super::story::{BASE, Step, accept, buyer_key, collect, scan, serialised};
-use super::truth::{CaseTruth, ClaimTruth, CreditTruth, ListingTruth, ScoreTruth};
+use super::truth::{CaseTruth, ClaimTruth, CreditTruth, ListingTruth, MeasureTruth, ScoreTruth};
 use super::world::{World, draw_key};
 use super::{SimulateError, Submitter};
 use crate::core::id::gs1_check_digit;
@@ -122,7 +122,12 @@ impl Epilogue<'_, '_> {
         let trial = terms(0, "trial measures on credit repair, art. 1");
         self.decide(Body::SetCreditPolicy(trial)).await?;
         let listed = self.blacklist(careless, confirmed).await?;
+        let lifted = self.measure(careless, listed, &fund).await?;
         self.repair(careless, listed).await?;
+        truth.measures.push(MeasureTruth {
+            in_force: false,
+            ..lifted
+        });
         truth.listings.push(ListingTruth {
             entry: listed,
             subject: careless_id.clone(),
@@ -133,6 +138,8 @@ impl Epilogue<'_, '_> {
         self.decide(Body::SetCreditPolicy(usual)).await?;
         let counterfeiter = self.world.makers[1];
         let stays = self.blacklist(counterfeiter, confirmed).await?;
+        let blocked = self.measure(counterfeiter, stays, &fund).await?;
+        truth.measures.push(blocked);
         truth.listings.push(ListingTruth {
             entry: stays,
             subject: self.id(counterfeiter),
@@ -147,6 +154,7 @@ impl Epilogue<'_, '_> {
             phase: "LISTING_PHASE_IN_FORCE".into(),
         });
         truth.fund = fund_id;
+        self.open_file(careless).await?;
         truth.paid_fen = 2 * CLAIM_FEN;
         truth.scores.push(ScoreTruth {
             party: careless_id,
@@ -442,6 +450,45 @@ impl Epilogue<'_, '_> {
         self.decide(Body::PublishListing(wire::PublishListing { listing }))
             .await?;
         Ok(listing)
+    }
+
+    /// Shops are to be blocked, and whoever may does it.
+    async fn measure(
+        &mut self,
+        party: usize,
+        listing: u64,
+        by: &Arc<Signer>,
+    ) -> Result<MeasureTruth, SimulateError> {
+        let measure = Body::AttachMeasure(wire::AttachMeasure {
+            listing,
+            kind: wire::MeasureKind::ShopBlocked.into(),
+            legal_basis: "E-Commerce Law, art. 29".into(),
+            document: "MR-2026-20".into(),
+            ..wire::AttachMeasure::default()
+        });
+        let entry = self.decide(measure).await?;
+        let report = Body::ReportMeasureApplied(wire::ReportMeasureApplied {
+            measure: entry,
+            action: wire::MeasureAction::Applied.into(),
+            evidence: digest(&mut self.random),
+        });
+        self.say(by, report).await?;
+        Ok(MeasureTruth {
+            entry,
+            subject: self.id(party),
+            in_force: true,
+            reports: 1,
+        })
+    }
+
+    /// The regulator is going to look at a score, and says why.
+    async fn open_file(&mut self, party: usize) -> Result<u64, SimulateError> {
+        let open = Body::OpenFile(wire::OpenFile {
+            subject: self.id(party),
+            purpose: "its score is looked at after the repair".into(),
+            document: "K-2026-1".into(),
+        });
+        self.decide(open).await
     }
 
     async fn redlist(&mut self, party: usize) -> Result<u64, SimulateError> {

@@ -28,7 +28,8 @@ use std::sync::Arc;
 pub use fraud::plantable;
 pub use report::{Comparison, FoundBreak, Row, compare};
 pub use truth::{
-    CaseTruth, ClaimTruth, CreditTruth, ListingTruth, PlantedBreak, ScoreTruth, TRUTH_FORMAT, Truth,
+    CaseTruth, ClaimTruth, CreditTruth, ListingTruth, MeasureTruth, PlantedBreak, ScoreTruth,
+    TRUTH_FORMAT, Truth,
 };
 pub use world::{MAX_PARTIES, MIN_PARTIES};
 

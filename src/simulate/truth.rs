@@ -72,6 +72,8 @@ pub struct CreditTruth {
     pub claims: Vec<ClaimTruth>,
     /// Cases, and how each ended.
     pub cases: Vec<CaseTruth>,
+    /// Measures, and whether each is in force.
+    pub measures: Vec<MeasureTruth>,
     /// What certain scores have to count.
     pub scores: Vec<ScoreTruth>,
     /// Party id of the fund.
@@ -91,6 +93,19 @@ pub struct ListingTruth {
     pub list: String,
     /// Such as `LISTING_PHASE_REPAIRED`.
     pub phase: String,
+}
+
+/// A measure at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasureTruth {
+    /// Its number.
+    pub entry: u64,
+    /// Party id.
+    pub subject: String,
+    /// Whether it is in force: not when its listing was repaired.
+    pub in_force: bool,
+    /// How many parties reported that they acted on it.
+    pub reports: u64,
 }
 
 /// A claim at the end.
@@ -152,6 +167,12 @@ impl CreditTruth {
         for expected in &self.cases {
             let found = found.cases.iter().find(|c| c.entry == expected.entry);
             let what = format!("case {}", expected.entry);
+            let found = found.map(|found| format!("{found:?}"));
+            compare(&what, format!("{expected:?}"), found);
+        }
+        for expected in &self.measures {
+            let found = found.measures.iter().find(|m| m.entry == expected.entry);
+            let what = format!("measure {}", expected.entry);
             let found = found.map(|found| format!("{found:?}"));
             compare(&what, format!("{expected:?}"), found);
         }

@@ -47,8 +47,9 @@ use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
-/// history; 2 knew nothing of credit, 3 nothing of alerts.
-pub const FORMAT: u32 = 4;
+/// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of
+/// measures, inspections, what is shared, and who may read.
+pub const FORMAT: u32 = 5;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -420,6 +421,17 @@ impl Store {
             all.insert(("history".to_owned(), key), rows.to_vec());
         }
         Ok(all)
+    }
+
+    /// Writes all memtables out, so that the write-ahead log before now is done with.
+    fn flush_all(&self) -> Result<(), StoreError> {
+        let sides = Side::ALL.map(Side::family);
+        let names = [META, ENTRIES, TILES, options::IDS];
+        for name in names.iter().chain(TABLES).chain(&sides) {
+            let family = self.family(name)?;
+            self.db.flush_cf(family).map_err(|error| io(&error))?;
+        }
+        Ok(())
     }
 
     /// Rewrites all tables until nothing is left to compact. It takes as long as it takes.

@@ -3,25 +3,28 @@
 
 use std::collections::BTreeMap;
 
-use rocksdb::{Direction, IteratorMode, WriteBatch};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, decode, encode, io, visit_rows};
+use super::{Store, StoreError, decode, encode, visit_rows};
 
 /// Which rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// What early warning derived (see `signals`): made anew when it is lost.
     Signals,
+    /// Personal data (see `private`): erased when asked, and when its time has come.
+    Private,
 }
 
 impl Side {
     /// All of them.
-    pub(super) const ALL: [Self; 1] = [Self::Signals];
+    pub(super) const ALL: [Self; 2] = [Self::Signals, Self::Private];
 
     pub(super) const fn family(self) -> &'static str {
         match self {
             Self::Signals => "signals",
+            Self::Private => "private",
         }
     }
 }
@@ -76,11 +79,40 @@ impl Store {
     /// # Errors
     /// [`StoreError`] as RocksDB reports it.
     pub fn side_write(&self, side: Side, changes: SideChanges) -> Result<(), StoreError> {
+        let batch = self.side_batch(side, changes)?;
+        self.write_unsynced(batch)
+    }
+
+    /// The same, and on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn side_write_synced(&self, side: Side, changes: SideChanges) -> Result<(), StoreError> {
+        let batch = self.side_batch(side, changes)?;
+        self.write(batch)
+    }
+
+    /// Takes what was overwritten off the disk: out of the tables, and out of the write-ahead log, which holds
+    /// all families and so ends only with a flush of each.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn side_scrub(&self, side: Side) -> Result<(), StoreError> {
+        self.flush_all()?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let family = self.family(side.family())?;
+        self.db
+            .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        Ok(())
+    }
+
+    fn side_batch(&self, side: Side, changes: SideChanges) -> Result<WriteBatch, StoreError> {
         let family = self.family(side.family())?;
         let mut batch = WriteBatch::default();
         for (key, value) in changes.0 {
             batch.put_cf(family, key, value);
         }
-        self.db.write(batch).map_err(|error| io(&error))
+        Ok(batch)
     }
 }

@@ -6,7 +6,7 @@ use custody::core::wire::record::Body;
 use crate::common::*;
 use crate::world::*;
 
-fn short() -> Option<wire::Digest> {
+pub fn short() -> Option<wire::Digest> {
     Some(wire::Digest {
         algorithm: wire::DigestAlgorithm::Sha256.into(),
         value: vec![1; 31],
@@ -96,12 +96,12 @@ fn decided() -> wire::DecideClaim {
 }
 
 /// A sound body, broken by a change.
-fn but<B>(mut body: B, change: impl FnOnce(&mut B)) -> B {
+pub fn but<B>(mut body: B, change: impl FnOnce(&mut B)) -> B {
     change(&mut body);
     body
 }
 
-fn long(bytes: usize) -> String {
+pub fn long(bytes: usize) -> String {
     "x".repeat(bytes)
 }
 

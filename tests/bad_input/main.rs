@@ -10,5 +10,6 @@ mod credit;
 mod fields;
 mod frame;
 mod questions;
+mod supervision;
 mod tokens;
 mod world;

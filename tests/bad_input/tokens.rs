@@ -30,6 +30,7 @@ fn token_of(signer: &Signer, claims: &Claims) -> String {
 /// Every call that needs a regulator's token, and `StreamEntries` last.
 async fn guarded(ledger: &Ledger) -> Vec<(&'static str, Result<(), Status>)> {
     let (mut desk, mut log, mut alerts) = (ledger.regulator(), ledger.log(), ledger.alert());
+    let mut exports = ledger.export();
     macro_rules! call {
         ($client:ident.$method:ident($request:ident)) => {
             (
@@ -51,6 +52,7 @@ async fn guarded(ledger: &Ledger) -> Vec<(&'static str, Result<(), Status>)> {
         call!(desk.stats(StatsRequest)),
         call!(alerts.list_alerts(ListAlertsRequest)),
         call!(alerts.watch_alerts(WatchAlertsRequest)),
+        call!(exports.export_since(ExportSinceRequest)),
         call!(log.stream_entries(StreamEntriesRequest)),
     ]
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::common::*;
 
 mod credit;
+mod supervision;
 
 /// A ledger that only the program itself has touched. The cases run in order: each builds on what
 /// those before it did.
@@ -53,6 +54,11 @@ const COMMANDS: &[Case] = &[
     ("listing state", credit::listing_state),
     ("listing decide", credit::listing_decide),
     ("listing publish", credit::listing_publish),
+    ("measure attach", supervision::measure_attach),
+    ("measure report", supervision::measure_report),
+    ("measure of", supervision::measure_of),
+    ("measure show", supervision::measure_show),
+    ("measure end", supervision::measure_end),
     ("listing object", credit::listing_object),
     ("listing answer", credit::listing_answer),
     ("listing repair", credit::listing_repair),
@@ -73,6 +79,23 @@ const COMMANDS: &[Case] = &[
     ("claim fund", credit::claim_fund),
     ("claim reviews", credit::claim_reviews),
     ("credit score", credit::credit_score),
+    ("file open", supervision::file_open),
+    ("file reads", supervision::file_reads),
+    ("file authorise", supervision::file_authorise),
+    ("file view", supervision::file_view),
+    ("file put", supervision::file_put),
+    ("file texts", supervision::file_texts),
+    ("file text", supervision::file_text),
+    ("file erase", supervision::file_erase),
+    ("inspect announce", supervision::inspect_announce),
+    ("inspect draw", supervision::inspect_draw),
+    ("inspect record", supervision::inspect_record),
+    ("inspect plans", supervision::inspect_plans),
+    ("inspect list", supervision::inspect_list),
+    ("inspect verify", supervision::inspect_verify),
+    ("export since", supervision::export_since),
+    ("export push", supervision::export_push),
+    ("export verify", supervision::export_verify),
     ("credit object", credit::credit_object),
     ("credit correct", credit::credit_correct),
     ("alert list", credit::alert_list),

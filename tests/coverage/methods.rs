@@ -21,6 +21,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use crate::common::*;
 
 mod credit;
+mod supervision;
 
 /// A ledger on which a unit went from maker to courier, and a stranger scanned another.
 struct World {
@@ -85,6 +86,19 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.AlertService/GetAlert" => credit::get_alert,
         "custody.v1.CaseService/GetCase" => credit::get_case,
         "custody.v1.CaseService/ListCases" => credit::list_cases,
+        "custody.v1.MeasureService/GetMeasures" => supervision::get_measures,
+        "custody.v1.MeasureService/GetMeasure" => supervision::get_measure,
+        "custody.v1.MeasureService/ListMeasureReports" => supervision::list_measure_reports,
+        "custody.v1.CreditService/GetFinancialView" => supervision::get_financial_view,
+        "custody.v1.CreditService/ListFileReads" => supervision::list_file_reads,
+        "custody.v1.InspectionService/PlanInspections" => supervision::plan_inspections,
+        "custody.v1.InspectionService/ListInspectionPlans" => supervision::list_inspection_plans,
+        "custody.v1.InspectionService/ListInspections" => supervision::list_inspections,
+        "custody.v1.ExportService/ExportSince" => supervision::export_since,
+        "custody.v1.PrivateService/PutPrivate" => supervision::put_private,
+        "custody.v1.PrivateService/GetPrivate" => supervision::get_private,
+        "custody.v1.PrivateService/ListPrivate" => supervision::list_private,
+        "custody.v1.PrivateService/ErasePrivate" => supervision::erase_private,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
@@ -92,6 +106,22 @@ fn method_cases() -> Vec<(&'static str, Case)> {
 }
 
 impl World {
+    /// The regulator submits a record; its entry.
+    async fn governed(&mut self, body: wire::record::Body) -> u64 {
+        let record = draft(&self.server.regulator_key(), &[], body);
+        all_accepted(self.session.submit(vec![record]).await.unwrap())[0].log_index
+    }
+
+    /// The regulator opens a party's file; the entry.
+    async fn open_file(&mut self, party: &str) -> u64 {
+        let open = wire::OpenFile {
+            subject: party.into(),
+            purpose: "a complaint is looked into".into(),
+            document: "K-7".into(),
+        };
+        self.governed(wire::record::Body::OpenFile(open)).await
+    }
+
     async fn start() -> Self {
         let server = Server::start();
         let mut session = server.session().await;

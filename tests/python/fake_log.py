@@ -7,7 +7,7 @@ import hashlib
 from typing import Any, Sequence
 
 import wire
-from wire import Signer, record_pb
+from wire import Signer, common_pb, record_pb
 
 ORIGIN = "example.com/fake"
 START_MS = 1_760_000_000_000
@@ -45,9 +45,9 @@ class FakeLog:
         }
         self.add(self.regulator, genesis=genesis)
         for signer, party, roles in (
-            (self.maker, MAKER, [record_pb.ROLE_MAKER, record_pb.ROLE_SELLER]),
-            (self.courier, COURIER, [record_pb.ROLE_COURIER]),
-            (self.stranger, STRANGER, [record_pb.ROLE_COURIER]),
+            (self.maker, MAKER, [common_pb.ROLE_MAKER, common_pb.ROLE_SELLER]),
+            (self.courier, COURIER, [common_pb.ROLE_COURIER]),
+            (self.stranger, STRANGER, [common_pb.ROLE_COURIER]),
         ):
             key = signer.public_key_message()
             self.add(signer, register_party={"party": party, "roles": roles, "key": key})

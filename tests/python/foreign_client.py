@@ -17,7 +17,7 @@ from typing import Any, Callable, Iterator, Sequence
 import grpc
 
 import wire
-from wire import Failure, Signer, VerifierKey, record_pb
+from wire import Failure, Signer, VerifierKey, common_pb, record_pb
 
 # Fuzhou.
 PLACE = {
@@ -202,9 +202,9 @@ class Trade:
     def register(self) -> int:
         """Parties and product, each approved. Gives the log's size after it."""
         for name, signer, party, roles in (
-            ("maker", self.maker, self.maker_id, [record_pb.ROLE_MAKER]),
-            ("courier", self.courier, self.courier_id, [record_pb.ROLE_COURIER]),
-            ("stranger", self.stranger, self.stranger_id, [record_pb.ROLE_COURIER]),
+            ("maker", self.maker, self.maker_id, [common_pb.ROLE_MAKER]),
+            ("courier", self.courier, self.courier_id, [common_pb.ROLE_COURIER]),
+            ("stranger", self.stranger, self.stranger_id, [common_pb.ROLE_COURIER]),
         ):
             registration: dict[str, Any] = {
                 "party": party,

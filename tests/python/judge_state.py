@@ -11,12 +11,12 @@ from typing import Any, Iterator
 
 import wire
 
-MAKER = wire.record_pb.ROLE_MAKER
-DISTRIBUTOR = wire.record_pb.ROLE_DISTRIBUTOR
-SELLER = wire.record_pb.ROLE_SELLER
-COURIER = wire.record_pb.ROLE_COURIER
-INSPECTOR = wire.record_pb.ROLE_INSPECTOR
-REGULATOR = wire.record_pb.ROLE_REGULATOR
+MAKER = wire.common_pb.ROLE_MAKER
+DISTRIBUTOR = wire.common_pb.ROLE_DISTRIBUTOR
+SELLER = wire.common_pb.ROLE_SELLER
+COURIER = wire.common_pb.ROLE_COURIER
+INSPECTOR = wire.common_pb.ROLE_INSPECTOR
+REGULATOR = wire.common_pb.ROLE_REGULATOR
 TRADE = frozenset({MAKER, DISTRIBUTOR, SELLER, COURIER})
 
 STOPS = ("hold", "recall")

@@ -85,6 +85,7 @@ def _module(name: str) -> Any:
     return module
 
 
+common_pb = _module("custody.v1.common_pb2")
 record_pb = _module("custody.v1.record_pb2")
 entry_pb = _module("custody.v1.entry_pb2")
 ledger_pb = _module("custody.v1.ledger_pb2")

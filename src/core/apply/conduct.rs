@@ -1,16 +1,53 @@
-//! What a delivery firm's keys do that is no finding and still counts in its score: goods passed on in
-//! time or late, and collected with the three checks or without.
+//! What is counted of records that joined: how many units each party moved in a month; and what a
+//! delivery firm's keys do that is no finding and still counts in its score, goods passed on in time or
+//! late, and collected with the three checks or without.
 
 use super::authority::Authority;
 use super::custody::Decided;
 use super::judge::{Met, Outcome};
-use super::state::{Conducts, Lapses, Parties, Read};
+use super::state::{Conducts, Lapses, Parties, Read, Volumes};
 use super::{Result, Step};
+use crate::core::credit::access::Volume;
 use crate::core::credit::calendar::month_of;
 use crate::core::credit::score::{Conduct, Lapse};
 use crate::core::record::{Body, Role};
 
-/// Counts the units of a record that joined.
+/// Counts the units of a record that joined for its party.
+pub(super) fn volume<R: Read>(
+    step: &mut Step<'_, R>,
+    authority: &Authority,
+    decided: &Decided,
+) -> Result<()> {
+    let Some(party) = authority.actor.party() else {
+        return Ok(());
+    };
+    let record = step.placed.record;
+    // What a Transform makes comes after what it ends.
+    let ended = match record.body {
+        Body::Transform { .. } => record.units.len(),
+        _ => 0,
+    };
+    let joined = decided.iter().skip(ended).filter(|(met, outcome)| {
+        matches!(outcome, Outcome::Joined(_)) && step.focus.covers(&met.id)
+    });
+    let units = joined.count() as u64;
+    let mut done = Volume::default();
+    match record.body {
+        Body::Commission { .. } | Body::Transform { .. } => done.made = units,
+        Body::Accept { .. } => done.taken = units,
+        Body::Handover(_) => done.handed_over = units,
+        Body::Deliver { .. } => done.delivered = units,
+        _ => return Ok(()),
+    }
+    if units > 0 {
+        let month = (party, month_of(step.placed.time));
+        let before = step.views.get::<Volumes>(&month)?.unwrap_or_default();
+        step.views.put::<Volumes>(month, before.plus(done));
+    }
+    Ok(())
+}
+
+/// Counts the units of a record that joined for its key's score.
 pub(super) fn count<R: Read>(
     step: &mut Step<'_, R>,
     authority: &Authority,

@@ -11,7 +11,7 @@ use super::state::{
     Actor, Claims, Commitments, CreditItems, CreditRecords, FindingStatus, Findings, Keys, Lapses,
     Ledgers, Listings, ObjectedTo, Objections, Parties, Party, Read,
 };
-use super::{Result, Step};
+use super::{Result, Step, share};
 use crate::core::credit::calendar::end_of_day_after;
 use crate::core::credit::score::Deduction;
 use crate::core::credit::{
@@ -130,6 +130,9 @@ fn add_record<R: Read>(
 ) -> Result<()> {
     let subject = body.subject;
     let party = known_party(step, subject, "add_credit_record.subject")?;
+    if party.is_public() && body.severity != Some(CreditSeverity::Minor) {
+        share::record(step);
+    }
     keep_erasable(
         &party,
         subject,
@@ -199,6 +202,7 @@ fn propose<R: Read>(
         objection: None,
         repair: None,
         ended: None,
+        measures: Vec::new(),
         log: vec![proposed.index],
     };
     step.views
@@ -237,6 +241,7 @@ fn go_on<R: Read>(
         )
         .at(field.clone())
     })?;
+    let before = Listing::clone(&row);
     let listing = Arc::make_mut(&mut row);
     let at = step.stamp();
     match what {
@@ -304,6 +309,7 @@ fn go_on<R: Read>(
             refusal
         }
     })?;
+    share::listing(step, &before, listing)?;
     follow(step, listing)?;
     step.views.put::<Listings>(index, row);
     Ok(())
@@ -348,7 +354,9 @@ fn end_red<R: Read>(step: &mut Step<'_, R>, party: &mut Party) -> Result<()> {
     if let Some(mut row) = step.views.get::<Listings>(&red.listing)?
         && row.phase(at.time) == Phase::InForce
     {
+        let before = Listing::clone(&row);
         Arc::make_mut(&mut row).withdraw(at)?;
+        share::listing(step, &before, &row)?;
         step.views.put::<Listings>(red.listing, row);
     }
     Ok(())

@@ -415,6 +415,7 @@ fn record_outcomes<R: Read>(
         step.views.put::<Units>(met.id, shared);
     }
     effects::after(step, entry, decided)?;
+    conduct::volume(step, authority, decided)?;
     conduct::count(step, authority, decided)?;
     Ok(verdict(&findings, &beside))
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::access;
 use super::alert;
 use super::authority::{Authority, authorise};
 use super::case;
@@ -11,7 +12,9 @@ use super::claim;
 use super::credit;
 use super::custody::add_finding;
 use super::effects::close_finding;
+use super::inspection;
 use super::judge::{chain_row, row_entitles};
+use super::measure;
 use super::state::{
     Actor, Besides, FindingStatus, HistoryRow, Key, KeyScope, KeyStatus, Keys, Ledger, Ledgers,
     Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, ProductClaim, Products, Read,
@@ -227,6 +230,18 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
             reason,
         } => {
             alert::apply(step, &authority, party, (*alert, *answer, reason))?;
+            Ok(wire::Verdict::default())
+        }
+        Body::Measure(body) => {
+            measure::apply(step, &authority, party, body)?;
+            Ok(wire::Verdict::default())
+        }
+        Body::Inspection(body) => {
+            inspection::apply(step, &authority, party, body)?;
+            Ok(wire::Verdict::default())
+        }
+        Body::Access(body) => {
+            access::apply(step, &authority, party, body)?;
             Ok(wire::Verdict::default())
         }
         Body::Credit(body) => {

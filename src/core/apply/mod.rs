@@ -10,6 +10,7 @@
 //! A refusal is a drop: it takes no index and changes nothing, so replay from entries equals
 //! replay from groups.
 
+mod access;
 mod alert;
 mod authority;
 mod case;
@@ -21,7 +22,10 @@ mod effects;
 mod facts;
 mod goods;
 mod governance;
+mod inspection;
 mod judge;
+mod measure;
+mod share;
 pub mod state;
 #[cfg(test)]
 pub mod testing;
@@ -145,6 +149,7 @@ pub fn stops_around<R: Read>(
 }
 
 pub use judge::{goods_of, scopes_of};
+pub use measure::{Attached, inspection_rate, measures_of};
 
 type Result<T> = std::result::Result<T, ApplyError>;
 
@@ -187,6 +192,7 @@ pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result
         ledger,
         tally,
         focus,
+        shared: 0,
     };
     let verdict = match placed.record.kind() {
         Kind::RegisterParty => governance::register_party(&mut step)?,
@@ -229,6 +235,8 @@ struct Step<'a, R> {
     ledger: Arc<state::Ledger>,
     tally: state::Tally,
     focus: Focus<'a>,
+    /// What the entry shares so far.
+    shared: u32,
 }
 
 impl<R> Step<'_, R> {

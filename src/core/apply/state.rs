@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::core::credit::access::{Consent, FileOpened, Volume};
+use crate::core::credit::inspection::{Inspection, Plan};
+use crate::core::credit::measure::{Measure, MeasureReport};
 use crate::core::credit::score::{Conduct, Deduction, Lapse};
+use crate::core::credit::share::{Shared, Subject};
 use crate::core::credit::{
     AlertId, Answered, Blacklisting, Case, Claim, Commitment, CreditItem, CreditPolicy,
     CreditRecord, Fund, Listing, Redlisting, Report, Request, Reviews, Stamp, Voice,
@@ -226,6 +230,42 @@ tables! {
             [&[b's', *kind as u8][..], &index.0.to_be_bytes()].concat()
         }
     };
+    /// Measures, by the entry that attached them.
+    Measures, measures: LogIndex => Arc<Measure>, index_bytes;
+    /// Who acted on each measure; the last report.
+    MeasureReports, measure_reports: (LogIndex, PartyId) => MeasureReport, |(index, party)| {
+        by_party(index, party)
+    };
+    /// Plans of inspections, by the entry that announced them.
+    Plans, plans: LogIndex => Arc<Plan>, index_bytes;
+    /// Whom each plan drew.
+    Inspections, inspections: (LogIndex, PartyId) => Arc<Inspection>, |(index, party)| {
+        by_party(index, party)
+    };
+    /// What entries made public or took back, and when; several of one entry are numbered.
+    Shares, shares: (LogIndex, u32) => (Millis, Shared), |(index, number)| {
+        [&index.0.to_be_bytes()[..], &number.to_be_bytes()].concat()
+    };
+    /// When what is public will have run out.
+    ShareEnds, share_ends: (Millis, Subject) => (), |(until, subject)| {
+        [&until.0.to_be_bytes()[..], &subject.bytes()].concat()
+    };
+    /// Who opened each party's file, by entry.
+    FileReads, file_reads: (PartyId, LogIndex) => FileOpened, |(party, index)| {
+        numbered(party, index.0)
+    };
+    /// Until when each regulator has a party's file open.
+    FileAccess, file_access: (PartyId, PartyId) => Millis, |(by, subject)| {
+        [by.to_compact(), subject.to_compact()].concat()
+    };
+    /// Who may look at a firm.
+    Consents, consents: (PartyId, PartyId) => Consent, |(firm, viewer)| {
+        [firm.to_compact(), viewer.to_compact()].concat()
+    };
+    /// Units that each party's records moved in a month.
+    Volumes, volumes: (PartyId, u32) => Volume, |(party, month)| {
+        [&party.to_compact()[..], &month.to_be_bytes()].concat()
+    };
     /// Beside-records of a ledger day: day, who, unit, kind of finding if any; how many.
     Besides, besides: (u64, Actor, UnitId, Option<FindingKind>) => u32, |(day, actor, unit, kind)| {
         let mut bytes = day.to_be_bytes().to_vec();
@@ -260,6 +300,13 @@ fn index_bytes(index: &LogIndex) -> Vec<u8> {
 fn numbered(party: &PartyId, number: u64) -> Vec<u8> {
     let mut bytes = party.to_compact();
     bytes.extend_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+/// What a party did about an entry.
+fn by_party(index: &LogIndex, party: &PartyId) -> Vec<u8> {
+    let mut bytes = index_bytes(index);
+    bytes.extend(party.to_compact());
     bytes
 }
 

@@ -187,8 +187,8 @@ impl Admissions {
             "{HEADER}\n{}\nlog {}\nfrom {}\nuntil {}\n",
             self.origin,
             self.log_size,
-            exact(self.from),
-            exact(self.until)
+            self.from.exact(),
+            self.until.exact()
         );
         for (party, admission) in &self.parties {
             let _ = writeln!(text, "{party} {admission}"); // a String takes it
@@ -247,14 +247,6 @@ impl Admissions {
         }
         Ok(answer)
     }
-}
-
-/// RFC 3339 with milliseconds.
-fn exact(time: Millis) -> String {
-    let time = time.min(Millis::MAX);
-    let ms = i64::try_from(time.0).unwrap_or(0);
-    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    format!("{time:.3}")
 }
 
 fn moment(text: &str) -> Option<Millis> {

@@ -67,7 +67,9 @@ impl AlertLevel {
                 Self::Notice
             }
             SignalKind::HandoverNotAccepted | SignalKind::RateOfBreaks => Self::Warning,
-            SignalKind::CompromisedKey | SignalKind::ClosedRing => Self::Severe,
+            SignalKind::CompromisedKey | SignalKind::ClosedRing | SignalKind::BulkLookUp => {
+                Self::Severe
+            }
         }
     }
 }
@@ -161,6 +163,9 @@ pub fn rate_rises(days: &Days) -> Option<(u64, u64)> {
     (breaks >= LEAST_BREAKS && now >= 1 && rises)
         .then(|| (now, per_mille(breaks_before, records_before)))
 }
+
+/// More files that one regulator opens in a day are a bulk look-up.
+pub const FILES_A_DAY: u64 = 50;
 
 /// Days that [`ring_closes`] looks at, and for which a ring isn't raised again.
 pub const RING_DAYS: usize = 30;

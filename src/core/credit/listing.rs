@@ -186,6 +186,8 @@ pub struct Listing {
     pub repair: Option<Request>,
     /// The entry that ended it, and why.
     pub ended: Option<(Stamp, Ending)>,
+    /// Measures that were attached to it.
+    pub measures: Vec<LogIndex>,
     /// All its entries.
     pub log: Vec<LogIndex>,
 }

@@ -11,14 +11,19 @@
 //! the time of the question ([`Listing::phase`]). So a list that nobody touches is still right at
 //! every moment, and two nodes that hold the same entries give the same answer for the same moment.
 
+pub mod access;
 pub mod admission;
 pub mod alert;
 pub mod calendar;
 mod case;
 mod claim;
+pub mod export;
+pub mod inspection;
 mod listing;
+pub mod measure;
 mod policy;
 pub mod score;
+pub mod share;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,11 +131,22 @@ numbered! {
     /// What a signal says.
     SignalKind: HandoverNotAccepted "交接超时", AtRest "商品滞留", RateOfBreaks "异常率上升",
         CompromisedKey "密钥泄露", WeightlessDelivery "无重量签收", HastyDelivery "数分钟内签收",
-        ClosedRing "疑似刷单";
+        ClosedRing "疑似刷单", BulkLookUp "批量查询";
     /// What became of an alert.
     AlertAnswer: Acknowledged "已阅处理中", Dismissed "已排除", InCase "已立案";
     /// Which list.
     ListKind: Red "红名单", Black "黑名单";
+    /// What platforms and banks are asked to do.
+    MeasureKind: RankingPriority "搜索排名、流量优先", MarketingPriority "营销活动优先",
+        MembershipLimit "限制会员等级", CertificationLoss "取消诚信认证", ShopBlocked "屏蔽店铺",
+        ShopClosed "关闭店铺", InspectionRate "调整抽查比例", Financing "融资便利、限制融资";
+    /// What a party did about a measure.
+    MeasureAction: Applied "已执行", Lifted "已解除";
+    /// A credit tier (信用等级); only delivery firms have a score.
+    CreditTier: A "A级", B "B级", C "C级", D "D级", Unrated "未评级";
+    /// What an inspection found.
+    InspectionOutcome: Passed "未发现问题", ToRectify "责令整改", Violation "发现违法行为",
+        NotFound "查无下落", Refused "不配合检查";
 }
 
 /// A public commitment.
@@ -195,4 +211,6 @@ pub enum CreditItem {
     Listing,
     /// A claim that the party owes back.
     Claim,
+    /// A measure of one of its listings.
+    Measure,
 }

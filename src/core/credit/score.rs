@@ -18,7 +18,7 @@
 //! out after an objection. An employee's score has the first four rows only, of its own key. The score
 //! decides nothing: it lists nobody, and bars nobody.
 
-use super::CreditSeverity;
+use super::{CreditSeverity, CreditTier};
 use crate::core::apply::state::FindingStatus;
 use crate::core::record::Millis;
 use crate::core::rules::{FindingKind, Severity};
@@ -143,25 +143,15 @@ pub struct Score {
     pub items: Vec<Item>,
 }
 
-/// A credit tier (信用等级).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)] // the letters
-pub enum Tier {
-    A,
-    B,
-    C,
-    D,
-}
-
 impl Score {
     /// The tier: A from 900 points, B from 800, C from 600.
     #[must_use]
-    pub const fn tier(&self) -> Tier {
+    pub const fn tier(&self) -> CreditTier {
         match self.points {
-            900.. => Tier::A,
-            800.. => Tier::B,
-            600.. => Tier::C,
-            _ => Tier::D,
+            900.. => CreditTier::A,
+            800.. => CreditTier::B,
+            600.. => CreditTier::C,
+            _ => CreditTier::D,
         }
     }
 
@@ -324,7 +314,7 @@ mod tests {
     #[test]
     fn nothing_costs_nothing() {
         let score = Score::of(&Facts::default());
-        assert_eq!((score.points, score.tier()), (FULL, Tier::A));
+        assert_eq!((score.points, score.tier()), (FULL, CreditTier::A));
         assert_eq!(score.items, []);
     }
 
@@ -393,7 +383,7 @@ mod tests {
         }
         let sum = -50 - 10 - 2 - 128 - 30 - 30 - 10 - 50 + 60;
         assert_eq!(score.points, FULL + sum);
-        assert_eq!(score.tier(), Tier::C);
+        assert_eq!(score.tier(), CreditTier::C);
     }
 
     #[test]
@@ -403,7 +393,7 @@ mod tests {
             ..Facts::default()
         };
         let score = Score::of(&worst);
-        assert_eq!((score.points, score.tier()), (0, Tier::D));
+        assert_eq!((score.points, score.tier()), (0, CreditTier::D));
         let named = item(&score, ItemKind::SeriousRecord).unwrap();
         assert_eq!((named.1, named.2.len()), (200, MAX_ENTRIES));
         let best = Facts {

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::UnitRef;
+use super::access::AccessBody;
 use super::case::CaseBody;
 use super::claim::ClaimBody;
 use super::credit::CreditBody;
+use super::inspection::InspectionBody;
+use super::measure::MeasureBody;
 use super::values::{CalendarDate, GoodsId, Millis, Region};
 use crate::core::credit::{AlertAnswer, AlertId};
 use crate::core::envelope::RecordId;
@@ -78,6 +81,14 @@ pub enum Kind {
     ReferCase,
     CloseCase,
     AnswerAlert,
+    AttachMeasure,
+    EndMeasure,
+    ReportMeasureApplied,
+    AnnounceInspections,
+    DrawInspections,
+    RecordInspection,
+    OpenFile,
+    AuthoriseView,
 }
 
 impl Kind {
@@ -211,6 +222,14 @@ impl Kind {
             Self::ReferCase => "refer_case",
             Self::CloseCase => "close_case",
             Self::AnswerAlert => "answer_alert",
+            Self::AttachMeasure => "attach_measure",
+            Self::EndMeasure => "end_measure",
+            Self::ReportMeasureApplied => "report_measure_applied",
+            Self::AnnounceInspections => "announce_inspections",
+            Self::DrawInspections => "draw_inspections",
+            Self::RecordInspection => "record_inspection",
+            Self::OpenFile => "open_file",
+            Self::AuthoriseView => "authorise_view",
         }
     }
 }
@@ -521,6 +540,12 @@ pub enum Body {
         answer: AlertAnswer,
         reason: String,
     },
+    /// What listings lead to.
+    Measure(MeasureBody),
+    /// Random inspections.
+    Inspection(InspectionBody),
+    /// Who may read what.
+    Access(AccessBody),
 }
 
 impl Body {
@@ -564,6 +589,9 @@ impl Body {
             Self::Claim(body) => body.kind(),
             Self::Case(body) => body.kind(),
             Self::AnswerAlert { .. } => Kind::AnswerAlert,
+            Self::Measure(body) => body.kind(),
+            Self::Inspection(body) => body.kind(),
+            Self::Access(body) => body.kind(),
         }
     }
 }

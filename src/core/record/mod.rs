@@ -3,15 +3,19 @@
 //! Inside the ledger only [`Record`] is used; a value of it can't break the format's rules. The
 //! bytes it came from are kept beside it in the [`Envelope`](crate::core::envelope::Envelope).
 
+mod access;
 mod body;
 mod case;
 mod claim;
 mod credit;
 mod decode;
+mod inspection;
+mod measure;
 mod values;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::AccessBody;
 pub use body::{
     Attributes, Body, Decision, Handover, Kind, Means, NewKey, ProductScope, Quantity,
     RegisterParty, ReturnConsent, RevocationReason, Role, Scope, Thresholds,
@@ -19,6 +23,8 @@ pub use body::{
 pub use case::{CaseBody, CaseRecord};
 pub use claim::ClaimBody;
 pub use credit::{AddCreditRecord, CreditBody, ListingDecision, ListingStep, ProposeListing};
+pub use inspection::{AnnounceInspections, InspectionBody};
+pub use measure::{AttachMeasure, MeasureBody};
 pub use values::{CalendarDate, GoodsId, Millis, Position, ProductId, Region};
 
 use crate::core::envelope::RecordId;

@@ -30,6 +30,16 @@ impl Millis {
     }
 }
 
+impl Millis {
+    /// RFC 3339 with milliseconds, in UTC.
+    #[must_use]
+    pub fn exact(self) -> String {
+        let ms = i64::try_from(self.min(Self::MAX).0).unwrap_or(0);
+        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        format!("{time:.3}")
+    }
+}
+
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = i64::try_from(self.0)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn note(desk: &Desk) -> String {
+pub(super) fn note(desk: &Desk) -> String {
     let path = desk.path("document.txt");
     std::fs::write(&path, "what was served").unwrap();
     path
@@ -16,7 +16,7 @@ fn listing_of_the_stranger(desk: &Desk) -> Value {
     listings[0].clone()
 }
 
-fn listing_number(desk: &Desk) -> String {
+pub(super) fn listing_number(desk: &Desk) -> String {
     listing_of_the_stranger(desk)["logIndex"].to_string()
 }
 
@@ -274,7 +274,7 @@ pub(super) fn credit_file(desk: &mut Desk) {
     }
     let key = desk.path("stranger.key");
     let own = desk.json_lines(&["credit", "file", STRANGER, "--key", &key]);
-    assert_eq!(own.len(), 6);
+    assert_eq!(own.len(), 7);
     desk.fails(
         EXIT_NO,
         "no public credit file",

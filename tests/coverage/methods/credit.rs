@@ -247,6 +247,7 @@ pub(super) async fn get_score(world: &mut World) {
     };
     let status = world.ledger.credit().get_score(request.clone()).await;
     assert_eq!(status.unwrap_err().code(), tonic::Code::Unauthenticated);
+    world.open_file(COURIER).await;
     let answer = world.regulator.credit().get_score(request.clone()).await;
     let score = answer.unwrap().into_inner();
     // One unit collected, without a record of the checks.

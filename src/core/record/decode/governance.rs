@@ -1,10 +1,13 @@
 //! The bodies of governance records.
 
+use super::access::access_body;
 use super::alert::answer;
 use super::case::case_body;
 use super::claim::claim_body;
 use super::credit::credit_body;
 use super::fields::{digest, id, key_id, optional, public_key, signature, text, unit_id, until};
+use super::inspection::inspection_body;
+use super::measure::measure_body;
 use super::{Checked, MAX_NAME, MAX_TEXT};
 use crate::core::record::body::{
     Body, Decision, NewKey, ProductScope, RegisterParty, RevocationReason, Role, Thresholds,
@@ -98,6 +101,15 @@ pub(super) fn governance_body(body: WireBody) -> Checked<Body> {
             }
             if let Some(claim) = claim_body(&other) {
                 return claim.map(Body::Claim);
+            }
+            if let Some(measure) = measure_body(&other) {
+                return measure.map(Body::Measure);
+            }
+            if let Some(inspection) = inspection_body(&other) {
+                return inspection.map(Body::Inspection);
+            }
+            if let Some(access) = access_body(&other) {
+                return access.map(Body::Access);
             }
             let credit = credit_body(&other);
             let credit = credit.ok_or_else(|| Refusal::field("body", "unknown kind of record"))?;
@@ -317,7 +329,7 @@ impl Role {
         Self::Auditor,
     ];
 
-    fn from_number(number: i32) -> Option<Self> {
+    pub(super) fn from_number(number: i32) -> Option<Self> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         Self::ALL.get(index).copied()
     }

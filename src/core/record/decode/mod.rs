@@ -1,5 +1,6 @@
 //! From bytes to a checked [`Record`]: every bound of the format is checked here and only here.
 
+mod access;
 mod alert;
 mod case;
 mod claim;
@@ -7,6 +8,8 @@ mod credit;
 mod custody;
 mod fields;
 mod governance;
+mod inspection;
+mod measure;
 
 use std::collections::HashSet;
 

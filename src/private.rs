@@ -1,0 +1,239 @@
+//! Personal data (个人信息保护): texts that must be erasable, beside the log.
+//!
+//! The log holds salted commitments (`credit::salted_commitment`); here lie the texts and the salts.
+//! Erasing one leaves a row that says so, and nothing that the text could be guessed from: the salt
+//! goes with it. No entry, and so no root, depends on what is here.
+//!
+//! | key | value |
+//! |---|---|
+//! | party, commitment | [`Row`] |
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::credit::{SALT_BYTES, salted_commitment};
+use crate::core::id::PartyId;
+use crate::core::record::Millis;
+use crate::store::{Side, SideChanges, Store, StoreError};
+
+/// Most bytes of a text.
+pub const MAX_TEXT: usize = 4_096;
+/// Most texts about one party.
+pub const MAX_TEXTS: usize = 1_024;
+/// Bytes of a commitment.
+pub const COMMITMENT_BYTES: usize = 32;
+/// Most texts that one sweep erases; the next one goes on.
+const MAX_SWEPT: usize = 10_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// What a text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Class {
+    /// Names and evidence of registrations.
+    Registration,
+    /// Reasons, statements and records of credit files.
+    Credit,
+    /// What belongs to claims.
+    Claim,
+}
+
+/// How many days each class is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// [`Class::Registration`].
+    pub registration_days: u32,
+    /// [`Class::Credit`].
+    pub credit_days: u32,
+    /// [`Class::Claim`].
+    pub claim_days: u32,
+}
+
+impl Default for Retention {
+    /// Three years, as trade information has to be kept (电子商务法, art. 31); five for credit, the longest
+    /// term of a listing and the two years after it.
+    fn default() -> Self {
+        Self {
+            registration_days: 1_096,
+            credit_days: 1_827,
+            claim_days: 1_096,
+        }
+    }
+}
+
+impl Retention {
+    /// When a text is erased that was put at a time.
+    #[must_use]
+    pub fn until(&self, class: Class, put: Millis) -> Millis {
+        let days = match class {
+            Class::Registration => self.registration_days,
+            Class::Credit => self.credit_days,
+            Class::Claim => self.claim_days,
+        };
+        put.plus(u64::from(days) * DAY_MS)
+    }
+}
+
+/// A text, or what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// What it is for.
+    pub class: Class,
+    /// Who put it.
+    pub put_by: PartyId,
+    /// When.
+    pub put: Millis,
+    /// None when it was erased.
+    pub kept: Option<Kept>,
+}
+
+/// What is erased together.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Random.
+    pub salt: [u8; SALT_BYTES],
+    /// The text.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Kept {
+    /// Nothing: it must not end up in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// Why a text isn't put.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// There are as many as may be.
+    #[error("{MAX_TEXTS} texts about this party are kept already")]
+    TooMany,
+    /// It was erased, and stays so.
+    #[error("this text was erased; what was erased is not put again")]
+    Erased,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn key(subject: PartyId, commitment: &[u8; COMMITMENT_BYTES]) -> Vec<u8> {
+    [&subject.to_compact()[..], commitment].concat()
+}
+
+/// Keeps a text, on the disk when this returns; the commitment.
+///
+/// # Errors
+/// [`PutError`].
+pub fn put(
+    store: &Store,
+    subject: PartyId,
+    (class, put_by, put): (Class, PartyId, Millis),
+    kept: Kept,
+) -> Result<[u8; COMMITMENT_BYTES], PutError> {
+    let commitment = salted_commitment(&kept.salt, &kept.text);
+    match get(store, subject, &commitment)? {
+        Some(Row { kept: None, .. }) => return Err(PutError::Erased),
+        Some(_) => return Ok(commitment),
+        None => {}
+    }
+    let mut count = 0;
+    scan(store, subject, &[], |_, _| {
+        count += 1;
+        count < MAX_TEXTS
+    })?;
+    if count >= MAX_TEXTS {
+        return Err(PutError::TooMany);
+    }
+    let row = Row {
+        class,
+        put_by,
+        put,
+        kept: Some(kept),
+    };
+    write(store, subject, &commitment, &row)?;
+    Ok(commitment)
+}
+
+fn write(
+    store: &Store,
+    subject: PartyId,
+    commitment: &[u8; COMMITMENT_BYTES],
+    row: &Row,
+) -> Result<(), StoreError> {
+    let mut changes = SideChanges::default();
+    changes.put(key(subject, commitment), row)?;
+    store.side_write_synced(Side::Private, changes)
+}
+
+/// A text.
+///
+/// # Errors
+/// [`StoreError`] when it can't be read.
+pub fn get(
+    store: &Store,
+    subject: PartyId,
+    commitment: &[u8; COMMITMENT_BYTES],
+) -> Result<Option<Row>, StoreError> {
+    store.side_get(Side::Private, &key(subject, commitment))
+}
+
+/// A party's texts from a commitment on, until the visitor says stop.
+///
+/// # Errors
+/// [`StoreError`] when one can't be read.
+pub fn scan(
+    store: &Store,
+    subject: PartyId,
+    from: &[u8],
+    mut visit: impl FnMut(&[u8], Row) -> bool,
+) -> Result<(), StoreError> {
+    let prefix = subject.to_compact();
+    let from = [&prefix[..], from].concat();
+    store.side_scan(Side::Private, &prefix, &from, |key, row| {
+        visit(key.get(prefix.len()..).unwrap_or_default(), row)
+    })
+}
+
+/// Erases a text and its salt: when this returns, no file of the store holds them any more. False when
+/// there is none.
+///
+/// # Errors
+/// [`StoreError`] as RocksDB reports it.
+pub fn erase(
+    store: &Store,
+    subject: PartyId,
+    commitment: &[u8; COMMITMENT_BYTES],
+) -> Result<bool, StoreError> {
+    let row = get(store, subject, commitment)?;
+    let Some(row) = row.filter(|row| row.kept.is_some()) else {
+        return Ok(false);
+    };
+    write(store, subject, commitment, &Row { kept: None, ..row })?;
+    store.side_scrub(Side::Private)?;
+    Ok(true)
+}
+
+/// Erases what was kept long enough, and says how many texts that were.
+///
+/// # Errors
+/// [`StoreError`] as RocksDB reports it.
+pub fn sweep(store: &Store, now: Millis, retention: &Retention) -> Result<usize, StoreError> {
+    let mut changes = SideChanges::default();
+    let mut swept = 0;
+    let mut failed = None;
+    store.side_scan(Side::Private, &[], &[], |key, row: Row| {
+        let over = row.kept.is_some() && retention.until(row.class, row.put) <= now;
+        if over {
+            swept += 1;
+            failed = changes.put(key.to_vec(), &Row { kept: None, ..row }).err();
+        }
+        failed.is_none() && swept < MAX_SWEPT
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if swept > 0 {
+        store.side_write_synced(Side::Private, changes)?;
+        store.side_scrub(Side::Private)?;
+    }
+    Ok(swept)
+}

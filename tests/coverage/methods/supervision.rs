@@ -1,0 +1,270 @@
+//! The methods of measures, inspections, exports, files and personal data.
+
+use tonic::Code;
+
+use super::*;
+
+/// A measure of the red listing in force; its number.
+async fn attached(world: &mut World) -> u64 {
+    let request = wire::ListListingsRequest {
+        list: wire::ListKind::Red.into(),
+        ..Default::default()
+    };
+    let page = world.ledger.listing().list_listings(request).await;
+    let listing = page.unwrap().into_inner().listings[0].log_index;
+    let measure = wire::AttachMeasure {
+        listing,
+        kind: wire::MeasureKind::RankingPriority.into(),
+        legal_basis: "measures on rewards, art. 3".into(),
+        document: "M-1".into(),
+        ..Default::default()
+    };
+    let body = wire::record::Body::AttachMeasure(measure);
+    world.governed(body).await
+}
+
+pub(super) async fn get_measures(world: &mut World) {
+    let measure = attached(world).await;
+    let request = wire::GetMeasuresRequest {
+        parties: vec![MAKER.into(), COURIER.into()],
+    };
+    let status = world.ledger.measure().get_measures(request.clone()).await;
+    assert_eq!(status.unwrap_err().code(), Code::Unauthenticated);
+    let answer = world.regulator.measure().get_measures(request).await;
+    let measures = answer.unwrap().into_inner().measures;
+    assert_eq!((measures.len(), measures[0].log_index), (1, measure));
+    assert!(measures[0].in_force);
+}
+
+pub(super) async fn get_measure(world: &mut World) {
+    let request = wire::GetMeasureRequest { log_index: 0 };
+    let status = world.regulator.measure().get_measure(request).await;
+    assert_eq!(status.unwrap_err().code(), Code::NotFound);
+}
+
+pub(super) async fn list_measure_reports(world: &mut World) {
+    let request = wire::GetMeasuresRequest {
+        parties: vec![MAKER.into()],
+    };
+    let answer = world.regulator.measure().get_measures(request).await;
+    let measure = answer.unwrap().into_inner().measures[0].log_index;
+    let report = wire::ReportMeasureApplied {
+        measure,
+        action: wire::MeasureAction::Applied.into(),
+        evidence: None,
+    };
+    let report = wire::record::Body::ReportMeasureApplied(report);
+    let report = world.governed(report).await;
+    let request = wire::ListMeasureReportsRequest {
+        log_index: measure,
+        ..Default::default()
+    };
+    let page = world
+        .regulator
+        .measure()
+        .list_measure_reports(request)
+        .await;
+    let reports = page.unwrap().into_inner().reports;
+    assert_eq!(
+        (reports[0].log_index, reports[0].party.as_str()),
+        (report, REGULATOR)
+    );
+}
+
+/// A plan; its number.
+async fn announced(world: &mut World) -> u64 {
+    let plan = wire::AnnounceInspections {
+        document: "S-1".into(),
+        legal_basis: "measures on inspections, art. 3".into(),
+        role: wire::Role::Courier.into(),
+        region: String::new(),
+        rates: Some(wire::InspectionRates {
+            a: 1_000,
+            b: 1_000,
+            c: 1_000,
+            d: 1_000,
+            unrated: 0,
+        }),
+        inspectors: vec![world.server.regulator_key().key_id().0.to_vec()],
+    };
+    world
+        .governed(wire::record::Body::AnnounceInspections(plan))
+        .await
+}
+
+pub(super) async fn plan_inspections(world: &mut World) {
+    let plan = announced(world).await;
+    let request = wire::PlanInspectionsRequest {
+        plan,
+        ..Default::default()
+    };
+    let answer = world.regulator.inspection().plan_inspections(request).await;
+    let answer = answer.unwrap().into_inner();
+    let drawn = answer.candidates.iter().filter(|candidate| candidate.drawn);
+    assert_eq!(drawn.count(), 2, "all couriers");
+    let request = wire::GetConsistencyProofRequest {
+        first_size: plan + 1,
+        second_size: plan + 1,
+    };
+    assert!(
+        world
+            .ledger
+            .log()
+            .get_consistency_proof(request)
+            .await
+            .is_ok()
+    );
+    assert_eq!(answer.seed.len(), 32);
+}
+
+pub(super) async fn list_inspection_plans(world: &mut World) {
+    let plan = announced(world).await;
+    let request = wire::ListInspectionPlansRequest::default();
+    let page = world
+        .ledger
+        .inspection()
+        .list_inspection_plans(request)
+        .await;
+    let plans = page.unwrap().into_inner().plans;
+    let last = plans.last().unwrap();
+    assert_eq!((last.log_index, last.drawn_at), (plan, 0));
+}
+
+pub(super) async fn list_inspections(world: &mut World) {
+    let plan = announced(world).await;
+    let request = wire::PlanInspectionsRequest {
+        plan,
+        ..Default::default()
+    };
+    let answer = world.regulator.inspection().plan_inspections(request).await;
+    let answer = answer.unwrap().into_inner();
+    let drawn = answer
+        .candidates
+        .into_iter()
+        .filter_map(|candidate| candidate.party);
+    let draw = wire::DrawInspections {
+        plan,
+        seed: answer.seed,
+        drawn: drawn.collect(),
+    };
+    world
+        .governed(wire::record::Body::DrawInspections(draw))
+        .await;
+    let request = wire::ListInspectionsRequest {
+        plan,
+        ..Default::default()
+    };
+    let page = world
+        .regulator
+        .inspection()
+        .list_inspections(request.clone())
+        .await;
+    assert_eq!(page.unwrap().into_inner().inspections.len(), 2);
+    let page = world.ledger.inspection().list_inspections(request).await;
+    assert_eq!(page.unwrap().into_inner().inspections, [], "no results yet");
+}
+
+pub(super) async fn export_since(world: &mut World) {
+    let request = wire::ExportSinceRequest::default();
+    let status = world.ledger.export().export_since(request.clone()).await;
+    assert_eq!(status.unwrap_err().code(), Code::Unauthenticated);
+    let answer = world.regulator.export().export_since(request).await;
+    let answer = answer.unwrap().into_inner();
+    let batch: serde_json::Value = serde_json::from_slice(&answer.batch).unwrap();
+    let items = batch["items"].as_array().unwrap();
+    assert!(items.iter().any(|item| item["list"] == "RED"), "{batch}");
+    assert_eq!(batch["next"], answer.next_cursor.as_str());
+}
+
+pub(super) async fn get_financial_view(world: &mut World) {
+    let request = wire::GetFinancialViewRequest {
+        party: MAKER.into(),
+        ..Default::default()
+    };
+    let status = world.regulator.credit().get_financial_view(request).await;
+    assert_eq!(
+        status.unwrap_err().code(),
+        Code::PermissionDenied,
+        "no bank"
+    );
+}
+
+pub(super) async fn list_file_reads(world: &mut World) {
+    let opened = world.open_file(COURIER).await;
+    let request = wire::ListFileReadsRequest {
+        party: COURIER.into(),
+        ..Default::default()
+    };
+    let page = world.regulator.credit().list_file_reads(request).await;
+    let reads = page.unwrap().into_inner().reads;
+    assert_eq!(reads.last().map(|read| read.log_index), Some(opened));
+}
+
+async fn put(world: &World) -> Vec<u8> {
+    let request = wire::PutPrivateRequest {
+        subject: MAKER.into(),
+        class: wire::RetentionClass::Credit.into(),
+        salt: vec![1; 16],
+        text: "why".into(),
+    };
+    let answer = world.regulator.private().put_private(request).await;
+    answer.unwrap().into_inner().text.unwrap().commitment
+}
+
+pub(super) async fn put_private(world: &mut World) {
+    let commitment = custody::core::credit::salted_commitment(&[1; 16], "why");
+    assert_eq!(put(world).await, commitment);
+    let request = wire::PutPrivateRequest {
+        subject: MAKER.into(),
+        text: "why".into(),
+        ..Default::default()
+    };
+    let status = world.ledger.private().put_private(request.clone()).await;
+    assert_eq!(status.unwrap_err().code(), Code::Unauthenticated);
+    let status = world.regulator.private().put_private(request).await;
+    assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
+}
+
+pub(super) async fn get_private(world: &mut World) {
+    let commitment = put(world).await;
+    world.open_file(MAKER).await;
+    let request = wire::GetPrivateRequest {
+        subject: MAKER.into(),
+        commitment,
+    };
+    let answer = world.regulator.private().get_private(request).await;
+    assert_eq!(answer.unwrap().into_inner().text, "why");
+}
+
+pub(super) async fn list_private(world: &mut World) {
+    let commitment = put(world).await;
+    world.open_file(MAKER).await;
+    let request = wire::ListPrivateRequest {
+        subject: MAKER.into(),
+        ..Default::default()
+    };
+    let page = world.regulator.private().list_private(request).await;
+    let texts = page.unwrap().into_inner().texts;
+    assert_eq!((texts.len(), &texts[0].commitment), (1, &commitment));
+}
+
+pub(super) async fn erase_private(world: &mut World) {
+    let commitment = put(world).await;
+    world.open_file(MAKER).await;
+    let request = wire::ErasePrivateRequest {
+        subject: MAKER.into(),
+        commitment: commitment.clone(),
+    };
+    world
+        .regulator
+        .private()
+        .erase_private(request)
+        .await
+        .unwrap();
+    let request = wire::GetPrivateRequest {
+        subject: MAKER.into(),
+        commitment,
+    };
+    let status = world.regulator.private().get_private(request).await;
+    assert_eq!(status.unwrap_err().code(), Code::NotFound);
+}
