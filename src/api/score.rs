@@ -9,7 +9,7 @@ use crate::core::apply::state::{
     Objections, PartyFindings, PartyKeys, Read,
 };
 use crate::core::credit::calendar::month_of;
-use crate::core::credit::score::{Deduction, FORMULA, Facts, Item, ItemKind, Score};
+use crate::core::credit::score::{Deduction, FORMULA, Facts, Item, Score};
 use crate::core::credit::{CreditItem, calendar};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
@@ -248,24 +248,8 @@ impl Gatherer<'_> {
 }
 
 fn item(item: &Item) -> wire::ScoreItem {
-    use wire::ScoreItemKind as K;
     wire::ScoreItem {
-        kind: match item.kind {
-            ItemKind::ConfirmedDoNotSell => K::ConfirmedDoNotSell,
-            ItemKind::ConfirmedLookCloser => K::ConfirmedLookCloser,
-            ItemKind::OpenFinding => K::OpenFinding,
-            ItemKind::DismissedFinding => K::DismissedFinding,
-            ItemKind::Late => K::Late,
-            ItemKind::Unchecked => K::Unchecked,
-            ItemKind::UpheldClaim => K::UpheldClaim,
-            ItemKind::BrokenCommitment => K::BrokenCommitment,
-            ItemKind::MinorRecord => K::MinorRecord,
-            ItemKind::OrdinaryRecord => K::OrdinaryRecord,
-            ItemKind::SeriousRecord => K::SeriousRecord,
-            ItemKind::Award => K::Award,
-            ItemKind::StruckOut => K::StruckOut,
-        }
-        .into(),
+        kind: item.kind.number(),
         points: item.points,
         count: item.count,
         of: item.of,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::govern::{SignedBy, digest_of, erasable};
 use super::listing::AnswerArg;
+use super::score::{self, ScoreArgs};
 use super::{Done, Failure, Remote, TokenKey, output};
 use crate::core::credit;
 use crate::core::id::PartyId;
@@ -103,20 +104,30 @@ pub(crate) enum CreditCommand {
     /// Show a delivery firm's score, or an employee's, with the entries behind every point.
     Score {
         #[command(flatten)]
-        remote: Remote,
-        #[command(flatten)]
-        key: TokenKey,
-        /// Whose.
-        firm: PartyId,
+        of: ScoreArgs,
         /// Id of an employee's or device's key, 32 hex digits.
         #[arg(long)]
         employee: Option<KeyId>,
-        /// Last month of the period, as YYYYMM; this month when left out.
-        #[arg(long, default_value_t = 0)]
-        until: u32,
-        /// Months of the period.
-        #[arg(long, default_value_t = 12)]
-        months: u32,
+    },
+    /// Write down what proves a firm's score: the entries behind every point, with their proofs; with a
+    /// regulator's key, after it opened the firm's file.
+    Evidence {
+        #[command(flatten)]
+        of: ScoreArgs,
+        /// Verifier key of the log, or the file that holds it.
+        #[arg(long)]
+        trust: String,
+        /// File to write to.
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Check offline what `custody credit evidence` wrote.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// Verifier key of the log, or the file that holds it.
+        #[arg(long)]
+        trust: String,
     },
     /// Object to a deduction from your firm's score (异议).
     Object {
@@ -316,27 +327,9 @@ impl CreditCommand {
                 let ledger = key.connect(&remote).await?;
                 show_file(&remote, &ledger, party).await
             }
-            Self::Score {
-                remote,
-                key,
-                firm,
-                employee,
-                until,
-                months,
-            } => {
-                let ledger = remote.connect_as(&key).await?;
-                let request = wire::GetScoreRequest {
-                    party: firm.to_string(),
-                    key_id: employee.map(|key| key.0.to_vec()).unwrap_or_default(),
-                    until_month: until,
-                    months,
-                };
-                let score = ledger.credit().get_score(request).await?.into_inner();
-                if remote.json {
-                    return output::message("GetScoreResponse", &score);
-                }
-                show_score(&score)
-            }
+            Self::Score { of, employee } => of.show(employee).await,
+            Self::Evidence { of, trust, output } => of.evidence(&trust, &output).await,
+            Self::Verify { file, trust } => score::check(&file, &trust),
             Self::Object {
                 by,
                 deduction,
@@ -445,33 +438,6 @@ async fn show_policy(remote: &Remote) -> Done {
         policy.accept_hours,
         policy.rest_days,
     ))
-}
-
-fn show_score(score: &wire::GetScoreResponse) -> Done {
-    output::line(format!(
-        "{} points, tier {} (formula {}, {} to {}, {} entries counted in)",
-        score.points,
-        score.tier,
-        score.formula,
-        score.from_month,
-        score.until_month,
-        score.log_size
-    ))?;
-    score.items.iter().try_for_each(|item| {
-        let kind = item.kind().as_str_name();
-        let kind = kind.trim_start_matches("SCORE_ITEM_KIND_");
-        let of = match item.of {
-            0 => String::new(),
-            of => format!(" of {of} units"),
-        };
-        let entries: Vec<String> = item.entries.iter().map(ToString::to_string).collect();
-        output::line(format!(
-            "{:>6}  {kind} x {}{of}: entries {}",
-            item.points,
-            item.count,
-            entries.join(", ")
-        ))
-    })
 }
 
 async fn show_file(remote: &Remote, ledger: &crate::client::Ledger, party: PartyId) -> Done {

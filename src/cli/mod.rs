@@ -23,6 +23,7 @@ mod measure;
 mod output;
 mod read;
 mod scan;
+mod score;
 mod serve;
 mod simulate;
 mod submit;

@@ -272,7 +272,11 @@ pub fn decode_entry(bytes: &[u8]) -> Result<DecodedEntry, String> {
     })
 }
 
-fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
+/// The hashes of a proof.
+///
+/// # Errors
+/// Says in words which is none.
+pub(crate) fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
     proof
         .iter()
         .map(|hash| Hash::try_from(hash.as_slice()).map_err(|error| error.to_string()))

@@ -80,6 +80,8 @@ const COMMANDS: &[Case] = &[
     ("claim reviews", credit::claim_reviews),
     ("credit score", credit::credit_score),
     ("file open", supervision::file_open),
+    ("credit evidence", supervision::credit_evidence),
+    ("credit verify", supervision::credit_verify),
     ("file reads", supervision::file_reads),
     ("file authorise", supervision::file_authorise),
     ("file view", supervision::file_view),

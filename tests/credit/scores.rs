@@ -118,6 +118,73 @@ fn score_by_hand(entries: &[(wire::Record, wire::Entry)], firm: &str, keys: &[Ve
     points
 }
 
+/// The score's evidence verifies with nothing but the log's key, and no changed one does.
+fn proven_offline(w: &World, points: u32) {
+    use custody::core::credit::evidence::verify;
+    use prost::Message as _;
+    let data = &w.server.data;
+    let [key, trust, file] =
+        ["regulator.key", "log.vkey", "score.evidence"].map(|name| data.join(name));
+    let [key, trust, file] = [&key, &trust, &file].map(|path| path.to_str().unwrap());
+    let write = [
+        "credit", "evidence", COURIER, "--key", key, "--trust", trust,
+    ];
+    w.server.run_ok(&[&write[..], &["-o", file]].concat());
+    let check = custody()
+        .args(["credit", "verify", file, "--trust", trust])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(
+        check.status.success() && said.contains(&format!("ok: {points} points")),
+        "{said}"
+    );
+    let trusted = w.server.log_key().parse().unwrap();
+    let sound = wire::CreditEvidence::decode(&*std::fs::read(file).unwrap()).unwrap();
+    let found = verify(&sound.encode_to_vec(), &trusted).unwrap();
+    assert_eq!((found.points, found.unnamed), (i64::from(points), 0));
+    type Change = fn(&mut wire::CreditEvidence);
+    let changes: [(&str, Change); 10] = [
+        ("format", |e| e.format = 2),
+        ("party", |e| e.party = MAKER.into()),
+        ("checkpoint", |e| e.checkpoint[30] ^= 1),
+        ("points of an item", |e| {
+            e.score.as_mut().unwrap().items[0].points += 1
+        }),
+        ("points", |e| e.score.as_mut().unwrap().points += 1),
+        ("tier", |e| e.score.as_mut().unwrap().tier = "A".into()),
+        ("an item twice", |e| {
+            let score = e.score.as_mut().unwrap();
+            score.items.push(score.items[0].clone());
+        }),
+        ("another entry", |e| {
+            let other = e.entries[0].index;
+            e.score.as_mut().unwrap().items[0].entries[0] = other;
+        }),
+        ("a proof", |e| e.entries[1].proof[0][0] ^= 1),
+        ("a missing key", |e| drop(e.keys.remove(0))),
+    ];
+    for (what, change) in changes {
+        let mut changed = sound.clone();
+        change(&mut changed);
+        assert!(
+            verify(&changed.encode_to_vec(), &trusted).is_err(),
+            "{what}"
+        );
+    }
+    let items = &sound.score.as_ref().unwrap().items;
+    let named: Vec<u64> = items.iter().flat_map(|item| item.entries.clone()).collect();
+    assert!(named.len() > 5 && sound.entries.len() > named.len());
+    for index in named {
+        let mut less = sound.clone();
+        less.entries.retain(|entry| entry.index != index);
+        assert!(
+            verify(&less.encode_to_vec(), &trusted).is_err(),
+            "without {index}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_what_a_courier_did_when_scored_then_a_second_account_of_the_raw_entries_agrees() {
     const HOUR: u64 = 3_600_000;
@@ -218,6 +285,9 @@ async fn given_what_a_courier_did_when_scored_then_a_second_account_of_the_raw_e
     assert_eq!(nobody.code(), Code::Unauthenticated);
     let foreign = ask(&own, Some(&maker)).await.unwrap_err();
     assert_eq!(foreign.code(), Code::NotFound);
+
+    w.say(&root, open_file(COURIER)).await;
+    proven_offline(&w, score.points);
 
     // The checks were done on paper: the firm objects, and the deduction is struck out.
     let unchecked = score

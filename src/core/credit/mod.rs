@@ -17,6 +17,7 @@ pub mod alert;
 pub mod calendar;
 mod case;
 mod claim;
+pub mod evidence;
 pub mod export;
 pub mod inspection;
 mod listing;

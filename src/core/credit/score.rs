@@ -119,6 +119,37 @@ pub enum ItemKind {
     StruckOut,
 }
 
+impl ItemKind {
+    const ALL: [Self; 13] = [
+        Self::ConfirmedDoNotSell,
+        Self::ConfirmedLookCloser,
+        Self::OpenFinding,
+        Self::DismissedFinding,
+        Self::Late,
+        Self::Unchecked,
+        Self::UpheldClaim,
+        Self::BrokenCommitment,
+        Self::MinorRecord,
+        Self::OrdinaryRecord,
+        Self::SeriousRecord,
+        Self::Award,
+        Self::StruckOut,
+    ];
+
+    /// By the number in the proto; none for unspecified and unknown ones.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        Self::ALL.get(index).copied()
+    }
+
+    /// The number in the proto.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self as i32 + 1
+    }
+}
+
 /// One term of a score.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -163,11 +194,10 @@ impl Score {
         lapses(facts, &mut items);
         let kept = |(entry, struck): &(LogIndex, bool)| (!struck).then_some(*entry);
         let claims = facts.claims.iter().filter_map(kept).collect();
-        each(&mut items, ItemKind::UpheldClaim, -30, claims);
+        each(&mut items, ItemKind::UpheldClaim, claims);
         each(
             &mut items,
             ItemKind::BrokenCommitment,
-            -30,
             facts.breaches.clone(),
         );
         records(facts, &mut items);
@@ -181,17 +211,38 @@ impl Score {
     }
 }
 
-/// So many points for each entry, if there are any.
-fn each(items: &mut Vec<Item>, kind: ItemKind, points: i64, mut entries: Vec<LogIndex>) {
+/// Points of so many of a kind, of how many where they are a share: the formula.
+#[must_use]
+pub fn points(kind: ItemKind, count: u64, of: u64) -> i64 {
+    let number = i64::try_from(count).unwrap_or(i64::MAX);
+    let each = |points: i64| points.saturating_mul(number);
+    let share = |most: u64| {
+        let share = u128::from(most) * u128::from(count.min(of)) / u128::from(of.max(1));
+        -i64::try_from(share).unwrap_or(FULL)
+    };
+    match kind {
+        ItemKind::ConfirmedDoNotSell | ItemKind::OrdinaryRecord => each(-50),
+        ItemKind::ConfirmedLookCloser | ItemKind::MinorRecord => each(-10),
+        ItemKind::OpenFinding | ItemKind::DismissedFinding | ItemKind::StruckOut => 0,
+        ItemKind::Late => share(200),
+        ItemKind::Unchecked => share(300),
+        ItemKind::UpheldClaim | ItemKind::BrokenCommitment => each(-30),
+        ItemKind::SeriousRecord => each(-150),
+        ItemKind::Award => each(20).min(MOST_FOR_AWARDS),
+    }
+}
+
+/// An item for these entries, if there are any.
+fn each(items: &mut Vec<Item>, kind: ItemKind, mut entries: Vec<LogIndex>) {
     if entries.is_empty() {
         return;
     }
-    let count = entries.len();
+    let count = entries.len() as u64;
     entries.truncate(MAX_ENTRIES);
     items.push(Item {
         kind,
-        points: points.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)),
-        count: count as u64,
+        points: points(kind, count, 0),
+        count,
         of: 0,
         entries,
     });
@@ -213,29 +264,27 @@ fn findings(facts: &Facts, items: &mut Vec<Item>) {
         });
         wanted.map(|(entry, ..)| *entry).collect()
     };
-    for (kind, points) in [
-        (ItemKind::ConfirmedDoNotSell, -50),
-        (ItemKind::ConfirmedLookCloser, -10),
-        (ItemKind::OpenFinding, 0),
-        (ItemKind::DismissedFinding, 0),
+    for kind in [
+        ItemKind::ConfirmedDoNotSell,
+        ItemKind::ConfirmedLookCloser,
+        ItemKind::OpenFinding,
+        ItemKind::DismissedFinding,
     ] {
-        each(items, kind, points, of(kind));
+        each(items, kind, of(kind));
     }
 }
 
 fn lapses(facts: &Facts, items: &mut Vec<Item>) {
     let conduct = facts.conduct;
-    for (kind, most, counted, of, units) in [
+    for (kind, counted, of, units) in [
         (
             ItemKind::Late,
-            200,
             conduct.late,
             conduct.passed_on,
             (|lapse| lapse.late) as fn(&Lapse) -> u64,
         ),
         (
             ItemKind::Unchecked,
-            300,
             conduct.unchecked,
             conduct.collected,
             |lapse| lapse.unchecked,
@@ -252,10 +301,9 @@ fn lapses(facts: &Facts, items: &mut Vec<Item>) {
         if of == 0 || count == 0 {
             continue;
         }
-        let share = u128::from(most * count.min(of)) / u128::from(of);
         items.push(Item {
             kind,
-            points: -i64::try_from(share).unwrap_or(FULL),
+            points: points(kind, count, of),
             count,
             of,
             entries,
@@ -268,16 +316,13 @@ fn records(facts: &Facts, items: &mut Vec<Item>) {
         let wanted = facts.records.iter().filter(|(_, found)| *found == wanted);
         wanted.map(|(entry, _)| *entry).collect()
     };
-    for (kind, severity, points) in [
-        (ItemKind::MinorRecord, CreditSeverity::Minor, -10),
-        (ItemKind::OrdinaryRecord, CreditSeverity::Ordinary, -50),
-        (ItemKind::SeriousRecord, CreditSeverity::Serious, -150),
+    for (kind, severity) in [
+        (ItemKind::MinorRecord, Some(CreditSeverity::Minor)),
+        (ItemKind::OrdinaryRecord, Some(CreditSeverity::Ordinary)),
+        (ItemKind::SeriousRecord, Some(CreditSeverity::Serious)),
+        (ItemKind::Award, None),
     ] {
-        each(items, kind, points, of(Some(severity)));
-    }
-    each(items, ItemKind::Award, 20, of(None));
-    if let Some(award) = items.last_mut().filter(|item| item.kind == ItemKind::Award) {
-        award.points = award.points.min(MOST_FOR_AWARDS);
+        each(items, kind, of(severity));
     }
 }
 
@@ -294,7 +339,7 @@ fn struck(facts: &Facts, items: &mut Vec<Item>) {
     let claims = facts.claims.iter().copied();
     let all = lapses.chain(findings).chain(claims);
     let struck = all.filter(|(_, struck)| *struck).map(|(entry, _)| entry);
-    each(items, ItemKind::StruckOut, 0, struck.collect());
+    each(items, ItemKind::StruckOut, struck.collect());
 }
 
 #[cfg(test)]

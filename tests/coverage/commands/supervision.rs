@@ -234,6 +234,29 @@ pub(super) fn file_open(desk: &mut Desk) {
     );
 }
 
+pub(super) fn credit_evidence(desk: &mut Desk) {
+    let (key, trust, file) = (desk.regulator(), desk.trust(), desk.path("score.evidence"));
+    let evidence = [
+        "credit", "evidence", COURIER, "--key", &key, "--trust", &trust,
+    ];
+    let said = desk.ok(&[&evidence[..], &["-o", &file]].concat());
+    assert!(said.contains("custody credit verify"), "{said}");
+    let other = desk.path("second/log.vkey");
+    let evidence = [
+        "credit", "evidence", COURIER, "--key", &key, "--trust", &other,
+    ];
+    desk.fails(EXIT_NO, "", &[&evidence[..], &["-o", &file]].concat());
+}
+
+pub(super) fn credit_verify(desk: &mut Desk) {
+    let (trust, file) = (desk.trust(), desk.path("score.evidence"));
+    let verify = ["credit", "verify", &file, "--trust", &trust];
+    let said = desk.ok(&verify);
+    assert!(said.contains("the points follow from the counts"), "{said}");
+    let text = note(desk);
+    desk.fails(EXIT_NO, "", &["credit", "verify", &text, "--trust", &trust]);
+}
+
 pub(super) fn file_reads(desk: &mut Desk) {
     let key = desk.path("courier.key");
     let said = desk.ok(&["file", "reads", COURIER, "--key", &key]);
