@@ -21,7 +21,7 @@ pub const MAX_TEXT: usize = 4_096;
 pub const MAX_TEXTS: usize = 1_024;
 /// Bytes of a commitment.
 pub const COMMITMENT_BYTES: usize = 32;
-/// Most texts that one sweep erases; the next one goes on.
+/// Most texts that are erased in one write.
 const MAX_SWEPT: usize = 10_000;
 const DAY_MS: u64 = 86_400_000;
 
@@ -129,6 +129,7 @@ pub fn put(
     (class, put_by, put): (Class, PartyId, Millis),
     kept: Kept,
 ) -> Result<[u8; COMMITMENT_BYTES], PutError> {
+    let _alone = store.side_guard();
     let commitment = salted_commitment(&kept.salt, &kept.text);
     match get(store, subject, &commitment)? {
         Some(Row { kept: None, .. }) => return Err(PutError::Erased),
@@ -136,8 +137,8 @@ pub fn put(
         None => {}
     }
     let mut count = 0;
-    scan(store, subject, &[], |_, _| {
-        count += 1;
+    scan(store, subject, &[], |_, row| {
+        count += usize::from(row.kept.is_some());
         count < MAX_TEXTS
     })?;
     if count >= MAX_TEXTS {
@@ -149,19 +150,10 @@ pub fn put(
         put,
         kept: Some(kept),
     };
-    write(store, subject, &commitment, &row)?;
-    Ok(commitment)
-}
-
-fn write(
-    store: &Store,
-    subject: PartyId,
-    commitment: &[u8; COMMITMENT_BYTES],
-    row: &Row,
-) -> Result<(), StoreError> {
     let mut changes = SideChanges::default();
-    changes.put(key(subject, commitment), row)?;
-    store.side_write_synced(Side::Private, changes)
+    changes.put(key(subject, &commitment), &row)?;
+    store.side_write_synced(Side::Private, changes)?;
+    Ok(commitment)
 }
 
 /// A text.
@@ -193,8 +185,8 @@ pub fn scan(
     })
 }
 
-/// Erases a text and its salt: when this returns, no file of the store holds them any more. False when
-/// there is none.
+/// Erases a text and its salt. When this returns, nobody reads them any more, and no file of the store
+/// holds them, unless a read was under way: then the next [`sweep`] takes them off the disk.
 ///
 /// # Errors
 /// [`StoreError`] as RocksDB reports it.
@@ -202,38 +194,64 @@ pub fn erase(
     store: &Store,
     subject: PartyId,
     commitment: &[u8; COMMITMENT_BYTES],
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
+    let _alone = store.side_guard();
     let row = get(store, subject, commitment)?;
-    let Some(row) = row.filter(|row| row.kept.is_some()) else {
-        return Ok(false);
-    };
-    write(store, subject, commitment, &Row { kept: None, ..row })?;
-    store.side_scrub(Side::Private)?;
-    Ok(true)
+    if let Some(row) = row.filter(|row| row.kept.is_some()) {
+        let mut changes = SideChanges::default();
+        changes.put(key(subject, commitment), &Row { kept: None, ..row })?;
+        store.side_erase(Side::Private, changes)?;
+    }
+    scrub(store)
 }
 
-/// Erases what was kept long enough, and says how many texts that were.
+/// Takes off the disk what was erased and may still lie there, after a crash for one.
+fn scrub(store: &Store) -> Result<(), StoreError> {
+    if store.side_owes_scrub(Side::Private)? {
+        store.side_scrub(Side::Private)?;
+    }
+    Ok(())
+}
+
+/// Erases what was kept long enough, says how many texts that were, and makes up for what an erasure
+/// could not take off the disk.
 ///
 /// # Errors
 /// [`StoreError`] as RocksDB reports it.
 pub fn sweep(store: &Store, now: Millis, retention: &Retention) -> Result<usize, StoreError> {
-    let mut changes = SideChanges::default();
     let mut swept = 0;
+    loop {
+        let (count, changes) = over(store, now, retention)?;
+        if count > 0 {
+            store.side_erase(Side::Private, changes)?;
+            swept += count;
+        }
+        if count < MAX_SWEPT {
+            let _alone = store.side_guard();
+            scrub(store)?;
+            return Ok(swept);
+        }
+    }
+}
+
+/// Texts that were kept long enough, at most [`MAX_SWEPT`].
+fn over(
+    store: &Store,
+    now: Millis,
+    retention: &Retention,
+) -> Result<(usize, SideChanges), StoreError> {
+    let mut changes = SideChanges::default();
+    let mut count = 0;
     let mut failed = None;
     store.side_scan(Side::Private, &[], &[], |key, row: Row| {
-        let over = row.kept.is_some() && retention.until(row.class, row.put) <= now;
-        if over {
-            swept += 1;
+        if row.kept.is_some() && retention.until(row.class, row.put) <= now {
+            count += 1;
             failed = changes.put(key.to_vec(), &Row { kept: None, ..row }).err();
         }
-        failed.is_none() && swept < MAX_SWEPT
+        failed.is_none() && count < MAX_SWEPT
     })?;
-    if let Some(error) = failed {
-        return Err(error);
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((count, changes)),
     }
-    if swept > 0 {
-        store.side_write_synced(Side::Private, changes)?;
-        store.side_scrub(Side::Private)?;
-    }
-    Ok(swept)
 }

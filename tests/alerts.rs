@@ -118,7 +118,7 @@ fn signals_at(store: &Store, now: Millis, most: u64) -> Vec<Signal> {
         }
         true
     };
-    events(store, 1, visit).unwrap();
+    events(&store.view(), 1, visit).unwrap();
     raised
 }
 
@@ -342,7 +342,8 @@ async fn given_a_courier_that_is_known_to_deliver_when_it_delivers_then_there_is
             unit: unit(number).to_string(),
             key_id: buyer(number).key_id().0.to_vec(),
         });
-        if number == 1 {
+        // A few of ten: one real customer among nine others would prove nothing.
+        if number <= 3 {
             w.say(&fund, &[], attestation).await;
         }
     }

@@ -180,7 +180,11 @@ async fn watch(
         if last {
             tokio::select! {
                 changed = head.changed() => if changed.is_err() { return Ok(()) },
-                changed = events.changed() => if changed.is_err() { return Ok(()) },
+                changed = events.changed() => if changed.is_err() {
+                    return Err(Status::unavailable(
+                        "early warning ended on this node; go on from the last cursor",
+                    ));
+                },
                 () = out.closed() => return Ok(()),
             }
         }
@@ -273,7 +277,7 @@ impl Batch {
             findings.len() < BATCH
         })?;
         let mut events = VecDeque::new();
-        signals::events(view.store(), place.event, |number, event| {
+        signals::events(view, place.event, |number, event| {
             let happened = match event {
                 Event::Raised(signal) => Happened::Signalled(signal),
                 Event::Answered(id, time) => Happened::Answered(id, time),

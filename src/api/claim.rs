@@ -39,22 +39,7 @@ impl ClaimService for ClaimDesk {
         let sight = Sight::new(&self.node, caller)?;
         let row = sight.view.get::<Claims>(&index).map_err(errors::store)?;
         let row = row.ok_or_else(|| errors::not_found(format!("entry {index} opens no claim")))?;
-        let mut claim = claim(&row);
-        // A natural person is named to nobody but itself and a regulator.
-        let recourse = row.decided.as_ref().and_then(|decided| decided.recourse);
-        for (party, text) in [
-            (row.seller, &mut claim.seller),
-            (recourse, &mut claim.recourse),
-        ] {
-            let hidden = match party {
-                Some(party) => !sight.knows(party)?,
-                None => false,
-            };
-            if hidden {
-                text.clear();
-            }
-        }
-        let claim = Some(claim);
+        let claim = Some(seen(&sight, &row)?);
         Ok(Response::new(wire::GetClaimResponse { claim }))
     }
 
@@ -63,16 +48,16 @@ impl ClaimService for ClaimDesk {
         request: Request<wire::ListClaimsRequest>,
     ) -> Result<Response<wire::ListClaimsResponse>, Status> {
         let roles = [Role::Fund, Role::Platform, Role::Regulator];
-        token::check(request.metadata(), &self.node, &roles)?;
+        let caller = token::check(request.metadata(), &self.node, &roles)?;
         let request = request.into_inner();
         let answer = super::off_thread(&self.node, move |node| {
-            let view = node.store().view();
+            let sight = Sight::new(node, Some(caller))?;
             let show = |_: &[u8], row: Arc<Claim>| {
                 let wanted = !request.open || row.decided.is_none();
-                Ok(wanted.then(|| claim(&row)))
+                wanted.then(|| seen(&sight, &row)).transpose()
             };
             let (size, token) = (request.page_size, &request.page_token);
-            let (claims, next_page_token) = list::<Claims, _>(&view, &[], size, token, show)?;
+            let (claims, next_page_token) = list::<Claims, _>(&sight.view, &[], size, token, show)?;
             Ok(wire::ListClaimsResponse {
                 claims,
                 next_page_token,
@@ -135,6 +120,25 @@ impl ClaimService for ClaimDesk {
 }
 
 /// A claim without its buyer's key: who it is, is nobody's business.
+/// A claim as the caller may see it: a natural person is named to nobody but itself and a regulator.
+fn seen(sight: &Sight<'_>, row: &Claim) -> Result<wire::Claim, Status> {
+    let mut claim = claim(row);
+    let recourse = row.decided.as_ref().and_then(|decided| decided.recourse);
+    for (party, text) in [
+        (row.seller, &mut claim.seller),
+        (recourse, &mut claim.recourse),
+    ] {
+        let hidden = match party {
+            Some(party) => !sight.may_name(party)?,
+            None => false,
+        };
+        if hidden {
+            text.clear();
+        }
+    }
+    Ok(claim)
+}
+
 fn claim(row: &Claim) -> wire::Claim {
     let party = |party: Option<PartyId>| party.map(|party| party.to_string()).unwrap_or_default();
     let decided = row.decided.as_ref();

@@ -96,8 +96,10 @@ impl CreditService for Credit {
             let sight = Sight::new(node, Some(caller))?;
             sight.needs_open_file(party)?;
             let market = sight.caller.as_ref().is_some_and(|c| c.is(Role::Platform));
-            // An employee's score is between the firm and its regulator.
-            if !sight.sees_all_of(party) && (key.is_some() || !market) {
+            let all = sight.sees_all_of(party)?;
+            // An employee's score is between the firm and its regulator; a natural person has none in
+            // public.
+            if !all && (key.is_some() || !market || !sight.knows(party)?) {
                 return Err(Status::permission_denied(
                     "a firm's score is for the firm, platforms and regulators; an employee's for \
                      the firm and regulators",
@@ -109,7 +111,15 @@ impl CreditService for Credit {
                 return Err(errors::not_found(format!("{party} has no key {key}")));
             }
             let period = Period::asked(request.until_month, request.months, sight.now)?;
-            score::answer(&sight.view, party, key, period)
+            let mut answer = score::answer(&sight.view, party, key, period)?;
+            if !all {
+                // What is minor is never published: it counts, and the entries stay in the file.
+                let minor = wire::ScoreItemKind::MinorRecord;
+                for item in answer.items.iter_mut().filter(|item| item.kind() == minor) {
+                    item.entries.clear();
+                }
+            }
+            Ok(answer)
         });
         answer.await.map(Response::new)
     }
@@ -305,16 +315,18 @@ fn shown(
                 .get::<CreditRecords>(&index)
                 .map_err(errors::store)?;
             let minor = |row: &CreditRecord| row.severity == Some(CreditSeverity::Minor);
-            row.filter(|row| !minor(row) || sight.sees_all_of(party))
+            let all = sight.sees_all_of(party)?;
+            row.filter(|row| !minor(row) || all)
                 .map(|row| Item::Record(record(&row)))
         }
         CreditItem::Measure => sight.measure(index)?.map(Item::Measure),
         CreditItem::Claim => None, // Between its buyer, its payer and the party: see `ClaimService`.
         CreditItem::Listing => {
             let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;
-            let row = row.filter(|row| sight.sees(row));
-            row.map(|row| sight.listing(&row).map(Item::Listing))
-                .transpose()?
+            match row {
+                Some(row) if sight.sees(&row)? => Some(Item::Listing(sight.listing(&row)?)),
+                _ => None,
+            }
         }
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::listing::Sight;
-use super::pages::page_size;
+use super::pages::{MAX_LOOKED_AT, page_size};
 use super::{errors, read, token};
 use crate::core::apply::state::{
     CreditRecords, Listings, Measures, Read, ShareEnds, Shares, Table as _, Tallies,
@@ -77,8 +77,12 @@ fn export(
     };
     let mut feed = Feed::open(sight, from)?;
     let mut items = Vec::new();
-    while items.len() < size && feed.step(&mut items)? {}
-    let more = items.len() >= size && feed.has_more()?;
+    let (mut steps, mut ended) = (0, false);
+    while !ended && items.len() < size && steps < MAX_LOOKED_AT {
+        ended = !feed.step(&mut items)?;
+        steps += 1;
+    }
+    let more = !ended && feed.has_more()?;
     let next = feed.cursor;
     let batch = match form {
         "csv" => csv(&items)?,
@@ -337,7 +341,7 @@ impl<'a> Feed<'a> {
     }
 
     /// That something is taken back, if the receiver may have it: what became public since the cursor is
-    /// not told at all, so that nobody learns of it afterwards.
+    /// not told at all.
     fn retraction(
         &self,
         time: Millis,
@@ -361,6 +365,8 @@ impl<'a> Feed<'a> {
         Ok(known.then(|| Item {
             item: ItemKind::Retraction,
             what: word(ending),
+            // Who has the item knows whose it was; nobody else is told.
+            subject: String::new(),
             ..self.item(of, index, time, party)
         }))
     }

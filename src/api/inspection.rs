@@ -5,14 +5,14 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::listing::Sight;
-use super::pages::{list, number_after};
+use super::pages::{list, number_after, page_size};
 use super::score::{self, Period};
 use super::{errors, read, token};
 use crate::core::apply::inspection_rate;
 use crate::core::apply::state::{Inspections, Parties, Party, Plans, Read};
 use crate::core::credit::CreditTier;
 use crate::core::credit::calendar::month_of;
-use crate::core::credit::inspection::{Drawn, Inspection, Plan, Ticket};
+use crate::core::credit::inspection::{Drawn, Inspection, Plan, Seed, Ticket};
 use crate::core::id::PartyId;
 use crate::core::record::Role;
 use crate::core::tlog::proof::root;
@@ -22,6 +22,8 @@ use crate::core::wire::inspection_service_server::InspectionService;
 use crate::node::Node;
 use crate::store::StoreError;
 
+/// Most firms of one page of a draw: each has a score to be read.
+const MAX_CANDIDATES: usize = 100;
 /// Months that a tier is made of.
 const MONTHS: u32 = 12;
 
@@ -66,7 +68,7 @@ impl InspectionService for InspectionDesk {
             &request.page_token,
             |key, row| {
                 let index = number_after(&[], key).map(LogIndex);
-                Ok(index.map(|index| plan(index, &row)))
+                Ok(index.map(|index| plan(&sight, index, &row)))
             },
         )?;
         Ok(Response::new(wire::ListInspectionPlansResponse {
@@ -92,10 +94,17 @@ impl InspectionService for InspectionDesk {
             &request.page_token,
             |key, row| {
                 let party = read::party_after(&prefix, key)?;
-                let regulator = sight.caller.as_ref();
-                let regulator = regulator.is_some_and(|caller| caller.is(Role::Regulator));
+                let regulator = is_regulator(&sight);
                 let shown = regulator || row.result.is_some() && sight.knows(party)?;
-                Ok(shown.then(|| inspection(party, &row)))
+                let mut inspection = inspection(party, &row);
+                if !regulator {
+                    // Its tier is between the firm and who may ask for its score.
+                    inspection.party = Some(wire::DrawnParty {
+                        party: party.to_string(),
+                        ..wire::DrawnParty::default()
+                    });
+                }
+                Ok(shown.then_some(inspection))
             },
         )?;
         Ok(Response::new(wire::ListInspectionsResponse {
@@ -103,6 +112,11 @@ impl InspectionService for InspectionDesk {
             next_page_token,
         }))
     }
+}
+
+fn is_regulator(sight: &Sight<'_>) -> bool {
+    let caller = sight.caller.as_ref();
+    caller.is_some_and(|caller| caller.is(Role::Regulator))
 }
 
 fn known_plan(sight: &Sight<'_>, index: LogIndex) -> Result<Arc<Plan>, Status> {
@@ -117,10 +131,25 @@ fn draw(
 ) -> Result<wire::PlanInspectionsResponse, Status> {
     let index = LogIndex(request.plan);
     let plan = known_plan(sight, index)?;
+    let secret: [u8; 32] = request
+        .secret
+        .as_slice()
+        .try_into()
+        .map_err(|_| errors::invalid("secret", "32 bytes"))?;
+    if Seed::commitment(&secret) != plan.secret_commitment {
+        return Err(errors::invalid(
+            "secret",
+            "the announcement committed to another one",
+        ));
+    }
+    page_size(request.page_size, MAX_CANDIDATES, MAX_CANDIDATES)?;
     let size = TreeSize::new(index.0 + 1);
     let seed = root(size, &read::tree(node.store(), size));
     let seed = seed.map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
-    let seed = *seed.as_bytes();
+    let seed = Seed {
+        root: *seed.as_bytes(),
+        secret,
+    };
     let (candidates, next_page_token) = list::<Parties, _>(
         &sight.view,
         &[],
@@ -135,7 +164,7 @@ fn draw(
         },
     )?;
     Ok(wire::PlanInspectionsResponse {
-        seed: seed.to_vec(),
+        seed: seed.root.to_vec(),
         candidates,
         next_page_token,
     })
@@ -144,11 +173,12 @@ fn draw(
 fn candidate(
     sight: &Sight<'_>,
     (index, plan): (LogIndex, &Plan),
-    seed: &[u8; 32],
+    seed: &Seed,
     (id, party): (PartyId, &Party),
 ) -> Result<wire::Candidate, Status> {
     let tier = if party.roles.contains(&Role::Courier) {
-        // Whole months before the announcement: what comes later can't change whom it finds.
+        // Whole months before the announcement. What is decided later about them still counts, so the draw
+        // writes down the tier.
         let last = month_of(plan.announced.time).saturating_sub(1);
         let period = Period {
             first: last.saturating_sub(MONTHS - 1),
@@ -158,7 +188,7 @@ fn candidate(
     } else {
         CreditTier::Unrated
     };
-    let measured = inspection_rate(&sight.view, party, sight.now).map_err(errors::store)?;
+    let measured = inspection_rate(&sight.view, party, plan.announced).map_err(errors::store)?;
     let rate_per_mille = measured.unwrap_or(plan.rates.of(tier));
     let ticket = Ticket::of(seed, index, id);
     let inspector = ticket.inspector(&plan.inspectors);
@@ -183,7 +213,11 @@ fn drawn_party(party: PartyId, drawn: &Drawn) -> wire::DrawnParty {
     }
 }
 
-fn plan(index: LogIndex, row: &Plan) -> wire::InspectionPlan {
+fn plan(sight: &Sight<'_>, index: LogIndex, row: &Plan) -> wire::InspectionPlan {
+    let regulator = is_regulator(sight);
+    let seed = row.draw.filter(|_| regulator || row.done == row.drawn);
+    let part =
+        |part: fn(Seed) -> [u8; 32]| seed.map_or_else(Vec::new, |(_, seed)| part(seed).to_vec());
     let [a, b, c, d, unrated] = row.rates.0;
     let rates = wire::InspectionRates {
         a,
@@ -202,9 +236,16 @@ fn plan(index: LogIndex, row: &Plan) -> wire::InspectionPlan {
         region: row.region.clone(),
         rates: Some(rates),
         drawn_at: row.draw.map_or(0, |(at, _)| at.index.0),
-        seed: row.draw.map_or_else(Vec::new, |(_, seed)| seed.to_vec()),
+        seed: part(|seed| seed.root),
+        secret: part(|seed| seed.secret),
         drawn: row.drawn,
         done: row.done,
+        inspectors: row
+            .inspectors
+            .iter()
+            .filter(|_| regulator)
+            .map(|key| key.0.to_vec())
+            .collect(),
     }
 }
 

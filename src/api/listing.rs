@@ -51,10 +51,31 @@ impl<'a> Sight<'a> {
         })
     }
 
-    /// Whether nothing about the party is hidden from the caller.
-    pub(super) fn sees_all_of(&self, party: PartyId) -> bool {
+    /// Whether nothing in the party's file is hidden from the caller: its own, or one that a regulator
+    /// opened.
+    pub(super) fn sees_all_of(&self, party: PartyId) -> Result<bool, Status> {
+        match &self.caller {
+            Some(caller) if caller.party == party => Ok(true),
+            Some(caller) if caller.is(Role::Regulator) => self.has_open(caller.party, party),
+            _ => Ok(false),
+        }
+    }
+
+    fn has_open(&self, regulator: PartyId, party: PartyId) -> Result<bool, Status> {
+        let until = self.view.get::<FileAccess>(&(regulator, party));
+        let until = until.map_err(errors::store)?;
+        Ok(until.is_some_and(|until| self.now < until))
+    }
+
+    /// Whether the caller may be told who a party is, in somebody else's matter: a natural person is named
+    /// to itself and to regulators.
+    pub(super) fn may_name(&self, party: PartyId) -> Result<bool, Status> {
         let caller = self.caller.as_ref();
-        caller.is_some_and(|caller| caller.is(Role::Regulator) || caller.party == party)
+        if caller.is_some_and(|caller| caller.party == party || caller.is(Role::Regulator)) {
+            return Ok(true);
+        }
+        let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
+        Ok(row.is_some_and(|row| row.is_public()))
     }
 
     /// Whether the caller may read the party's file: a regulator says first why.
@@ -62,25 +83,32 @@ impl<'a> Sight<'a> {
         let Some(caller) = &self.caller else {
             return Ok(());
         };
-        if caller.party == party || !caller.is(Role::Regulator) {
-            return Ok(());
+        let regulates = caller.party != party && caller.is(Role::Regulator);
+        if regulates && !self.has_open(caller.party, party)? {
+            return Err(token::file_shut(party));
         }
-        let pair = (caller.party, party);
-        let until = self.view.get::<FileAccess>(&pair).map_err(errors::store)?;
-        if until.is_some_and(|until| self.now < until) {
-            return Ok(());
-        }
-        Err(token::file_shut(party))
+        Ok(())
     }
 
     /// Whether to the caller the party has a credit file: a natural person has none in public.
     pub(super) fn knows(&self, party: PartyId) -> Result<bool, Status> {
         let row = self.view.get::<Parties>(&party).map_err(errors::store)?;
-        Ok(row.is_some_and(|row| row.is_public() || self.sees_all_of(party)))
+        match row {
+            Some(row) if row.is_public() => Ok(true),
+            Some(_) => self.sees_all_of(party),
+            None => Ok(false),
+        }
     }
 
-    pub(super) fn sees(&self, listing: &Listing) -> bool {
-        listing.is_public(self.now) || self.sees_all_of(listing.subject)
+    /// What is public, what is in the caller's own hands, and what is in a file that it may read.
+    pub(super) fn sees(&self, listing: &Listing) -> Result<bool, Status> {
+        let caller = self.caller.as_ref();
+        let in_hand = caller
+            .is_some_and(|caller| caller.is(Role::Regulator) && caller.party == listing.authority);
+        if listing.is_public(self.now) || in_hand {
+            return Ok(true);
+        }
+        self.sees_all_of(listing.subject)
     }
 
     /// A listing as it stands now.
@@ -170,7 +198,7 @@ impl ListingService for Lists {
             let show = |_: &[u8], row: Arc<Listing>| {
                 let wanted = kind.is_none_or(|kind| kind == row.list)
                     && subject.is_none_or(|subject| subject == row.subject)
-                    && sight.sees(&row);
+                    && sight.sees(&row)?;
                 wanted.then(|| sight.listing(&row)).transpose()
             };
             let (size, token) = (request.page_size, &request.page_token);
@@ -192,8 +220,10 @@ impl ListingService for Lists {
         let index = LogIndex(request.get_ref().log_index);
         let sight = Sight::new(&self.node, caller)?;
         let row = sight.view.get::<Listings>(&index).map_err(errors::store)?;
-        let row = row.filter(|row| sight.sees(row));
-        let row = row.ok_or_else(|| errors::not_found(format!("no public listing {index}")))?;
+        let row = match row {
+            Some(row) if sight.sees(&row)? => row,
+            _ => return Err(errors::not_found(format!("no public listing {index}"))),
+        };
         Ok(Response::new(wire::GetListingResponse {
             listing: Some(sight.listing(&row)?),
         }))

@@ -66,7 +66,14 @@ impl Sight<'_> {
         };
         let listing = self.view.get::<Listings>(&row.listing);
         let listing = listing.map_err(errors::store)?;
-        Ok(listing.map(|listing| measure(index, &row, &listing, self.now)))
+        let Some(listing) = listing else {
+            return Ok(None);
+        };
+        // A measure in force is there to be acted on; else it is as public as its listing.
+        let caller = self.caller.as_ref();
+        let attached = caller.is_some_and(|caller| caller.party == row.authority);
+        let seen = attached || row.applies(&listing, self.now) || self.sees(&listing)?;
+        Ok(seen.then(|| measure(index, &row, &listing, self.now)))
     }
 }
 
@@ -76,26 +83,13 @@ impl MeasureService for MeasureDesk {
         &self,
         request: Request<wire::GetMeasuresRequest>,
     ) -> Result<Response<wire::GetMeasuresResponse>, Status> {
-        let sight = self.sight(&request)?;
+        let caller = token::authenticated(request.metadata(), &self.node)?;
         let parties = read::parties(&request.get_ref().parties)?;
-        let mut until = sight.now.plus(MAX_VALIDITY_MS);
-        let mut measures = Vec::new();
-        for party in parties {
-            sight.may_see_measures_of(party)?;
-            let row = sight.view.get::<Parties>(&party).map_err(errors::store)?;
-            let Some(row) = row else { continue };
-            for attached in measures_of(&sight.view, &row).map_err(errors::store)? {
-                let (row, listing) = (&attached.measure, &attached.listing);
-                until = until.min(row.changes_at(listing, sight.now).unwrap_or(until));
-                if attached.applies(sight.now) {
-                    measures.push(measure(attached.index, row, listing, sight.now));
-                }
-            }
-        }
-        Ok(Response::new(wire::GetMeasuresResponse {
-            measures,
-            until_ms: until.0,
-        }))
+        let answer = super::off_thread(&self.node, move |node| {
+            let sight = Sight::new(node, Some(caller))?;
+            in_force(&sight, parties)
+        });
+        answer.await.map(Response::new)
     }
 
     async fn get_measure(
@@ -140,6 +134,28 @@ impl MeasureService for MeasureDesk {
             next_page_token,
         }))
     }
+}
+
+/// What is to be done about parties now.
+fn in_force(sight: &Sight<'_>, parties: Vec<PartyId>) -> Result<wire::GetMeasuresResponse, Status> {
+    let mut until = sight.now.plus(MAX_VALIDITY_MS);
+    let mut measures = Vec::new();
+    for party in parties {
+        sight.may_see_measures_of(party)?;
+        let row = sight.view.get::<Parties>(&party).map_err(errors::store)?;
+        let Some(row) = row else { continue };
+        for attached in measures_of(&sight.view, &row).map_err(errors::store)? {
+            let (row, listing) = (&attached.measure, &attached.listing);
+            until = until.min(row.changes_at(listing, sight.now).unwrap_or(until));
+            if attached.applies(sight.now) {
+                measures.push(measure(attached.index, row, listing, sight.now));
+            }
+        }
+    }
+    Ok(wire::GetMeasuresResponse {
+        measures,
+        until_ms: until.0,
+    })
 }
 
 fn no_measure(index: LogIndex) -> Status {

@@ -5,8 +5,8 @@ use tonic::Status;
 use super::errors;
 use super::pages::number_after;
 use crate::core::apply::state::{
-    Claims, Commitments, Conducts, CreditItems, CreditRecords, Findings, KeyScope, Keys, Lapses,
-    Objections, PartyFindings, PartyKeys, Read,
+    Claims, Commitments, Conducts, CreditItems, CreditRecords, FindingStatus, Findings, KeyScope,
+    Keys, Lapses, Objections, PartyFindings, PartyKeys, Read, Tallies,
 };
 use crate::core::credit::calendar::month_of;
 use crate::core::credit::score::{Deduction, FORMULA, Facts, Item, Score};
@@ -173,28 +173,53 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    /// Findings that the party's keys, or one of them, gave rise to.
+    /// Findings that the party's keys, or one of them, gave rise to in the period. Their numbers rise with
+    /// the ledger's time, so those of the period lie together.
     fn findings(&mut self, party: PartyId, key: Option<KeyId>) -> Result<(), Status> {
+        let last = self.view.get::<Tallies>(&()).map_err(errors::store)?;
+        let last = last.map_or(0, |tally| tally.findings);
+        let first = self.first_finding(last, |month| month >= self.period.first)?;
+        let end = self.first_finding(last, |month| month > self.period.last)?;
         let prefix = party.to_compact();
+        let from = [&prefix[..], &first.to_be_bytes()].concat();
         let mut numbers = Vec::new();
         self.view
-            .scan_prefix::<PartyFindings>(&prefix, &[], |bytes, by| {
+            .scan_prefix::<PartyFindings>(&prefix, &from, |bytes, by| {
+                let number = number_after(&prefix, bytes).filter(|number| *number < end);
                 let wanted = key.is_none_or(|key| key == by);
-                numbers.extend(number_after(&prefix, bytes).filter(|_| wanted));
-                numbers.len() <= MAX_ROWS
+                numbers.extend(number.filter(|_| wanted));
+                number.is_some() && numbers.len() <= MAX_ROWS
             })
             .map_err(errors::store)?;
         self.count(numbers.len())?;
         for number in numbers {
             let row = self.view.get::<Findings>(&number).map_err(errors::store)?;
-            let Some(row) = row.filter(|row| self.period.holds(row.time)) else {
-                continue;
-            };
+            let Some(row) = row else { continue };
             let struck = self.struck(Deduction::Finding(number))?;
-            let found = (row.index, row.kind, row.status, struck);
+            // Who has a part in the goods may say that it is a break, and no more than that.
+            let status = match row.status {
+                FindingStatus::Confirmed if !row.by_regulator => FindingStatus::Open,
+                status => status,
+            };
+            let found = (row.index, row.kind, status, struck);
             self.facts.findings.push(found);
         }
         Ok(())
+    }
+
+    /// The first finding in a month that is so, or the number after the last.
+    fn first_finding(&self, last: u64, is_so: impl Fn(u32) -> bool) -> Result<u64, Status> {
+        let (mut low, mut high) = (1, last + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.view.get::<Findings>(&middle).map_err(errors::store)?;
+            if row.is_none_or(|row| is_so(month_of(row.time))) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(low)
     }
 
     /// What the firm's credit file holds.

@@ -190,6 +190,10 @@ fn authenticate<R: Read>(
         ));
     }
     let row = state.get::<Parties>(&party).map_err(super::errors::store)?;
+    // Until it is approved, a later registration takes its place: it is nobody yet.
+    if row.as_ref().is_none_or(|row| row.approved_at.is_none()) {
+        return Err(invalid("the token's party is not approved yet"));
+    }
     let active = row.filter(|row| row.is_active(now));
     let roles = active.map_or_else(Vec::new, |row| row.roles.clone());
     Ok(Caller { party, roles })

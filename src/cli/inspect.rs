@@ -1,15 +1,16 @@
 //! `custody inspect`: random inspections.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use zeroize::Zeroizing;
 
 use super::credit::OptionalKey;
 use super::govern::{RoleArg, SignedBy, digest_of};
-use super::{Done, Failure, Remote, TokenKey, output, read};
+use super::{Done, Failure, Remote, TokenKey, could, keys, output, read};
 use crate::client::{ClientError, Ledger};
 use crate::core::credit::InspectionOutcome;
-use crate::core::credit::inspection::Ticket;
+use crate::core::credit::inspection::{Seed, Ticket};
 use crate::core::id::PartyId;
 use crate::core::signature::KeyId;
 use crate::core::tlog::checkpoint::Checkpoint;
@@ -36,12 +37,16 @@ pub(crate) enum OutcomeArg {
 pub(crate) enum InspectCommand {
     /// Announce inspections (抽查计划): everything but the lot; signed by a regulator's key.
     Announce(Announce),
-    /// Draw by the root of the log that holds the announcement, and put the draw into the log.
+    /// Draw by the root of the log that holds the announcement and its secret, and put the draw into the
+    /// log.
     Draw {
         #[command(flatten)]
         by: SignedBy,
         /// Which plan.
         plan: u64,
+        /// The file that `custody inspect announce` made.
+        #[arg(long)]
+        secret: PathBuf,
     },
     /// Record what an inspection found.
     Record {
@@ -126,13 +131,16 @@ pub(crate) struct Announce {
     /// Number of the document.
     #[arg(long)]
     document: String,
+    /// File for the secret of the draw, that only you may read; keep it until the draw.
+    #[arg(long)]
+    secret: PathBuf,
 }
 
 impl InspectCommand {
     pub(super) async fn run(self) -> Done {
         match self {
             Self::Announce(plan) => plan.run().await,
-            Self::Draw { by, plan } => draw(&by, plan).await,
+            Self::Draw { by, plan, secret } => draw(&by, plan, &secret).await,
             Self::Record {
                 by,
                 plan,
@@ -179,6 +187,10 @@ impl InspectCommand {
 
 impl Announce {
     async fn run(self) -> Done {
+        let mut secret = Zeroizing::new([0; 32]);
+        keys::fill_randomly(&mut *secret)?;
+        let text = Zeroizing::new(hex::encode(*secret));
+        keys::write_secret(&self.secret, &text)?;
         let body = Body::AnnounceInspections(wire::AnnounceInspections {
             document: self.document,
             legal_basis: self.legal_basis,
@@ -192,6 +204,7 @@ impl Announce {
                 unrated: self.rate_unrated,
             }),
             inspectors: self.inspector.iter().map(|key| key.0.to_vec()).collect(),
+            secret_commitment: Seed::commitment(&secret).to_vec(),
         });
         self.by
             .submit(body, "announced; the entry is the plan's number")
@@ -203,13 +216,15 @@ impl Announce {
 async fn candidates(
     ledger: &Ledger,
     plan: u64,
+    secret: &[u8],
 ) -> Result<(Vec<u8>, Vec<wire::Candidate>), Failure> {
     let mut all = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = wire::PlanInspectionsRequest {
             plan,
-            page_size: 1000,
+            secret: secret.to_vec(),
+            page_size: 0,
             page_token,
         };
         let page = ledger.inspection().plan_inspections(request).await?;
@@ -222,9 +237,12 @@ async fn candidates(
     }
 }
 
-async fn draw(by: &SignedBy, plan: u64) -> Done {
+async fn draw(by: &SignedBy, plan: u64, secret: &Path) -> Done {
+    let text = std::fs::read_to_string(secret).map_err(could(secret.display()))?;
+    let text = Zeroizing::new(text);
+    let secret = hex::decode(text.trim()).map_err(could(secret.display()))?;
     let ledger = by.connect_as().await?;
-    let (seed, all) = candidates(&ledger, plan).await?;
+    let (seed, all) = candidates(&ledger, plan, &secret).await?;
     let of = all.len();
     let drawn: Vec<_> = all
         .into_iter()
@@ -232,7 +250,12 @@ async fn draw(by: &SignedBy, plan: u64) -> Done {
         .filter_map(|candidate| candidate.party)
         .collect();
     let done = format!("drawn: {} of {of} firms", drawn.len());
-    let body = Body::DrawInspections(wire::DrawInspections { plan, seed, drawn });
+    let body = Body::DrawInspections(wire::DrawInspections {
+        plan,
+        seed,
+        secret,
+        drawn,
+    });
     by.submit(body, &done).await
 }
 
@@ -314,17 +337,20 @@ async fn verify(remote: &Remote, key: &TokenKey, trust: &str, number: u64) -> Do
     if plan.drawn_at == 0 {
         return Err(Failure::No("the plan is not drawn yet".into()));
     }
-    let seed: [u8; 32] = plan
-        .seed
-        .as_slice()
-        .try_into()
-        .map_err(|_| Failure::No("the draw names no seed".into()))?;
-    seed_is_root(&ledger, trust, number, &seed).await?;
+    let part = |bytes: &[u8]| {
+        let part = bytes.try_into();
+        part.map_err(|_| Failure::No("the draw names no seed".into()))
+    };
+    let seed = Seed {
+        root: part(&plan.seed)?,
+        secret: part(&plan.secret)?,
+    };
+    seed_is_root(&ledger, trust, number, &seed.root).await?;
     output::line(format!(
         "ok: the seed is the root of the log of {} entries",
         number + 1
     ))?;
-    let (_, all) = candidates(&ledger, number).await?;
+    let (_, all) = candidates(&ledger, number, &seed.secret).await?;
     let mut drawn = Vec::new();
     let fetch = async |page_token| {
         let request = wire::ListInspectionsRequest {
@@ -344,12 +370,7 @@ async fn verify(remote: &Remote, key: &TokenKey, trust: &str, number: u64) -> Do
     compare(&all, &drawn, &seed, number)
 }
 
-fn compare(
-    all: &[wire::Candidate],
-    drawn: &[wire::DrawnParty],
-    seed: &[u8; 32],
-    plan: u64,
-) -> Done {
+fn compare(all: &[wire::Candidate], drawn: &[wire::DrawnParty], seed: &Seed, plan: u64) -> Done {
     let mut differ = 0;
     for party in drawn {
         let id: PartyId = party

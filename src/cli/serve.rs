@@ -208,6 +208,19 @@ impl Serve {
             .or(file.retain_registration_days);
         self.retain_credit_days = self.retain_credit_days.or(file.retain_credit_days);
         self.retain_claim_days = self.retain_claim_days.or(file.retain_claim_days);
+        for (name, days) in [
+            ("retain_registration_days", self.retain_registration_days),
+            ("retain_credit_days", self.retain_credit_days),
+            ("retain_claim_days", self.retain_claim_days),
+        ] {
+            if days.is_some_and(|days| !RETAIN_DAYS.contains(&i64::from(days))) {
+                return Err(Failure::Could(format!(
+                    "{}: {name} is 1 to {} days",
+                    path.display(),
+                    RETAIN_DAYS.end()
+                )));
+            }
+        }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(Failure::Could("tls_cert and tls_key go together".into()));
         }

@@ -29,6 +29,10 @@ use crate::core::wire;
 const CURSOR: &str = "cursor";
 /// What was handed over or is about to be.
 const PENDING: &str = "pending.json";
+/// Held while a push goes on.
+const LOCK: &str = "lock";
+/// Which ledger and which receiver the folder is for.
+const BOUND: &str = "receiver";
 /// One receipt a line.
 const RECEIPTS: &str = "receipts.jsonl";
 
@@ -97,6 +101,9 @@ pub enum PushError {
     /// What lies in the state folder was not written by this program.
     #[error("{0}: {1}; move it away, and look what the receiver has")]
     Damaged(PathBuf, String),
+    /// Another push is going on, or the folder is another receiver's.
+    #[error("{0}: {1}")]
+    Taken(PathBuf, String),
     /// The receiver.
     #[error("{to}: {message}; run the same again")]
     Adapter {
@@ -125,13 +132,15 @@ pub struct Pusher<'a, A: Adapter> {
     adapter: A,
     format: wire::ExportFormat,
     state: PathBuf,
+    /// Held as long as this lives: two pushes at once would hand things over twice.
+    _alone: fs::File,
 }
 
 impl<'a, A: Adapter> Pusher<'a, A> {
     /// With the folder that keeps the cursor and the receipts; it is made where it is not there.
     ///
     /// # Errors
-    /// [`PushError::State`].
+    /// [`PushError::State`], or [`PushError::Taken`] by another push or another receiver.
     pub fn open(
         ledger: &'a Ledger,
         log_key: &'a NoteVerifier,
@@ -139,14 +148,32 @@ impl<'a, A: Adapter> Pusher<'a, A> {
         format: wire::ExportFormat,
         state: &Path,
     ) -> Result<Self, PushError> {
-        fs::create_dir_all(state).map_err(|error| PushError::State(state.to_owned(), error))?;
-        Ok(Self {
+        let failed = |error| PushError::State(state.to_owned(), error);
+        fs::create_dir_all(state).map_err(failed)?;
+        let alone = fs::File::create(state.join(LOCK)).map_err(failed)?;
+        if alone.try_lock().is_err() {
+            let message = "another push is going on".to_owned();
+            return Err(PushError::Taken(state.to_owned(), message));
+        }
+        let bound = format!("{}\n{}\n", log_key.name().as_str(), adapter.to());
+        let pusher = Self {
             ledger,
             log_key,
             adapter,
             format,
             state: state.to_owned(),
-        })
+            _alone: alone,
+        };
+        match pusher.read(BOUND)? {
+            None => pusher.write(BOUND, bound.as_bytes())?,
+            Some(before) if before == bound => {}
+            Some(before) => {
+                let before = before.trim().replace('\n', " to ");
+                let message = format!("the folder is for {before}: use another one");
+                return Err(PushError::Taken(state.to_owned(), message));
+            }
+        }
+        Ok(pusher)
     }
 
     /// Pushes all there is.

@@ -8,7 +8,8 @@
 //! | `r`, party | its records and breaks of the last days, [`Watched`] |
 //! | `k`, key | what it delivered, [`Watched`] |
 //! | `s`, key, seller | what it delivered of that seller's, [`Watched`] |
-//! | `f`, regulator | files that it opened, [`Watched`] |
+//! | `f`, regulator | parties whose files it opened, [`Watched`] |
+//! | `g`, regulator, party | when it opened that one, [`Watched`] |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.
@@ -23,7 +24,7 @@ use crate::core::credit::alert::Days;
 use crate::core::id::PartyId;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
-use crate::store::{Side, SideChanges, Store, StoreError};
+use crate::store::{Side, SideChanges, Store, StoreError, View};
 
 /// How far each rule has looked.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -81,6 +82,7 @@ pub(super) enum Subject {
     Key(KeyId),
     KeyAndSeller(KeyId, PartyId),
     Reader(PartyId),
+    ReaderOf(PartyId, PartyId),
 }
 
 impl Subject {
@@ -88,6 +90,9 @@ impl Subject {
         match self {
             Self::Party(party) => [b"r", party.to_compact().as_slice()].concat(),
             Self::Reader(party) => [b"f", party.to_compact().as_slice()].concat(),
+            Self::ReaderOf(reader, party) => {
+                [b"g", reader.to_compact().as_slice(), &party.to_compact()].concat()
+            }
             Self::Key(key) => [b"k", key.0.as_slice()].concat(),
             Self::KeyAndSeller(key, seller) => {
                 [b"s", key.0.as_slice(), seller.to_compact().as_slice()].concat()
@@ -147,6 +152,7 @@ impl<'a> Book<'a> {
         Ok(())
     }
 
+    /// Writes it down. What was told to nobody yet may be lost with the machine's power and derived again.
     pub(super) fn write(self) -> Result<(), StoreError> {
         let mut changes = SideChanges::default();
         changes.put(CURSORS.to_vec(), &self.cursors)?;
@@ -160,7 +166,11 @@ impl<'a> Book<'a> {
         for (id, number) in &self.raised {
             changes.put(id_key(*id), number)?;
         }
-        self.store.side_write(Side::Signals, changes)
+        if self.events.is_empty() {
+            return self.store.side_write(Side::Signals, changes);
+        }
+        // The number of an event is told as a cursor, so it must not be given to another after a crash.
+        self.store.side_write_synced(Side::Signals, changes)
     }
 }
 
@@ -190,11 +200,11 @@ fn number_of(store: &Store, id: (SignalKind, LogIndex)) -> Result<Option<u64>, S
 /// # Errors
 /// [`StoreError`] when one can't be read.
 pub fn events(
-    store: &Store,
+    view: &View<'_>,
     from: u64,
     mut visit: impl FnMut(u64, Event) -> bool,
 ) -> Result<(), StoreError> {
-    store.side_scan(Side::Signals, b"e", &event_key(from), |key, event| {
+    view.side_scan(Side::Signals, b"e", &event_key(from), |key, event| {
         let number = key.get(1..).and_then(|bytes| bytes.try_into().ok());
         visit(number.map_or(0, u64::from_be_bytes), event)
     })

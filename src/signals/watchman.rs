@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::book::{Book, Search, Subject};
 use super::{Event, MAX_EVIDENCE, MAX_UNITS, Signal};
-use crate::core::apply::around_of;
 use crate::core::apply::state::{
-    Attestations, HistoryRow, Keys, Ledger, Ledgers, Life, Parties, Read as _, Unit, Units,
+    Attestations, HistoryRow, Keys, Ledger, Ledgers, Life, Parties, Read as _, Units,
 };
 use crate::core::credit::alert::{
     FILES_A_DAY, RATE_DAYS, RATE_RESTS, RING_DAYS, rate_rises, ring_closes,
@@ -15,9 +14,8 @@ use crate::core::credit::alert::{
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{
-    AccessBody, Body, CaseRecord, Kind, Means, Millis, Record, RevocationReason, Role,
+    AccessBody, Body, CaseRecord, Kind, Millis, Record, RevocationReason, Role,
 };
-use crate::core::rules::effective_scans;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -160,7 +158,8 @@ impl Watchman<'_> {
         let Some((_, row)) = found.rows.first() else {
             return self.govern(book, &found);
         };
-        if row.kind == Kind::DecideFinding {
+        // Who decides or reports a finding broke nothing.
+        if !row.kind.is_custody() {
             return self.govern(book, &found);
         }
         if let Some(party) = row.signer.party() {
@@ -214,7 +213,9 @@ impl Watchman<'_> {
                     answered(AlertId::Finding(finding.number));
                 }
             }
-            Body::Access(AccessBody::OpenFile { .. }) => self.bulk_look_up(book, found)?,
+            Body::Access(AccessBody::OpenFile { subject, .. }) => {
+                self.bulk_look_up(book, found, subject)?;
+            }
             Body::Case(body) => {
                 if let CaseRecord::Open { grounds, .. } | CaseRecord::Add { grounds, .. } = body.act
                 {
@@ -225,10 +226,13 @@ impl Watchman<'_> {
                 key_id,
                 reason: RevocationReason::Compromised(since),
             } => {
+                // It signed nothing before it was registered.
+                let key = self.store.get::<Keys>(&key_id)?;
+                let registered = key.map_or(0, |key| key.registered_at.0);
                 let search = Search {
                     key: key_id,
                     revoked_at: found.index,
-                    next: self.first_since(since, found.index.0)?,
+                    next: self.first_since(since, found.index.0)?.max(registered),
                     found: Vec::new(),
                     count: 0,
                 };
@@ -239,16 +243,27 @@ impl Watchman<'_> {
         Ok(())
     }
 
-    /// A regulator opened one more file.
-    fn bulk_look_up(&self, book: &mut Book<'_>, found: &Found) -> Result<(), StoreError> {
+    /// A regulator opened a file, of a party whose file it hadn't opened that day.
+    fn bulk_look_up(
+        &self,
+        book: &mut Book<'_>,
+        found: &Found,
+        subject: PartyId,
+    ) -> Result<(), StoreError> {
         let Some(key) = self.store.get::<Keys>(&found.key())? else {
             return Ok(());
         };
         let Some(reader) = key.owner.party() else {
             return Ok(());
         };
+        let day = found.time().day_in_china();
+        let of_subject = book.watched(Subject::ReaderOf(reader, subject))?;
+        of_subject.days.count(day, 1, 0, 1);
+        if of_subject.days.sum(0, 1).0 > 1 {
+            return Ok(());
+        }
         let watched = book.watched(Subject::Reader(reader))?;
-        watched.days.count(found.time().day(), 1, 0, 1);
+        watched.days.count(day, 1, 0, 1);
         watched.remember(found.index);
         let (opened, _) = watched.days.sum(0, 1);
         if opened <= FILES_A_DAY || !watched.days.raise(1) {
@@ -290,42 +305,32 @@ impl Watchman<'_> {
         let courier = found.rows.first().and_then(|(_, row)| row.signer.party());
         let day = found.time().day();
         for (id, row) in found.rows.iter().filter(|(_, row)| row.joined) {
-            let unit = self.store.get::<Units>(id)?.unwrap_or_default();
-            let around = around_of(self.store, &unit)?;
-            let outermost: &Unit = around.last().map_or(&unit, |(_, outer)| outer);
-            // It may have come back meanwhile, and be on another way.
-            let journey = outermost.journey.as_ref();
-            let Some(journey) =
-                journey.filter(|way| row.buyer.is_some() && way.index < found.index)
-            else {
+            let Some(way) = row.delivered else {
                 continue;
             };
-            if journey.means == Means::InPerson && journey.seller == courier {
+            if way.in_person && way.seller == courier {
                 continue;
             }
-            let took = record.event_time.0.saturating_sub(journey.start.0);
-            let no_weight = journey.weight_grams == 0;
-            let no_way = took < limit;
-            let unseen = effective_scans(&unit, &around) <= journey.scans;
+            let no_way = way.took_ms < limit;
             // With no scan on the way it is a finding already: PHANTOM_DELIVERY.
-            if no_weight && !unseen {
+            if way.weightless && way.seen {
                 weightless.push(*id);
             }
-            if no_way && !unseen {
+            if no_way && way.seen {
                 hasty.push(*id);
-                least = least.min(took);
+                least = least.min(way.took_ms);
             }
-            if no_weight || no_way {
-                evidence.insert(journey.index);
+            if way.weightless || no_way {
+                evidence.insert(way.shipped);
             }
-            let Some(seller) = journey.seller else {
+            let Some(seller) = way.seller else {
                 continue;
             };
             sellers.insert(seller);
             let of_key = book.watched(Subject::Key(record.key_id))?;
             of_key.days.count(day, 1, 0, RING_DAYS);
             let of_both = book.watched(Subject::KeyAndSeller(record.key_id, seller))?;
-            let stood_out = u64::from(no_weight || no_way);
+            let stood_out = u64::from(way.weightless || no_way);
             of_both.days.count(day, 1, stood_out, RING_DAYS);
             if stood_out > 0 {
                 of_both.remember(found.index);
@@ -365,13 +370,15 @@ impl Watchman<'_> {
     ) -> Result<(), StoreError> {
         let of_key = book.watched(Subject::Key(record.key_id))?.days.clone();
         let of_both = book.watched(Subject::KeyAndSeller(record.key_id, seller))?;
-        let Some((fake, all)) = ring_closes(&of_both.days, &of_key) else {
-            return Ok(());
-        };
-        let evidence: Vec<LogIndex> = of_both.stood_out.iter().copied().collect();
-        if of_both.days.rests(RING_DAYS as u64) || self.know_a_buyer(&evidence)? {
+        if of_both.days.rests(RING_DAYS as u64) || ring_closes(&of_both.days, &of_key, 0).is_none()
+        {
             return Ok(());
         }
+        let evidence: Vec<LogIndex> = of_both.stood_out.iter().copied().collect();
+        let known = self.known_buyers(&evidence, seller)?;
+        let Some((fake, all)) = ring_closes(&of_both.days, &of_key, known) else {
+            return Ok(());
+        };
         of_both.days.raise(RING_DAYS as u64);
         let signal = Signal {
             parties: std::iter::once(seller).chain(courier).collect(),
@@ -384,23 +391,25 @@ impl Watchman<'_> {
         book.raise(signal)
     }
 
-    /// Whether an independent party attested the key of a buyer of these deliveries.
-    fn know_a_buyer(&self, deliveries: &[LogIndex]) -> Result<bool, StoreError> {
+    /// Orders of a seller among these deliveries whose buyer's key an independent party attested.
+    fn known_buyers(&self, deliveries: &[LogIndex], seller: PartyId) -> Result<u64, StoreError> {
         let mut reader = self.store.reader()?;
+        let mut known = 0;
         for index in deliveries {
             let Some((_, rows)) = reader.entry_and_rows(*index)? else {
                 continue;
             };
             for row in rows {
                 let (_, row) = row?;
-                if let Some(buyer) = row.buyer
+                let of_seller = row.delivered.is_some_and(|way| way.seller == Some(seller));
+                if let Some(buyer) = row.buyer.filter(|_| of_seller)
                     && self.store.get::<Attestations>(&buyer)?.is_some()
                 {
-                    return Ok(true);
+                    known += 1;
                 }
             }
         }
-        Ok(false)
+        Ok(known)
     }
 
     /// What earlier entries began, and what should have gone on by now.

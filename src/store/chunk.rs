@@ -241,6 +241,7 @@ mod tests {
             offered: None,
             buyer: None,
             container: None,
+            delivered: None,
         }
     }
 

@@ -135,6 +135,8 @@ pub struct Store {
     db: DB,
     sync: bool,
     ids: ids::Ids,
+    /// See [`Store::side_guard`].
+    sides: std::sync::Mutex<()>,
 }
 
 impl Store {
@@ -188,6 +190,7 @@ impl Store {
         let opened = DB::open_cf_descriptors(db_options, path, options::families(options));
         let db = opened.map_err(|error| classify(&error, path))?;
         Ok(Self {
+            sides: std::sync::Mutex::new(()),
             db,
             sync: options.sync,
             ids: ids::Ids::default(),

@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError, decode, encode, visit_rows};
+use super::options::META;
+use super::{Store, StoreError, decode, encode, io, visit_rows};
+
+/// How many moments are being read as of.
+const NUM_SNAPSHOTS: &str = "rocksdb.num-snapshots";
 
 /// Which rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,11 @@ impl Side {
             Self::Private => "private",
         }
     }
+}
+
+/// The key that says that a scrub is owed.
+fn owed(side: Side) -> Vec<u8> {
+    [b"scrub ", side.family().as_bytes()].concat()
 }
 
 /// Changes of rows, written all at once.
@@ -92,19 +101,54 @@ impl Store {
         self.write(batch)
     }
 
-    /// Takes what was overwritten off the disk: out of the tables, and out of the write-ahead log, which holds
-    /// all families and so ends only with a flush of each.
+    /// Changes that take something away for good: written, on the disk, and noted as to be scrubbed, so that a
+    /// crash before [`Store::side_scrub`] is made up for.
     ///
     /// # Errors
     /// [`StoreError`] as RocksDB reports it.
-    pub fn side_scrub(&self, side: Side) -> Result<(), StoreError> {
+    pub fn side_erase(&self, side: Side, changes: SideChanges) -> Result<(), StoreError> {
+        let mut batch = self.side_batch(side, changes)?;
+        batch.put_cf(self.family(META)?, owed(side), []);
+        self.write(batch)
+    }
+
+    /// Whether something was taken away that may still lie on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn side_owes_scrub(&self, side: Side) -> Result<bool, StoreError> {
+        Ok(self.get_bytes(META, &owed(side))?.is_some())
+    }
+
+    /// Takes what was taken away off the disk: out of the tables, and out of the write-ahead log, which holds
+    /// all families and so ends only with a flush of each. What a read that is under way still sees stays
+    /// until the next scrub: then this is false.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn side_scrub(&self, side: Side) -> Result<bool, StoreError> {
+        let snapshots = self.db.property_int_value(NUM_SNAPSHOTS);
+        let snapshots = snapshots.map_err(|error| io(&error))?;
         self.flush_all()?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let family = self.family(side.family())?;
         self.db
             .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
-        Ok(())
+        let gone = snapshots == Some(0);
+        if gone {
+            let mut batch = WriteBatch::default();
+            batch.delete_cf(self.family(META)?, owed(side));
+            self.write(batch)?;
+        }
+        Ok(gone)
+    }
+
+    /// For whoever reads a row and then writes it.
+    pub fn side_guard(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.sides
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn side_batch(&self, side: Side, changes: SideChanges) -> Result<WriteBatch, StoreError> {

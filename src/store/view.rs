@@ -1,9 +1,11 @@
 //! A store as it was at one moment, for answers that are of one piece.
 
 use rocksdb::{Direction, IteratorMode, ReadOptions};
+use serde::de::DeserializeOwned;
 
 use super::memo::Memo;
 use super::options::META;
+use super::side::Side;
 use super::{LogHead, Store, StoreError, decode, io, row_of, visit_rows};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
@@ -77,6 +79,22 @@ impl View<'_> {
         let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
         let rows = self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode);
         visit_rows(rows, prefix, visit)
+    }
+
+    /// The same for rows beside the log, as of the same moment.
+    ///
+    /// # Errors
+    /// As [`View::scan_prefix`].
+    pub fn side_scan<V: DeserializeOwned>(
+        &self,
+        side: Side,
+        prefix: &[u8],
+        from: &[u8],
+        visit: impl FnMut(&[u8], V) -> bool,
+    ) -> Result<(), StoreError> {
+        let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
+        let family = self.store.family(side.family())?;
+        visit_rows(self.snapshot.iterator_cf(family, mode), prefix, visit)
     }
 }
 

@@ -29,6 +29,7 @@ fn plan() -> wire::AnnounceInspections {
             ..Default::default()
         }),
         inspectors: vec![vec![1; 16]],
+        secret_commitment: vec![1; 32],
     }
 }
 
@@ -45,6 +46,7 @@ fn draw(drawn: Vec<wire::DrawnParty>) -> wire::DrawInspections {
     wire::DrawInspections {
         plan: 1,
         seed: vec![1; 32],
+        secret: vec![1; 32],
         drawn,
     }
 }
@@ -164,6 +166,14 @@ fn cases() -> Vec<(&'static str, Body)> {
         (
             "draw_inspections.seed",
             B::DrawInspections(but(draw(Vec::new()), |b| b.seed = vec![1; 31])),
+        ),
+        (
+            "draw_inspections.secret",
+            B::DrawInspections(but(draw(Vec::new()), |b| b.secret.clear())),
+        ),
+        (
+            "announce_inspections.secret_commitment",
+            announce(|b| b.secret_commitment.clear()),
         ),
         (
             "draw_inspections.drawn",

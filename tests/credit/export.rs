@@ -147,6 +147,10 @@ async fn given_two_cursors_when_exported_then_their_union_is_the_full_export() {
         expected,
         "nobody learns of what came and went"
     );
+    assert!(
+        second[0].subject.is_empty(),
+        "who has it knows whose it was"
+    );
     let (full, end_of_full) = all(&w, &market, "", 0).await;
     assert_eq!(end_of_full, end_of_all);
     let union = [first, second].concat();
@@ -255,11 +259,20 @@ async fn given_a_push_whose_answer_is_lost_when_run_again_then_the_receiver_has_
         Err(PushError::Adapter { .. })
     ));
     assert_eq!(receipts(&state), [], "no receipt without an answer");
+    // Two at once would hand things over twice; and a folder is for one receiver.
+    let second = |to: &Path| {
+        let opened = Pusher::open(&market, &key, Folder(to.to_owned()), json, &state);
+        opened.map(drop).unwrap_err()
+    };
+    assert!(matches!(second(&out), PushError::Taken(..)));
     // More came meanwhile: the batch that may have arrived goes again as it was.
     w.say(&root, end(listing)).await;
     let pushed = pusher.push().await.unwrap();
     assert_eq!((pushed.batches, pushed.items), (2, 3 + 2));
     assert_eq!(pusher.push().await.unwrap().batches, 0);
+    drop(pusher);
+    let elsewhere = folder.path().join("elsewhere");
+    assert!(matches!(second(&elsewhere), PushError::Taken(..)));
     let receipts = receipts(&state);
     assert_eq!(receipts.len(), 2);
     assert_eq!(receipts[0].next, receipts[1].from, "without gap");
@@ -356,6 +369,7 @@ async fn given_a_receiver_on_the_web_when_pushed_to_then_it_gets_the_signed_batc
         pusher.push().await.is_err(),
         "nobody vouches for its certificate"
     );
+    drop(pusher);
     assert!(Https::new("http://localhost/".into(), HttpsOptions::default()).is_err());
 
     let options = || HttpsOptions {

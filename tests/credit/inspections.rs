@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use custody::client::Ledger;
-use custody::core::credit::inspection::Ticket;
+use custody::core::credit::inspection::{Seed, Ticket};
 use custody::core::tlog::LogIndex;
 use custody::core::wire;
 use custody::core::wire::record::Body;
@@ -11,6 +11,8 @@ use tonic::Code;
 
 use crate::common::*;
 use crate::world::*;
+
+const SECRET: [u8; 32] = [8; 32];
 
 fn plan(inspectors: &[&custody::core::signature::Signer]) -> Body {
     Body::AnnounceInspections(wire::AnnounceInspections {
@@ -25,6 +27,7 @@ fn plan(inspectors: &[&custody::core::signature::Signer]) -> Body {
             d: 1_000,
             unrated: 0,
         }),
+        secret_commitment: Seed::commitment(&SECRET).to_vec(),
         inspectors: inspectors
             .iter()
             .map(|key| key.key_id().0.to_vec())
@@ -35,6 +38,7 @@ fn plan(inspectors: &[&custody::core::signature::Signer]) -> Body {
 async fn sample(ledger: &Ledger, plan: u64) -> Result<wire::PlanInspectionsResponse, Code> {
     let request = wire::PlanInspectionsRequest {
         plan,
+        secret: SECRET.to_vec(),
         ..Default::default()
     };
     let answer = ledger.inspection().plan_inspections(request).await;
@@ -87,7 +91,10 @@ async fn given_forty_firms_when_inspections_are_drawn_then_the_roots_lot_finds_t
     let answer = sample(&desk, number).await.unwrap();
     // 40 firms, and the two couriers of the trade.
     assert_eq!(answer.candidates.len(), 42);
-    let seed: [u8; 32] = answer.seed.as_slice().try_into().unwrap();
+    let seed = Seed {
+        root: answer.seed.as_slice().try_into().unwrap(),
+        secret: SECRET,
+    };
     for candidate in &answer.candidates {
         let party = candidate.party.as_ref().unwrap();
         let id = party.party.parse().unwrap();
@@ -109,6 +116,7 @@ async fn given_forty_firms_when_inspections_are_drawn_then_the_roots_lot_finds_t
     let draw = Body::DrawInspections(wire::DrawInspections {
         plan: number,
         seed: answer.seed.clone(),
+        secret: SECRET.to_vec(),
         drawn: drawn.clone(),
     });
     w.only(&agency, &others, draw).await;
@@ -127,6 +135,16 @@ async fn given_forty_firms_when_inspections_are_drawn_then_the_roots_lot_finds_t
     w.only(&agency, &others, result).await;
     let public = inspections(&open, number).await;
     assert_eq!(public.len(), 1);
+    let firm = public[0].party.as_ref().unwrap();
+    assert_eq!(
+        (firm.tier, firm.rate_per_mille),
+        (0, 0),
+        "between the firm and the office"
+    );
+    let request = wire::ListInspectionPlansRequest::default();
+    let page = open.inspection().list_inspection_plans(request).await;
+    let shown = &page.unwrap().into_inner().plans[0];
+    assert!(shown.seed.is_empty() && shown.secret.is_empty() && shown.inspectors.is_empty());
     assert_eq!(public[0].result(), wire::InspectionOutcome::ToRectify);
 
     let data = &w.server.data;
@@ -151,6 +169,7 @@ async fn given_a_seed_that_is_not_the_logs_root_when_the_draw_is_repeated_then_i
     let chosen = Body::DrawInspections(wire::DrawInspections {
         plan: number,
         seed: vec![7; 32],
+        secret: SECRET.to_vec(),
         drawn: Vec::new(),
     });
     w.say(&root, chosen).await;

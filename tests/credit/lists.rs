@@ -248,6 +248,19 @@ async fn given_files_and_lists_when_different_people_look_then_each_sees_what_is
     let publication = Body::PublishListing(wire::PublishListing { listing: person });
     let refusal = w.refused(&root, publication).await;
     assert_eq!(refusal.reason, "FAILED_PRECONDITION", "never published");
+    // Nor is it told at the goods that it holds: everybody reads those.
+    let maker = Arc::clone(&w.trade.maker);
+    let drafts = vec![
+        draft(&maker, &[unit(1)], commission()),
+        draft(&maker, &[unit(1)], handover(&gln(3))),
+        draft(&trader, &[unit(1)], accept()),
+    ];
+    let receipts = all_accepted(w.session.submit(drafts).await.unwrap());
+    let clean = |receipt: &wire::Receipt| {
+        let verdict = receipt.verdict.as_ref();
+        verdict.is_none_or(|verdict| verdict.findings.is_empty())
+    };
+    assert!(receipts.iter().all(clean));
     let answer = w.admission(&[&gln(3)]).await;
     let barred = Admission::Barred(Bar::Listing(LogIndex(person)));
     assert_eq!(

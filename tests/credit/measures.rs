@@ -71,6 +71,27 @@ async fn given_every_step_of_a_measure_when_everybody_tries_it_then_only_who_may
         assert_eq!(seen, if sees { applied } else { 0 });
     }
 
+    // Before its listing is public, a measure is between the authorities.
+    let ordinary = wire::CreditSeverity::Ordinary;
+    let listed = w.say(&root, proposal(MAKER, ordinary)).await;
+    w.say(&root, notice(listed)).await;
+    w.say(&maker, statement(listed, "")).await;
+    w.say(&root, decision(listed, ordinary, 3)).await;
+    let early = measure(listed, wire::MeasureKind::ShopBlocked);
+    let early = w.say(&agency, Body::AttachMeasure(early)).await;
+    let desk = w.server.as_party(&agency, &gln(1)).await;
+    for (ledger, sees) in [(&market, false), (&desk, true)] {
+        let request = wire::GetMeasureRequest { log_index: early };
+        let one = ledger.measure().get_measure(request).await;
+        assert_eq!(one.is_ok(), sees);
+    }
+    // Another regulator sees a listing that is not public only in a file that it opened.
+    let request = wire::GetListingRequest { log_index: listed };
+    let hidden = desk.listing().get_listing(request).await.unwrap_err();
+    assert_eq!(hidden.code(), Code::NotFound);
+    w.say(&agency, open_file(MAKER)).await;
+    desk.listing().get_listing(request).await.unwrap();
+
     let end = Body::EndMeasure(wire::EndMeasure {
         measure: blocked,
         legal_basis: "art. 10".into(),

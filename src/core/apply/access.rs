@@ -38,13 +38,16 @@ pub(super) fn apply<R: Read>(
         }
         AccessBody::AuthoriseView { viewer, until } => {
             let viewing = known_party(step, *viewer, "authorise_view.viewer")?;
+            let field = "authorise_view.until_ms";
+            let until: Millis = until.unwrap_or(at.time);
             let may = [Role::Bank, Role::Fund];
-            if !viewing.is_active(at.time) || !viewing.roles.iter().any(|role| may.contains(role)) {
+            let is_viewer =
+                viewing.is_active(at.time) && viewing.roles.iter().any(|role| may.contains(role));
+            // Consent is withdrawn whatever became of the viewer.
+            if until > at.time && !is_viewer {
                 let message = format!("{viewer} is no approved bank or fund");
                 return Err(Refusal::field("authorise_view.viewer", message).into());
             }
-            let field = "authorise_view.until_ms";
-            let until: Millis = until.unwrap_or(at.time);
             if until > at.time.plus(MAX_VIEW_MS) {
                 return Err(Refusal::field(field, "at most 366 days ahead").into());
             }

@@ -23,10 +23,10 @@ impl Authority {
         self.party.as_ref().map_or(&[], |party| &party.roles)
     }
 
-    /// The black listing that its party was under at a moment.
+    /// The public black listing that its party was under at a moment.
     pub fn blacklisted(&self, at: Millis) -> Option<LogIndex> {
         let black = self.party.as_ref()?.blacklistings.iter();
-        let applying = black.filter(|black| black.applies(at));
+        let applying = black.filter(|black| black.public && black.applies(at));
         applying.map(|black| black.listing).min()
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::authority::Authority;
 use super::governance::{already, unauthorised};
 use super::state::{
-    Actor, Attestations, Claims, CreditItems, FindingStatus, Funds, Life, Read, Reports,
-    SellerReviews, Unit, UnitFinding, Units, Voices,
+    Actor, Attestations, Claims, CreditItems, FindingStatus, Findings as FindingTable, Funds, Life,
+    Read, Reports, SellerReviews, Unit, UnitFinding, Units, Voices,
 };
 use super::{Result, Step, around_of};
 use crate::core::credit::{Claim, ClaimDecision, Complaint, CreditItem, Report, Voice};
 use crate::core::id::{PartyId, UnitId};
-use crate::core::record::{ClaimBody, Role};
+use crate::core::record::{ClaimBody, MAX_NESTING, Role};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, FindingKind, Severity, nearest_buyer};
 use crate::core::signature::KeyId;
@@ -56,7 +56,8 @@ pub(super) fn apply<R: Read>(
                 recourse: None,
                 broken_at: None,
             };
-            decide(step, *claim, decision)
+            let by_regulator = authority.is_regulator();
+            decide(step, *claim, decision, by_regulator)
         }
         ClaimBody::RecordPayout { claim } => {
             let by = of_party(authority, &[Role::Fund, Role::Platform])?;
@@ -168,7 +169,7 @@ fn open<R: Read>(
     amount_fen: u64,
 ) -> Result<()> {
     let (unit, around) = own_unit(step, buyer, id)?;
-    once(step, id, Actor::Buyer(buyer), Voice::Claim)?;
+    one_claim(step, buyer, id, &around)?;
     let opened = step.stamp();
     let claim = Claim {
         unit: id,
@@ -186,6 +187,34 @@ fn open<R: Read>(
     Ok(())
 }
 
+/// One loss is claimed once: for the goods, or for the parcel that they came in.
+fn one_claim<R: Read>(
+    step: &mut Step<'_, R>,
+    buyer: KeyId,
+    id: UnitId,
+    around: &Around,
+) -> Result<()> {
+    let by = Actor::Buyer(buyer);
+    once(step, id, by, Voice::Claim)?;
+    let twice = |what: &str| already(what.to_owned(), "open_claim.unit");
+    if step
+        .views
+        .get::<Voices>(&(id, by, Voice::ClaimInside))?
+        .is_some()
+    {
+        return Err(twice("what is in it is claimed already"));
+    }
+    for (container, _) in around {
+        let of = |voice| (*container, by, voice);
+        if step.views.get::<Voices>(&of(Voice::Claim))?.is_some() {
+            return Err(twice("the parcel that it came in is claimed already"));
+        }
+        step.views
+            .put::<Voices>(of(Voice::ClaimInside), step.placed.index);
+    }
+    Ok(())
+}
+
 fn known_claim<R: Read>(step: &Step<'_, R>, index: LogIndex) -> Result<Arc<Claim>> {
     let row = step.views.get::<Claims>(&index)?;
     Ok(row.ok_or_else(|| {
@@ -198,52 +227,113 @@ fn decide<R: Read>(
     step: &mut Step<'_, R>,
     index: LogIndex,
     mut decision: ClaimDecision,
+    by_regulator: bool,
 ) -> Result<()> {
     let mut row = known_claim(step, index)?;
+    let unit = step.views.get::<Units>(&row.unit)?.unwrap_or_default();
+    let all = (LogIndex(0), LogIndex(u64::MAX));
+    let first = first_break(step, row.unit, all, 0)?;
+    let recourse = match &first {
+        None => row.seller,
+        // Who did it is known; who had the goods meanwhile had no part in it.
+        Some(found) if found.kind.proves_itself() => found.signer.party().or(row.seller),
+        Some(found) => holder_before(step, row.unit, found.at)?.or(row.seller),
+    };
+    let concerned = [row.seller, unit.maker, recourse];
+    if concerned.contains(&Some(decision.by)) {
+        return Err(unauthorised(
+            "who made or sold the goods, or would owe it back, doesn't decide the claim",
+        ));
+    }
     if decision.granted_fen.is_some() {
-        let unit = step.views.get::<Units>(&row.unit)?.unwrap_or_default();
-        let around = around_of(&step.views, &unit)?;
-        decision.broken_at = first_break(&unit, &around);
-        decision.recourse = match decision.broken_at {
-            Some(broken) => holder_before(step, row.unit, broken)?.or(row.seller),
-            None => row.seller,
-        };
+        decision.broken_at = first.map(|found| found.at);
+        decision.recourse = recourse;
     }
     if let Some(recourse) = decision.recourse {
         step.views
             .put::<CreditItems>((recourse, index), CreditItem::Claim);
     }
-    Arc::make_mut(&mut row).decide(decision)?;
+    Arc::make_mut(&mut row).decide(decision, by_regulator)?;
     step.views.put::<Claims>(index, row);
     Ok(())
 }
 
+/// A break of custody that is certain.
+struct CertainBreak {
+    /// When it happened.
+    at: LogIndex,
+    kind: FindingKind,
+    /// Who signed what broke the rule.
+    signer: Actor,
+}
+
 /// The first entry at which custody of the unit was broken for certain, or that of a container while
-/// the unit was inside. An open finding moves no debt: else any stranger's scan would.
-fn first_break(unit: &Unit, around: &Around) -> Option<LogIndex> {
+/// the unit was inside, within some entries. What nobody decided moves no debt unless it proves itself, else
+/// any stranger's scan would; nor does the word of the holder or the maker, who have a part in it.
+fn first_break<R: Read>(
+    step: &Step<'_, R>,
+    id: UnitId,
+    (since, until): (LogIndex, LogIndex),
+    depth: usize,
+) -> Result<Option<CertainBreak>> {
+    let Some(unit) = step.views.get::<Units>(&id)? else {
+        return Ok(None);
+    };
     let certain = |found: &&UnitFinding| {
         let severe = found.kind.rule().severity == Severity::DoNotSell;
         match found.status {
-            FindingStatus::Confirmed => severe,
-            FindingStatus::Open => found.kind.proves_itself(),
+            FindingStatus::Confirmed if found.by_regulator => severe,
+            FindingStatus::Open | FindingStatus::Confirmed => found.kind.proves_itself(),
             FindingStatus::Dismissed | FindingStatus::Explained => false,
         }
     };
-    let own = unit
-        .findings
-        .iter()
-        .filter(certain)
-        .map(|found| found.index);
-    let mut inside_since = unit.packed_at;
-    let mut first = own.min();
-    for (_, outer) in around {
-        let findings = outer.findings.iter().filter(certain);
-        let while_inside = findings.map(|found| found.index);
-        let earliest = while_inside.filter(|index| *index >= inside_since).min();
-        first = first.into_iter().chain(earliest).min();
-        inside_since = inside_since.max(outer.packed_at);
+    let mut first: Option<CertainBreak> = None;
+    for found in unit.findings.iter().filter(certain) {
+        let Some(row) = step.views.get::<FindingTable>(&found.number)? else {
+            continue;
+        };
+        // Double-dealing is found when it is reported, and happened before.
+        let at = match found.kind {
+            FindingKind::Equivocation => row.evidence.iter().min().copied(),
+            _ => None,
+        };
+        let at = at.unwrap_or(found.index);
+        let earlier = first.as_ref().is_none_or(|first| at < first.at);
+        if earlier && (since..until).contains(&at) {
+            let (kind, signer) = (found.kind, row.signer);
+            first = Some(CertainBreak { at, kind, signer });
+        }
     }
-    first
+    if depth > MAX_NESTING {
+        return Ok(first);
+    }
+    // Backwards through its history: in which container it was, and until when.
+    let (mut next, mut end) = (unit.touched, until);
+    for _ in 0..MAX_WALK {
+        let Some(at) = next else {
+            break;
+        };
+        let Some(row) = step.views.history(&id, at)? else {
+            break;
+        };
+        if row.joined && at < end {
+            if let Some(container) = row.container {
+                let stay = (at.max(since), end);
+                let found = first_break(step, container, stay, depth + 1)?;
+                let earlier =
+                    |found: &CertainBreak| first.as_ref().is_none_or(|first| found.at < first.at);
+                if found.as_ref().is_some_and(earlier) {
+                    first = found;
+                }
+            }
+            end = at;
+        }
+        if at <= since {
+            break;
+        }
+        next = row.before;
+    }
+    Ok(first)
 }
 
 /// Who held the unit before an entry; for a packed unit, who held the container around it all.
@@ -254,7 +344,7 @@ fn holder_before<R: Read>(
 ) -> Result<Option<PartyId>> {
     let mut id = unit;
     let mut holder = None;
-    for _ in 0..=crate::core::record::MAX_NESTING {
+    for _ in 0..=MAX_NESTING {
         let touched = step.views.get::<Units>(&id)?;
         let mut next = touched.and_then(|unit| unit.touched);
         let mut last = None;

@@ -2,14 +2,18 @@
 //! delivery firm's keys do that is no finding and still counts in its score, goods passed on in time or
 //! late, and collected with the three checks or without.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::authority::Authority;
 use super::custody::Decided;
 use super::judge::{Met, Outcome};
-use super::state::{Conducts, Lapses, Parties, Read, Volumes};
+use super::state::{Conducts, Lapses, Parties, Read, Units, Volumes};
 use super::{Result, Step};
 use crate::core::credit::access::Volume;
 use crate::core::credit::calendar::month_of;
 use crate::core::credit::score::{Conduct, Lapse};
+use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{Body, Role};
 
 /// Counts the units of a record that joined for its party.
@@ -27,19 +31,39 @@ pub(super) fn volume<R: Read>(
         Body::Transform { .. } => record.units.len(),
         _ => 0,
     };
-    let joined = decided.iter().skip(ended).filter(|(met, outcome)| {
-        matches!(outcome, Outcome::Joined(_)) && step.focus.covers(&met.id)
-    });
-    let units = joined.count() as u64;
+    let focus = step.focus;
+    let joined = decided
+        .iter()
+        .skip(ended)
+        .filter(|(met, outcome)| matches!(outcome, Outcome::Joined(_)) && focus.covers(&met.id));
     let mut done = Volume::default();
     match record.body {
-        Body::Commission { .. } | Body::Transform { .. } => done.made = units,
-        Body::Accept { .. } => done.taken = units,
-        Body::Handover(_) => done.handed_over = units,
-        Body::Deliver { .. } => done.delivered = units,
+        Body::Commission { .. } | Body::Transform { .. } => done.made = joined.count() as u64,
+        Body::Deliver { .. } => done.delivered = joined.count() as u64,
+        Body::Accept { .. } => {
+            // Only what is taken was handed over: an offer may be withdrawn again.
+            let mut givers: BTreeMap<PartyId, u64> = BTreeMap::new();
+            for (met, _) in joined {
+                done.taken += 1;
+                if let Some(giver) = met.unit.holder {
+                    *givers.entry(giver).or_default() += 1;
+                }
+            }
+            for (giver, handed_over) in givers {
+                let done = Volume {
+                    handed_over,
+                    ..Volume::default()
+                };
+                add_volume(step, giver, done)?;
+            }
+        }
         _ => return Ok(()),
     }
-    if units > 0 {
+    add_volume(step, party, done)
+}
+
+fn add_volume<R: Read>(step: &mut Step<'_, R>, party: PartyId, done: Volume) -> Result<()> {
+    if done != Volume::default() {
         let month = (party, month_of(step.placed.time));
         let before = step.views.get::<Volumes>(&month)?.unwrap_or_default();
         step.views.put::<Volumes>(month, before.plus(done));
@@ -77,6 +101,7 @@ pub(super) fn count<R: Read>(
                 if let Some(late) = passes_on(step, authority, met) {
                     done.passed_on += 1;
                     done.late += u64::from(late);
+                    mark_counted(step, met.id)?;
                 }
             }
         }
@@ -109,10 +134,21 @@ fn collects<R: Read>(step: &Step<'_, R>, met: &Met) -> Result<bool> {
     Ok(party.is_some_and(|party| !party.roles.contains(&Role::Courier)))
 }
 
-/// Whether the unit was held too long; none when the signer didn't hold it by its own Accept.
+/// Offered again, or delivered after it was offered, it is still passed on once.
+fn mark_counted<R: Read>(step: &mut Step<'_, R>, id: UnitId) -> Result<()> {
+    if let Some(mut unit) = step.views.get::<Units>(&id)? {
+        if let Some(tenure) = Arc::make_mut(&mut unit).tenures.last_mut() {
+            tenure.counted = true;
+        }
+        step.views.put::<Units>(id, unit);
+    }
+    Ok(())
+}
+
+/// Whether the unit was held too long; none when the signer doesn't hold it, or passed it on already.
 fn passes_on<R: Read>(step: &Step<'_, R>, authority: &Authority, met: &Met) -> Option<bool> {
     let tenure = met.unit.tenures.last()?;
-    if tenure.until.is_some() || Some(tenure.party) != authority.actor.party() {
+    if tenure.counted || tenure.until.is_some() || Some(tenure.party) != authority.actor.party() {
         return None;
     }
     let allowed = u64::from(step.ledger.credit_policy.transit_hours) * 3_600_000;

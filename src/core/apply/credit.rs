@@ -275,6 +275,10 @@ fn go_on<R: Read>(
             legal_basis,
             document,
         }) => {
+            if listing.list == ListKind::Red {
+                let subject = known_party(step, listing.subject, &field)?;
+                refuse_red(&subject, step, &field)?;
+            }
             let decided = Decided {
                 at,
                 months: *months,
@@ -372,7 +376,8 @@ fn deducted_at<R: Read>(
         Deduction::Finding(number) => {
             let row = step.views.get::<Findings>(&number)?;
             let row = row.filter(|row| {
-                row.signer == Actor::Party(party) && row.status == FindingStatus::Confirmed
+                let confirmed = row.status == FindingStatus::Confirmed && row.by_regulator;
+                row.signer == Actor::Party(party) && confirmed
             });
             row.and_then(|row| row.closed).map(|at| at.time)
         }

@@ -446,6 +446,7 @@ pub(super) fn add_finding<R: Read>(
         measured: proof.measured,
         limit: proof.limit,
         status: FindingStatus::Open,
+        by_regulator: false,
         closed: None,
     };
     if let Some(party) = signer.party() {
@@ -461,6 +462,7 @@ pub(super) fn add_finding<R: Read>(
             index,
             kind,
             status: FindingStatus::Open,
+            by_regulator: false,
         });
     }
 }

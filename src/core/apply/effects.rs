@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::custody::Decided;
 use super::judge::{Met, Outcome, product_of};
 use super::state::{
-    Actor, Contents, FindingStatus, Findings, Goods, HistoryRow, Journey, Key, KeyScope, KeyStatus,
-    Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
+    Actor, Contents, Delivered, FindingStatus, Findings, Goods, HistoryRow, Journey, Key, KeyScope,
+    KeyStatus, Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Millis, Scope};
+use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Means, Millis, Scope};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, FindingKind, Target};
 use crate::core::rules::{effective_scans, effective_sighting, nearest_buyer};
@@ -181,6 +181,7 @@ fn hold_by(unit: &mut Unit, entry: Entry<'_>) {
             party,
             from: entry.event(),
             until: None,
+            counted: false,
         },
     );
 }
@@ -374,7 +375,23 @@ pub(super) fn history_row(entry: Entry<'_>, unit: &Unit) -> HistoryRow {
         offered: unit.offer.as_ref().map(|offer| offer.to),
         buyer: unit.buyer,
         container: unit.container,
+        delivered: delivered(entry, unit),
     }
+}
+
+/// The way that ended with a Deliver.
+fn delivered(entry: Entry<'_>, unit: &Unit) -> Option<Delivered> {
+    let record = entry.placed.record;
+    let journey = unit.journey.as_ref();
+    let journey = journey.filter(|_| record.kind() == Kind::Deliver && unit.buyer.is_some())?;
+    Some(Delivered {
+        shipped: journey.index,
+        seller: journey.seller,
+        took_ms: record.event_time.0.saturating_sub(journey.start.0),
+        weightless: journey.weight_grams == 0,
+        seen: effective_scans(unit, &Around::new()) > journey.scans,
+        in_person: journey.means == Means::InPerson,
+    })
 }
 
 /// The buyer gives the unit back: it leaves what it was delivered in.
@@ -484,7 +501,7 @@ pub(super) fn explain<R: Read>(
         };
         for finding in &unit.findings {
             if finding.status == FindingStatus::Open && explains(finding.kind, finding.index) {
-                close_finding(step, id, finding.number, FindingStatus::Explained)?;
+                close_finding(step, id, finding.number, (FindingStatus::Explained, false))?;
             }
         }
     }
@@ -496,17 +513,17 @@ pub(super) fn close_finding<R: Read>(
     step: &mut Step<'_, R>,
     id: UnitId,
     number: u64,
-    status: FindingStatus,
+    (status, by_regulator): (FindingStatus, bool),
 ) -> Result<()> {
     if let Some(mut row) = step.views.get::<Findings>(&number)? {
-        row.status = status;
+        (row.status, row.by_regulator) = (status, by_regulator);
         row.closed = Some(step.stamp());
         step.views.put::<Findings>(number, row);
     }
     if let Some(mut unit) = step.views.get::<Units>(&id)? {
         let findings = Arc::make_mut(&mut unit).findings.iter_mut();
         for finding in findings.filter(|finding| finding.number == number) {
-            finding.status = status;
+            (finding.status, finding.by_regulator) = (status, by_regulator);
         }
         step.views.put::<Units>(id, unit);
     }

@@ -7,7 +7,7 @@ use super::governance::{known_party, needs_regulator, needs_root};
 use super::measure::inspection_rate;
 use super::state::{Actor, Inspections, KeyStatus, Keys, Plans, Read};
 use super::{Result, Step};
-use crate::core::credit::inspection::{Drawn, Found, Inspection, Plan, Ticket};
+use crate::core::credit::inspection::{Drawn, Found, Inspection, Plan, Seed, Ticket};
 use crate::core::id::PartyId;
 use crate::core::record::{AnnounceInspections, InspectionBody};
 use crate::core::refusal::{Reason, Refusal};
@@ -79,6 +79,7 @@ fn announce<R: Read>(
         region: body.region.clone(),
         rates: body.rates,
         inspectors: body.inspectors.clone(),
+        secret_commitment: body.secret_commitment,
         announced,
         draw: None,
         drawn: 0,
@@ -107,7 +108,7 @@ fn in_hand<R: Read>(step: &Step<'_, R>, by: PartyId, index: LogIndex) -> Result<
 fn draw<R: Read>(
     step: &mut Step<'_, R>,
     (index, plan): (LogIndex, &mut Plan),
-    seed: [u8; 32],
+    seed: Seed,
     drawn: &[(PartyId, Drawn)],
 ) -> Result<()> {
     if plan.draw.is_some() {
@@ -115,6 +116,10 @@ fn draw<R: Read>(
         return Err(Refusal::new(Reason::FailedPrecondition, message)
             .at("draw_inspections.plan")
             .into());
+    }
+    if Seed::commitment(&seed.secret) != plan.secret_commitment {
+        let message = "the announcement committed to another secret";
+        return Err(Refusal::field("draw_inspections.secret", message).into());
     }
     let at = step.stamp();
     for (i, (id, drawn)) in drawn.iter().enumerate() {
@@ -125,7 +130,7 @@ fn draw<R: Read>(
             return Err(Refusal::field(field("party"), message).into());
         }
         let of_tier = plan.rates.of(drawn.tier);
-        let rate = inspection_rate(&step.views, &party, at.time)?.unwrap_or(of_tier);
+        let rate = inspection_rate(&step.views, &party, plan.announced)?.unwrap_or(of_tier);
         if drawn.rate_per_mille != rate {
             let message = format!("{rate} of a thousand by the plan and the party's measures");
             return Err(Refusal::field(field("rate_per_mille"), message).into());
@@ -182,7 +187,10 @@ mod tests {
     use crate::core::record::Role;
     use crate::core::wire;
 
-    const SEED: [u8; 32] = [5; 32];
+    const SEED: Seed = Seed {
+        root: [5; 32],
+        secret: [6; 32],
+    };
 
     fn plan(inspectors: &[Who], rates: wire::InspectionRates) -> wire::AnnounceInspections {
         wire::AnnounceInspections {
@@ -192,6 +200,7 @@ mod tests {
             region: String::new(),
             rates: Some(rates),
             inspectors: inspectors.iter().map(|w| w.key_id().0.to_vec()).collect(),
+            secret_commitment: Seed::commitment(&SEED.secret).to_vec(),
         }
     }
 
@@ -224,7 +233,8 @@ mod tests {
         drawn.sort_by_key(|drawn| drawn.party.parse::<PartyId>().unwrap());
         let body = wire::DrawInspections {
             plan: plan.0,
-            seed: SEED.to_vec(),
+            seed: SEED.root.to_vec(),
+            secret: SEED.secret.to_vec(),
             drawn,
         };
         w.govern(by, Body::DrawInspections(body))
@@ -254,6 +264,11 @@ mod tests {
         let early = result(&w, REGULATOR, index, COURIER);
         assert_eq!(w.refused(&early), Reason::NotFound);
         let two = [COURIER, COURIER_2].map(|who| drawn(index, who, &officers));
+        let mut other = draw(&w, REGULATOR, index, Vec::new());
+        if let Some(Body::DrawInspections(body)) = &mut other.record.body {
+            body.secret = vec![7; 32];
+        }
+        assert_eq!(w.refused(&other), Reason::InvalidField, "not the secret");
         w.clean(&draw(&w, REGULATOR, index, two.to_vec()));
         let again = draw(&w, REGULATOR, index, Vec::new());
         assert_eq!(w.refused(&again), Reason::FailedPrecondition);

@@ -8,7 +8,9 @@ use super::share;
 use super::state::{CreditItems, Listings, MeasureReports, Measures, Party, Read, ReadError};
 use super::{Result, Step};
 use crate::core::credit::measure::{MAX_MEASURES, Measure, MeasureReport};
-use crate::core::credit::{CreditItem, CreditSeverity, Listing, MeasureAction, MeasureKind, Phase};
+use crate::core::credit::{
+    CreditItem, CreditSeverity, Listing, MeasureAction, MeasureKind, Phase, Stamp,
+};
 use crate::core::id::PartyId;
 use crate::core::record::{AttachMeasure, MeasureBody, Millis, Role};
 use crate::core::refusal::{Reason, Refusal};
@@ -208,18 +210,21 @@ pub fn measures_of<R: Read>(
     Ok(found)
 }
 
-/// The inspection rate that a measure sets for a party at a moment; the highest where there are several.
+/// The inspection rate that a measure set for a party when a plan was announced; the highest where there are
+/// several. What is attached later can't change whom the lot finds.
 ///
 /// # Errors
 /// [`ReadError`] when the storage fails.
 pub fn inspection_rate<R: Read>(
     state: &R,
     party: &Party,
-    now: Millis,
+    announced: Stamp,
 ) -> std::result::Result<Option<u32>, ReadError> {
     let measures = measures_of(state, party)?;
     let rates = measures.iter().filter(|attached| {
-        attached.measure.kind == MeasureKind::InspectionRate && attached.applies(now)
+        attached.measure.kind == MeasureKind::InspectionRate
+            && attached.index < announced.index
+            && attached.applies(announced.time)
     });
     Ok(rates.map(|attached| attached.measure.rate_per_mille).max())
 }
@@ -339,7 +344,10 @@ mod tests {
         let three = w.clean(&attach(&w, REGULATOR, measure(listing, ShopBlocked)));
         let party = w.state.get::<super::super::state::Parties>(&SELLER.party());
         let party = party.unwrap().unwrap();
-        let rate = |w: &World, now| inspection_rate(&w.state, &party, Millis(now)).unwrap();
+        let rate = |w: &World, now| {
+            let (index, time) = (LogIndex(w.log.len() as u64), Millis(now));
+            inspection_rate(&w.state, &party, Stamp { index, time }).unwrap()
+        };
         assert_eq!(rate(&w, w.now), Some(800));
         assert_eq!(rate(&w, w.now + DAY), None, "its own end comes first");
         assert_eq!(w.refused(&end(&w, SELLER, one)), Reason::Unauthorised);

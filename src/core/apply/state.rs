@@ -648,6 +648,8 @@ pub struct Tenure {
     pub from: Millis,
     /// Until; open while it holds.
     pub until: Option<Millis>,
+    /// That it passed the unit on is counted in its score.
+    pub counted: bool,
 }
 
 /// Status of a finding.
@@ -671,6 +673,9 @@ pub struct UnitFinding {
     pub kind: FindingKind,
     /// What became of it.
     pub status: FindingStatus,
+    /// Whether a regulator said so: the word of who has a part in the goods moves no debt and no
+    /// score.
+    pub by_regulator: bool,
 }
 
 /// A unit.
@@ -754,6 +759,25 @@ pub struct HistoryRow {
     pub buyer: Option<KeyId>,
     /// What it is in after it.
     pub container: Option<UnitId>,
+    /// Of a Deliver: the way that ended with it.
+    pub delivered: Option<Delivered>,
+}
+
+/// The way of an order, as it was when it was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// The Handover that named the buyer.
+    pub shipped: LogIndex,
+    /// Who named the buyer.
+    pub seller: Option<PartyId>,
+    /// From there to the delivery, in event time, in milliseconds.
+    pub took_ms: u64,
+    /// Nobody declared a weight.
+    pub weightless: bool,
+    /// Somebody scanned it on the way.
+    pub seen: bool,
+    /// It was handed over in person.
+    pub in_person: bool,
 }
 
 /// When a unit was in a container, the last time.
@@ -790,6 +814,8 @@ pub struct FindingRow {
     pub limit: i64,
     /// What became of it.
     pub status: FindingStatus,
+    /// Whether a regulator said so.
+    pub by_regulator: bool,
     /// The entry that said so, and when.
     pub closed: Option<Stamp>,
 }

@@ -264,6 +264,7 @@ mod tests {
             severity,
             from: Millis(from),
             until: Millis(until),
+            public: true,
         }
     }
 

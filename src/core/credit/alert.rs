@@ -164,7 +164,8 @@ pub fn rate_rises(days: &Days) -> Option<(u64, u64)> {
         .then(|| (now, per_mille(breaks_before, records_before)))
 }
 
-/// More files that one regulator opens in a day are a bulk look-up.
+/// More files, of so many parties, that one regulator opens in a day (of China Standard Time) are a bulk
+/// look-up.
 pub const FILES_A_DAY: u64 = 50;
 
 /// Days that [`ring_closes`] looks at, and for which a ring isn't raised again.
@@ -174,10 +175,12 @@ const RING_ORDERS: u64 = 10;
 
 /// Whether a seller and a courier's key look like a ring of fake orders: in 30 days the key delivered at
 /// least ten orders of the seller, four fifths of them without weight or within minutes, and four fifths
-/// of all that it delivered were this seller's. What stood out, and all that the key delivered, if so.
+/// of all that it delivered were this seller's. Orders whose buyers somebody independent knows don't count
+/// as such. What stood out, and all that the key delivered, if so.
 #[must_use]
-pub fn ring_closes(of_seller: &Days, of_key: &Days) -> Option<(u64, u64)> {
+pub fn ring_closes(of_seller: &Days, of_key: &Days, known: u64) -> Option<(u64, u64)> {
     let (orders, fake) = of_seller.sum(0, RING_DAYS);
+    let fake = fake.saturating_sub(known);
     let (all, _) = of_key.sum(0, RING_DAYS);
     let four_fifths = |part: u64, whole: u64| part.saturating_mul(5) >= whole.saturating_mul(4);
     (orders >= RING_ORDERS && four_fifths(fake, orders) && four_fifths(orders, all))
@@ -214,10 +217,17 @@ mod tests {
 
     #[test]
     fn a_ring_closes_at_four_fifths_of_ten() {
-        let closes = |orders, fake, all| {
+        let closes_but = |orders, fake, all, known| {
             let seller = days(&[(50, orders, fake)], RING_DAYS);
-            ring_closes(&seller, &days(&[(50, all, 0)], RING_DAYS))
+            ring_closes(&seller, &days(&[(50, all, 0)], RING_DAYS), known)
         };
+        let closes = |orders, fake, all| closes_but(orders, fake, all, 0);
+        assert_eq!(
+            closes_but(10, 9, 12, 1),
+            Some((8, 12)),
+            "one buyer is known"
+        );
+        assert_eq!(closes_but(10, 8, 12, 1), None);
         assert_eq!(closes(10, 8, 12), Some((8, 12)));
         assert_eq!(closes(9, 9, 9), None);
         assert_eq!(closes(10, 7, 10), None);

@@ -57,12 +57,16 @@ pub struct ClaimDecision {
 }
 
 impl Claim {
-    /// Decides it, once.
+    /// Decides it, once; what somebody else refused, a regulator may decide anew.
     ///
     /// # Errors
     /// A refusal that says what is in the way.
-    pub fn decide(&mut self, decision: ClaimDecision) -> Result<(), Refusal> {
-        if self.decided.is_some() {
+    pub fn decide(&mut self, decision: ClaimDecision, by_regulator: bool) -> Result<(), Refusal> {
+        let refused = self
+            .decided
+            .as_ref()
+            .map(|before| before.granted_fen.is_none());
+        if refused.is_some_and(|refused| !(refused && by_regulator)) {
             return Err(not_now("the claim is decided"));
         }
         if decision
@@ -143,6 +147,8 @@ pub enum Voice {
     Report,
     Claim,
     Review,
+    /// Of a container: that something in it is claimed.
+    ClaimInside,
 }
 
 /// What a fund or platform paid and got back.

@@ -107,7 +107,7 @@ pub struct Item {
     pub of: ItemKind,
     /// When it became public or was taken back; RFC 3339 in UTC.
     pub time: String,
-    /// Party id.
+    /// Party id; empty for a retraction, which only says its number.
     pub subject: String,
     /// Name of the company; empty for a retraction.
     pub subject_name: String,

@@ -2,16 +2,17 @@
 //!
 //! ```text
 //!  announce ──► seed ──► ticket of each firm ──► below its rate: drawn ──► result, public
-//!  抽查计划      root of the log of size plan + 1
+//!  抽查计划      root of the log of size plan + 1, and a secret that the announcement commits to
 //! ```
 //!
-//! A firm's ticket is SHA-256 over `custody inspection v1\n`, the seed, the plan's number as eight bytes
-//! (big endian) and the party id's text. The first eight bytes of the ticket, as a fraction of 2^64, lie below
+//! A firm's ticket is SHA-256 over `custody inspection v1\n`, the root, the secret, the plan's number as eight
+//! bytes (big endian) and the party id's text. The first eight bytes of the ticket, as a fraction of 2^64, lie below
 //! the rate of the firm's tier, or it is not drawn; the next eight, modulo the number of
 //! inspectors, say which one of them, in the order of their key ids.
 //!
 //! The announcement is in the log before anybody can know the root of a log that holds it, so who
-//! announces can't choose the lot. Who is drawn doesn't depend on who else there is: everybody can check one
+//! announces can't choose the lot. Nobody else knows the secret, so a firm that knows the public root
+//! can't tell whether the inspectors will come. Who is drawn doesn't depend on who else there is: everybody can check one
 //! firm alone.
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,23 @@ use crate::core::tlog::LogIndex;
 pub const MAX_DRAWN: usize = 512;
 /// Most inspectors of a plan.
 pub const MAX_INSPECTORS: usize = 64;
+
+/// Where the lot comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// Root of the log of size plan + 1.
+    pub root: [u8; 32],
+    /// What the announcement committed to.
+    pub secret: [u8; 32],
+}
+
+impl Seed {
+    /// The commitment to a secret: its SHA-256.
+    #[must_use]
+    pub fn commitment(secret: &[u8; 32]) -> [u8; 32] {
+        Sha256::digest(secret).into()
+    }
+}
 
 /// How many firms of each tier are drawn, of a thousand each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,8 +89,10 @@ pub struct Plan {
     pub inspectors: Vec<KeyId>,
     /// When it was announced.
     pub announced: Stamp,
+    /// To the secret of the draw.
+    pub secret_commitment: [u8; 32],
     /// The draw: when, and from which seed.
-    pub draw: Option<(Stamp, [u8; 32])>,
+    pub draw: Option<(Stamp, Seed)>,
     /// Parties that were drawn.
     pub drawn: u32,
     /// Of those, whose result is in.
@@ -99,10 +119,11 @@ pub struct Ticket {
 impl Ticket {
     /// By the formula above.
     #[must_use]
-    pub fn of(seed: &[u8; 32], plan: LogIndex, party: PartyId) -> Self {
+    pub fn of(seed: &Seed, plan: LogIndex, party: PartyId) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"custody inspection v1\n");
-        hash.update(seed);
+        hash.update(seed.root);
+        hash.update(seed.secret);
         hash.update(plan.0.to_be_bytes());
         hash.update(party.to_string().as_bytes());
         let hash: [u8; 32] = hash.finalize().into();
@@ -157,12 +178,18 @@ pub struct Found {
 mod tests {
     use super::*;
 
+    fn seed(root: u8) -> Seed {
+        let (root, secret) = ([root; 32], [9; 32]);
+        Seed { root, secret }
+    }
+
     #[test]
     fn given_the_formula_when_hashed_by_hand_then_the_ticket_is_the_same() {
-        let (seed, plan) = ([7; 32], LogIndex(258));
+        let (seed, plan) = (seed(7), LogIndex(258));
         let party = crate::core::apply::testing::MAKER.party();
         let mut bytes = b"custody inspection v1\n".to_vec();
         bytes.extend([7; 32]);
+        bytes.extend([9; 32]);
         bytes.extend([0, 0, 0, 0, 0, 0, 1, 2]);
         bytes.extend(party.to_string().bytes());
         let hash = Sha256::digest(&bytes);
@@ -175,7 +202,7 @@ mod tests {
     fn given_a_rate_when_many_plans_draw_then_about_so_many_are_drawn_and_all_inspectors_work() {
         let inspectors: Vec<KeyId> = (0..7).map(|n| KeyId([n; 16])).collect();
         let party = crate::core::apply::testing::MAKER.party();
-        let tickets = (0..4_000).map(|n| Ticket::of(&[3; 32], LogIndex(n), party));
+        let tickets = (0..4_000).map(|n| Ticket::of(&seed(3), LogIndex(n), party));
         let tickets: Vec<Ticket> = tickets.collect();
         let drawn = |rate| tickets.iter().filter(|t| t.is_drawn(rate)).count();
         assert_eq!((drawn(0), drawn(1000)), (0, 4_000));
@@ -192,7 +219,7 @@ mod tests {
     fn given_a_higher_rate_when_drawn_then_whoever_was_drawn_at_the_lower_one_still_is() {
         let party = crate::core::apply::testing::MAKER.party();
         for n in 0..500 {
-            let ticket = Ticket::of(&[9; 32], LogIndex(n), party);
+            let ticket = Ticket::of(&seed(9), LogIndex(n), party);
             let at: Vec<bool> = [50, 200, 600].map(|rate| ticket.is_drawn(rate)).into();
             assert!(at.is_sorted(), "{at:?}");
         }

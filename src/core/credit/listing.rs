@@ -126,6 +126,8 @@ pub struct Blacklisting {
     pub from: Millis,
     /// First moment after it.
     pub until: Millis,
+    /// Whether it was published: what is not may not show at goods.
+    pub public: bool,
 }
 
 /// A red listing, as its subject's row has it.
@@ -230,6 +232,7 @@ impl Listing {
             severity: self.severity?,
             from: term.from,
             until: term.until,
+            public: self.published.is_some(),
         })
     }
 

@@ -5,8 +5,8 @@
 //!
 //! | what, within the period | points |
 //! |---|---|
-//! | a confirmed finding, *do not sell* | -50 each |
-//! | a confirmed finding, *look closer* | -10 each |
+//! | a finding that a regulator confirmed, *do not sell* | -50 each |
+//! | the same, *look closer* | -10 each |
 //! | units that were held longer than the policy's hours before they were passed on | -200 x late / passed on, rounded towards 0 |
 //! | units collected without a record of all three checks (实名, 验视, 安检) | -300 x unchecked / collected, rounded towards 0 |
 //! | a claim granted with the firm as the recourse party | -30 each |
@@ -14,7 +14,8 @@
 //! | a credit record: minor, ordinary, serious | -10, -50, -150 each |
 //! | an award | +20 each, at most +60 |
 //!
-//! Open, explained and dismissed findings are shown and cost nothing; so does what an authority struck
+//! Findings that nobody decided, or that only the holder or the maker confirmed, count as open. Open,
+//! explained and dismissed findings are shown and cost nothing; so does what an authority struck
 //! out after an objection. An employee's score has the first four rows only, of its own key. The score
 //! decides nothing: it lists nobody, and bars nobody.
 

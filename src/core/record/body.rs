@@ -133,6 +133,7 @@ impl Kind {
                 | Self::ObjectToListing
                 | Self::RequestRepair
                 | Self::ObjectToDeduction
+                | Self::AuthoriseView
         )
     }
 

@@ -1,7 +1,7 @@
 //! What records of inspections say, checked. The proto explains each.
 
 use crate::core::credit::InspectionOutcome;
-use crate::core::credit::inspection::{Drawn, Rates};
+use crate::core::credit::inspection::{Drawn, Rates, Seed};
 use crate::core::id::PartyId;
 use crate::core::record::{CalendarDate, Kind, Role};
 use crate::core::signature::KeyId;
@@ -14,7 +14,7 @@ pub enum InspectionBody {
     Announce(AnnounceInspections),
     Draw {
         plan: LogIndex,
-        seed: [u8; 32],
+        seed: Seed,
         drawn: Vec<(PartyId, Drawn)>,
     },
     Result {
@@ -36,6 +36,7 @@ pub struct AnnounceInspections {
     pub region: String,
     pub rates: Rates,
     pub inspectors: Vec<KeyId>,
+    pub secret_commitment: [u8; 32],
 }
 
 impl InspectionBody {

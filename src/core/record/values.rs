@@ -31,6 +31,12 @@ impl Millis {
 }
 
 impl Millis {
+    /// Its day in China Standard Time, counted from 1970 on.
+    #[must_use]
+    pub const fn day_in_china(self) -> u64 {
+        self.0.saturating_add(8 * 3_600_000) / 86_400_000
+    }
+
     /// RFC 3339 with milliseconds, in UTC.
     #[must_use]
     pub fn exact(self) -> String {

@@ -106,16 +106,21 @@ pub(super) fn inspect_announce(desk: &mut Desk) {
     let rates = [
         "--rate-a", "1000", "--rate-b", "1000", "--rate-c", "1000", "--rate-d", "1000",
     ];
-    let all = [&announce[..], &rates, &LAW].concat();
+    let secret = desk.path("plan.secret");
+    let all = [&announce[..], &rates, &LAW, &["--secret", &secret]].concat();
     let at = entry(desk, &key, &all);
     assert_eq!(plan_number(desk), at.to_string());
-    let none = [&announce[..], &LAW, &["--key", &key]].concat();
+    let other = desk.path("none.secret");
+    let none = [&announce[..], &LAW, &["--key", &key, "--secret", &other]].concat();
     desk.fails(EXIT_NO, "announce_inspections.rates", &none);
 }
 
 pub(super) fn inspect_draw(desk: &mut Desk) {
     let (plan, key) = (plan_number(desk), desk.regulator());
-    let draw = ["inspect", "draw", &plan, "--key", &key];
+    let (secret, other) = (desk.path("plan.secret"), desk.path("none.secret"));
+    let draw = ["inspect", "draw", &plan, "--key", &key, "--secret"];
+    desk.fails(EXIT_NO, "another one", &[&draw[..], &[&other]].concat());
+    let draw = [&draw[..], &[&secret]].concat();
     let said = desk.ok(&draw);
     assert!(said.contains("drawn: 2 of 2 firms"), "{said}");
     desk.fails(EXIT_NO, "drawn already", &draw);
@@ -195,8 +200,11 @@ pub(super) fn export_push(desk: &mut Desk) {
     assert!(Path::new(&out).join("0.csv").exists());
     let http = ["--state", &state, "--to", "https://127.0.0.1:1/"];
     let again = ["export", "push", "--key", &key, "--trust", &trust];
-    // Nothing is left to push, so nobody is called.
-    desk.ok(&[&again[..], &http].concat());
+    desk.fails(
+        EXIT_COULD_NOT,
+        "use another one",
+        &[&again[..], &http].concat(),
+    );
 }
 
 pub(super) fn export_verify(desk: &mut Desk) {
@@ -275,7 +283,16 @@ pub(super) fn file_authorise(desk: &mut Desk) {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
     let authorise = ["file", "authorise", &bank, "--until", &soon.to_string()];
     entry(desk, &key, &authorise);
-    let courier = ["file", "authorise", COURIER, "--key", &key];
+    let soon = soon.to_string();
+    let courier = [
+        "file",
+        "authorise",
+        COURIER,
+        "--until",
+        &soon,
+        "--key",
+        &key,
+    ];
     desk.fails(EXIT_NO, "no approved bank", &courier);
 }
 

@@ -3,6 +3,9 @@
 use tonic::Code;
 
 use super::*;
+use custody::core::credit::inspection::Seed;
+
+const SECRET: [u8; 32] = [8; 32];
 
 /// A measure of the red listing in force; its number.
 async fn attached(world: &mut World) -> u64 {
@@ -85,6 +88,7 @@ async fn announced(world: &mut World) -> u64 {
             d: 1_000,
             unrated: 0,
         }),
+        secret_commitment: Seed::commitment(&SECRET).to_vec(),
         inspectors: vec![world.server.regulator_key().key_id().0.to_vec()],
     };
     world
@@ -96,6 +100,7 @@ pub(super) async fn plan_inspections(world: &mut World) {
     let plan = announced(world).await;
     let request = wire::PlanInspectionsRequest {
         plan,
+        secret: SECRET.to_vec(),
         ..Default::default()
     };
     let answer = world.regulator.inspection().plan_inspections(request).await;
@@ -134,6 +139,7 @@ pub(super) async fn list_inspections(world: &mut World) {
     let plan = announced(world).await;
     let request = wire::PlanInspectionsRequest {
         plan,
+        secret: SECRET.to_vec(),
         ..Default::default()
     };
     let answer = world.regulator.inspection().plan_inspections(request).await;
@@ -145,6 +151,7 @@ pub(super) async fn list_inspections(world: &mut World) {
     let draw = wire::DrawInspections {
         plan,
         seed: answer.seed,
+        secret: SECRET.to_vec(),
         drawn: drawn.collect(),
     };
     world

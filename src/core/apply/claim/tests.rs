@@ -306,3 +306,134 @@ fn given_a_suspect_unit_when_it_is_reported_then_each_says_it_once_and_the_unit_
     }
     assert_eq!(w.refused(&unknown), Reason::NotFound);
 }
+
+#[test]
+fn given_a_break_that_its_maker_made_or_confirmed_alone_when_claimed_then_nobody_else_owes() {
+    let mut w = World::new();
+    w.clean(&w.register(FUND, &[Role::Fund]));
+    w.clean(&w.approve(REGULATOR, FUND, &[Role::Fund]));
+    w.ok(MAKER, &[item(1)], say::commission());
+    w.pass(&[item(1)], MAKER, SELLER);
+    let ship = say::ship(COURIER, BUYER, 500, wire::Means::Road);
+    w.ok(SELLER, &[item(1)], ship);
+    w.ok(COURIER, &[item(1)], say::accept());
+    w.ok(COURIER, &[item(1)], say::scan());
+    w.now += HOUR;
+    let owes = |w: &World| {
+        let mut w = w.clone();
+        w.ok(COURIER, &[item(1)], say::deliver(BUYER));
+        let at = w.clean(&claim(&w, BUYER, YUAN));
+        w.clean(&decide(&w, FUND, at, Some(YUAN)));
+        row(&w, at).decided.unwrap().recourse
+    };
+    // A stranger's scan that the maker confirms.
+    let mut confirmed = w.clone();
+    let theft = confirmed.draft(RIVAL, &[item(1)], say::scan());
+    let found = confirmed.beside(&theft, FindingKind::NotHolder);
+    let kind = FindingKind::NotHolder;
+    let yes = wire::Decision::Confirmed;
+    confirmed.clean(&confirmed.decide(MAKER, found.index, kind, item(1), yes));
+    assert_eq!(owes(&confirmed), Some(SELLER.party()));
+    // A regulator may still confirm it, and then it counts.
+    confirmed.clean(&confirmed.decide(REGULATOR, found.index, kind, item(1), yes));
+    assert_eq!(owes(&confirmed), Some(COURIER.party()));
+    let twice = confirmed.decide(REGULATOR, found.index, kind, item(1), yes);
+    assert_eq!(confirmed.refused(&twice), Reason::FailedPrecondition);
+    // A second commission while the courier has it is the maker's doing.
+    let mut doubled = w.clone();
+    let again = doubled.draft(MAKER, &[item(1)], say::commission());
+    doubled.logged(&again);
+    assert_eq!(
+        doubled.findings(item(1))[0].0,
+        FindingKind::DuplicateCommission
+    );
+    assert_eq!(owes(&doubled), Some(MAKER.party()));
+}
+
+#[test]
+fn given_goods_that_left_their_container_when_it_was_broken_into_then_who_had_it_owes() {
+    let mut w = World::new();
+    w.clean(&w.register(FUND, &[Role::Fund]));
+    w.clean(&w.approve(REGULATOR, FUND, &[Role::Fund]));
+    w.ok(MAKER, &[item(1)], say::commission());
+    w.ok(MAKER, &[parcel(1)], say::commission());
+    w.ok(MAKER, &[item(1)], say::pack(parcel(1)));
+    w.pass(&[parcel(1)], MAKER, COURIER_2);
+    w.now += HOUR;
+    let theft = w.draft(RIVAL, &[parcel(1)], say::scan());
+    let found = w.logged(&theft);
+    let kind = w.findings(parcel(1))[0].0;
+    w.pass(&[parcel(1)], COURIER_2, SELLER);
+    w.ok(SELLER, &[item(1)], say::unpack(parcel(1)));
+    // What comes upon the empty container is no break of the goods.
+    let late = w.draft(COURIER, &[parcel(1)], say::scan());
+    w.logged(&late);
+    let ship = say::ship(COURIER, BUYER, 500, wire::Means::Road);
+    w.ok(SELLER, &[item(1)], ship);
+    w.ok(COURIER, &[item(1)], say::accept());
+    w.ok(COURIER, &[item(1)], say::scan());
+    w.now += HOUR;
+    w.ok(COURIER, &[item(1)], say::deliver(BUYER));
+    let yes = wire::Decision::Confirmed;
+    w.clean(&w.decide(REGULATOR, found, kind, parcel(1), yes));
+    let at = w.clean(&claim(&w, BUYER, YUAN));
+    w.clean(&decide(&w, FUND, at, Some(YUAN)));
+    let decided = row(&w, at).decided.unwrap();
+    assert_eq!(decided.broken_at, Some(found));
+    assert_eq!(decided.recourse, Some(COURIER_2.party()));
+}
+
+#[test]
+fn given_a_shop_that_is_a_platform_when_its_own_buyer_claims_then_it_does_not_decide() {
+    let mut w = delivered();
+    let both = [Role::Seller, Role::Platform];
+    w.clean(&w.approve(REGULATOR, SELLER, &both));
+    w.clean(&w.approve(REGULATOR, RIVAL, &[Role::Maker, Role::Platform]));
+    let at = w.clean(&claim(&w, BUYER, YUAN));
+    assert_eq!(
+        w.refused(&decide(&w, SELLER, at, None)),
+        Reason::Unauthorised
+    );
+    // What another platform refuses, a regulator may grant; nobody else.
+    w.clean(&decide(&w, RIVAL, at, None));
+    let by_fund = decide(&w, FUND, at, Some(YUAN));
+    assert_eq!(w.refused(&by_fund), Reason::FailedPrecondition);
+    w.clean(&decide(&w, REGULATOR, at, Some(YUAN)));
+    let again = decide(&w, REGULATOR, at, None);
+    assert_eq!(
+        w.refused(&again),
+        Reason::FailedPrecondition,
+        "granted is granted"
+    );
+}
+
+#[test]
+fn given_goods_in_a_parcel_when_one_is_claimed_then_the_other_is_not_claimed_as_well() {
+    let mut w = World::new();
+    for unit in [item(1), item(2)] {
+        w.ok(MAKER, &[unit], say::commission());
+    }
+    w.pass(&[item(1), item(2)], MAKER, SELLER);
+    w.ok(COURIER, &[waybill(1)], say::commission());
+    w.pass(&[waybill(1)], COURIER, SELLER);
+    w.ok(SELLER, &[item(1), item(2)], say::pack(waybill(1)));
+    let ship = say::ship(COURIER, BUYER, 500, wire::Means::Road);
+    w.ok(SELLER, &[waybill(1)], ship);
+    let claim_for = |w: &World, unit: crate::core::id::UnitId| {
+        let body = wire::OpenClaim {
+            unit: unit.to_string(),
+            complaint: Complaint::NotReceived.into(),
+            amount_fen: YUAN,
+            evidence: Some(some_digest()),
+        };
+        w.govern(BUYER, Body::OpenClaim(body))
+    };
+    let mut goods = w.clone();
+    goods.clean(&claim_for(&goods, item(1)));
+    let parcel = claim_for(&goods, waybill(1));
+    assert_eq!(goods.refused(&parcel), Reason::AlreadyExists);
+    goods.clean(&claim_for(&goods, item(2)));
+    w.clean(&claim_for(&w, waybill(1)));
+    let inside = claim_for(&w, item(2));
+    assert_eq!(w.refused(&inside), Reason::AlreadyExists);
+}

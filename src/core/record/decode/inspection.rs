@@ -2,7 +2,7 @@
 
 use super::fields::{id, key_id, needed_digest, text};
 use super::{Checked, MAX_NAME, MAX_TEXT};
-use crate::core::credit::inspection::{Drawn, MAX_DRAWN, MAX_INSPECTORS, Rates};
+use crate::core::credit::inspection::{Drawn, MAX_DRAWN, MAX_INSPECTORS, Rates, Seed};
 use crate::core::credit::{CreditTier, InspectionOutcome};
 use crate::core::id::PartyId;
 use crate::core::record::inspection::{AnnounceInspections, InspectionBody};
@@ -56,6 +56,7 @@ fn announce(b: &wire::AnnounceInspections) -> Checked<InspectionBody> {
             format!("1 to {MAX_INSPECTORS} keys, each once"),
         ));
     }
+    let secret_commitment = bytes32(&b.secret_commitment, &field("secret_commitment"))?;
     Ok(InspectionBody::Announce(AnnounceInspections {
         document: b.document.clone(),
         legal_basis: b.legal_basis.clone(),
@@ -63,6 +64,7 @@ fn announce(b: &wire::AnnounceInspections) -> Checked<InspectionBody> {
         region: b.region.clone(),
         rates: Rates(rates),
         inspectors,
+        secret_commitment,
     }))
 }
 
@@ -73,8 +75,10 @@ fn draw(b: &wire::DrawInspections) -> Checked<InspectionBody> {
             format!("at most {MAX_DRAWN}; announce inspections of smaller regions"),
         ));
     }
-    let seed = b.seed.as_slice().try_into();
-    let seed = seed.map_err(|_| Refusal::field("draw_inspections.seed", "a root has 32 bytes"))?;
+    let seed = Seed {
+        root: bytes32(&b.seed, "draw_inspections.seed")?,
+        secret: bytes32(&b.secret, "draw_inspections.secret")?,
+    };
     let drawn = b.drawn.iter().enumerate().map(drawn_party);
     let drawn: Vec<(PartyId, Drawn)> = drawn.collect::<Checked<_>>()?;
     if !drawn.is_sorted_by(|(one, _), (next, _)| one < next) {
@@ -88,6 +92,11 @@ fn draw(b: &wire::DrawInspections) -> Checked<InspectionBody> {
         seed,
         drawn,
     })
+}
+
+fn bytes32(bytes: &[u8], field: &str) -> Checked<[u8; 32]> {
+    let bytes = bytes.try_into();
+    bytes.map_err(|_| Refusal::field(field, "32 bytes"))
 }
 
 fn drawn_party((i, b): (usize, &wire::DrawnParty)) -> Checked<(PartyId, Drawn)> {
