@@ -198,6 +198,8 @@ impl<'a, A: Adapter> Pusher<'a, A> {
             if parcel.next != cursor {
                 self.write(CURSOR, parcel.next.as_bytes())?;
             }
+            // What was shared may be taken back: it doesn't stay here.
+            self.remove(PENDING)?;
             pushed.cursor = parcel.next;
             if !more {
                 return Ok(pushed);
@@ -222,6 +224,16 @@ impl<'a, A: Adapter> Pusher<'a, A> {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), PushError> {
         let path = self.path(name);
         write_whole(&path, bytes).map_err(|error| PushError::State(path, error))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PushError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PushError::State(path, error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn cursor(&self) -> Result<String, PushError> {

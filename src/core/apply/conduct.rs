@@ -3,17 +3,16 @@
 //! late, and collected with the three checks or without.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::authority::Authority;
 use super::custody::Decided;
 use super::judge::{Met, Outcome};
-use super::state::{Conducts, Lapses, Parties, Read, Units, Volumes};
+use super::state::{Conducts, Lapses, Parties, Read, Volumes};
 use super::{Result, Step};
 use crate::core::credit::access::Volume;
 use crate::core::credit::calendar::month_of;
 use crate::core::credit::score::{Conduct, Lapse};
-use crate::core::id::{PartyId, UnitId};
+use crate::core::id::PartyId;
 use crate::core::record::{Body, Role};
 
 /// Counts the units of a record that joined for its party.
@@ -101,7 +100,6 @@ pub(super) fn count<R: Read>(
                 if let Some(late) = passes_on(step, authority, met) {
                     done.passed_on += 1;
                     done.late += u64::from(late);
-                    mark_counted(step, met.id)?;
                 }
             }
         }
@@ -132,17 +130,6 @@ fn collects<R: Read>(step: &Step<'_, R>, met: &Met) -> Result<bool> {
     };
     let party = step.views.get::<Parties>(&giver)?;
     Ok(party.is_some_and(|party| !party.roles.contains(&Role::Courier)))
-}
-
-/// Offered again, or delivered after it was offered, it is still passed on once.
-fn mark_counted<R: Read>(step: &mut Step<'_, R>, id: UnitId) -> Result<()> {
-    if let Some(mut unit) = step.views.get::<Units>(&id)? {
-        if let Some(tenure) = Arc::make_mut(&mut unit).tenures.last_mut() {
-            tenure.counted = true;
-        }
-        step.views.put::<Units>(id, unit);
-    }
-    Ok(())
 }
 
 /// Whether the unit was held too long; none when the signer doesn't hold it, or passed it on already.
@@ -249,5 +236,29 @@ mod tests {
         let theft = w.draft(COURIER, &[item(1)], say::handover(SELLER));
         w.logged(&theft);
         assert_eq!(conduct(&w, COURIER), Conduct::default());
+    }
+
+    #[test]
+    fn given_goods_that_are_offered_again_when_passed_on_then_they_count_once() {
+        let mut w = World::new();
+        w.ok(MAKER, &[item(1)], say::commission());
+        w.ok(MAKER, &[item(1)], say::handover(COURIER));
+        w.ok(COURIER, &[item(1)], accept_with(&ALL));
+        w.now += 80 * HOUR;
+        w.ok(COURIER, &[item(1)], say::handover(SELLER));
+        w.ok(COURIER, &[item(1)], say::void());
+        w.ok(COURIER, &[item(1)], say::handover(SELLER));
+        w.ok(SELLER, &[item(1)], say::refuse());
+        w.ok(COURIER, &[item(1)], say::handover(COURIER_2));
+        let done = conduct(&w, COURIER);
+        assert_eq!(
+            (done.passed_on, done.late),
+            (1, 1),
+            "neither more nor thinner"
+        );
+        // Who takes it on begins anew.
+        w.ok(COURIER_2, &[item(1)], say::accept());
+        w.ok(COURIER_2, &[item(1)], say::handover(SELLER));
+        assert_eq!(conduct(&w, COURIER_2).passed_on, 1);
     }
 }

@@ -63,7 +63,13 @@ pub(super) fn join<R: Read>(
             take_out(step, entry, met, unit, container.id)?;
         }
         (Body::Unpack { .. }, _) => empty(unit, units_joined(decided)),
-        (Body::Handover(handover), _) => offer(entry, unit, handover, &met.around),
+        (Body::Handover(handover), _) => {
+            offer(entry, unit, handover, &met.around);
+            // Offered again, or delivered after it was offered, it is still passed on once.
+            if let Some(tenure) = unit.tenures.last_mut() {
+                tenure.counted = true;
+            }
+        }
         (Body::Void, _) => {
             let offer = unit.offer.take();
             forget_journey(unit, offer.as_ref());
