@@ -24,10 +24,10 @@ mod credit;
 mod supervision;
 
 /// A ledger on which a unit went from maker to courier, and a stranger scanned another.
-struct World {
-    server: Server,
+pub(super) struct World {
+    pub(super) server: Server,
     session: Session,
-    trade: Trade,
+    pub(super) trade: Trade,
     ledger: Ledger,
     regulator: Ledger,
 }
@@ -108,7 +108,17 @@ fn method_cases() -> Vec<(&'static str, Case)> {
 impl World {
     /// The regulator submits a record; its entry.
     async fn governed(&mut self, body: wire::record::Body) -> u64 {
-        let record = draft(&self.server.regulator_key(), &[], body);
+        let regulator = self.server.regulator_key();
+        self.submitted(&regulator, body).await
+    }
+
+    /// Somebody submits a record; its entry.
+    pub(super) async fn submitted(
+        &mut self,
+        by: &std::sync::Arc<custody::core::signature::Signer>,
+        body: wire::record::Body,
+    ) -> u64 {
+        let record = draft(by, &[], body);
         all_accepted(self.session.submit(vec![record]).await.unwrap())[0].log_index
     }
 
@@ -122,7 +132,7 @@ impl World {
         self.governed(wire::record::Body::OpenFile(open)).await
     }
 
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let server = Server::start();
         let mut session = server.session().await;
         let trade = Trade::set_up(&server, &mut session).await;
@@ -213,7 +223,7 @@ async fn given_every_method_that_the_server_lists_when_called_then_its_case_pass
 }
 
 /// All methods, as `service/method`, from what the server says about itself.
-async fn reflected(world: &World) -> Vec<String> {
+pub(super) async fn reflected(world: &World) -> Vec<String> {
     let mut client = ServerReflectionClient::new(world.channel().await);
     let mut ask = async |message| {
         let request = ServerReflectionRequest {
