@@ -10,13 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
 use crate::commit::{CommitError, Committer};
 use crate::core::apply::state::{Ledgers, Read};
+use crate::core::id::UnitId;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
 use crate::private::{self, Retention};
 use crate::sequence::{self, Answer, Answers, Submissions};
-use crate::signals::Watching;
+use crate::signals::{LookUps, Watching};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
 /// Reads off the serving threads that go on at once, for each core: enough to hide that a thread
@@ -89,6 +90,7 @@ pub struct Node {
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
     watching: std::sync::Mutex<Option<Watching>>,
     events: watch::Receiver<u64>,
+    look_ups: Arc<LookUps>,
     retention: Retention,
 }
 
@@ -124,7 +126,9 @@ impl Node {
                     report_failure(&error);
                 }
             })?;
-        let (watching, events) = Watching::start(Arc::clone(&store), sequence::now)?;
+        let look_ups = Arc::new(LookUps::default());
+        let (watching, events) =
+            Watching::start(Arc::clone(&store), Arc::clone(&look_ups), sequence::now)?;
         Ok(Arc::new(Self {
             store,
             origin,
@@ -141,6 +145,7 @@ impl Node {
             committer: std::sync::Mutex::new(Some(thread)),
             watching: std::sync::Mutex::new(Some(watching)),
             events,
+            look_ups,
             retention: options.retention,
         }))
     }
@@ -167,6 +172,11 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> watch::Receiver<u64> {
         self.events.clone()
+    }
+
+    /// A consumer asked about a unit that the ledger knows, from somewhere.
+    pub fn looked_up(&self, unit: UnitId, from: std::net::IpAddr) {
+        self.look_ups.saw(unit, from, sequence::now());
     }
 
     /// How long personal data is kept.

@@ -363,6 +363,51 @@ async fn given_a_courier_that_is_known_to_deliver_when_it_delivers_then_there_is
     assert_eq!(list(&regulator, rings, 0).await, []);
 }
 
+/// Asks about a unit as from an address of this machine.
+async fn look_up(w: &World, unit: UnitId, from: [u8; 4]) {
+    let channel = tonic::transport::Endpoint::from_shared(w.server.address.clone())
+        .unwrap()
+        .local_address(Some(from.into()))
+        .connect()
+        .await
+        .unwrap();
+    let mut consumer = wire::provenance_service_client::ProvenanceServiceClient::new(channel);
+    let request = wire::GetProvenanceRequest {
+        unit: unit.to_string(),
+        ..Default::default()
+    };
+    consumer.get_provenance(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_code_when_looked_up_from_all_over_then_it_is_told() {
+    use custody::core::credit::alert::LOOK_UP_NETWORKS;
+    let mut w = World::start().await;
+    let maker = Arc::clone(&w.trade.maker);
+    let made = w.say(&maker, &[unit(1), unit(2)], commission()).await;
+    let regulator = w.server.regulator().await;
+    let mut stream = watch(&regulator, wire::AlertFilter::default(), "start").await;
+    let networks = u8::try_from(LOOK_UP_NETWORKS).unwrap();
+    for n in 0..networks {
+        // One household looks often, and at what nobody made.
+        look_up(&w, unit(2), [127, 0, 0, n + 1]).await;
+        look_up(&w, unit(9), [127, 0, n, 1]).await;
+        look_up(&w, unit(1), [127, 0, n, 1]).await;
+    }
+    let signal = until(&mut stream, wire::SignalKind::LookedUpWidely).await;
+    assert_eq!(signal.units, [unit(1).to_string()]);
+    assert_eq!(signal.log_index, made.0);
+    assert_eq!(
+        (signal.measured, signal.parties),
+        (20, vec![MAKER.to_owned()])
+    );
+    let wide = wire::AlertFilter {
+        signals: vec![wire::SignalKind::LookedUpWidely.into()],
+        ..Default::default()
+    };
+    assert_eq!(list(&regulator, wide, 0).await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_breaks_and_a_stolen_key_when_watched_then_they_are_told_and_a_cursor_resumes() {
     let mut w = World::start().await;

@@ -72,17 +72,22 @@ impl ProvenanceService for Provenance {
         &self,
         request: Request<wire::GetProvenanceRequest>,
     ) -> Result<Response<wire::GetProvenanceResponse>, Status> {
+        let from_where = request.remote_addr();
         let request = request.into_inner();
         let unit = UnitId::parse_any(&request.unit).map_err(errors::bad_id("unit"))?;
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let from = page_token(&request.page_token)?;
-        let short = provenance(&self.node, unit, page, from, SHORT_TIMELINE);
-        if !matches!(&short, Err(status) if status.code() == tonic::Code::ResourceExhausted) {
-            return short.map(Response::new);
+        let mut answer = provenance(&self.node, unit, page, from, SHORT_TIMELINE);
+        if matches!(&answer, Err(status) if status.code() == tonic::Code::ResourceExhausted) {
+            let whole = move |node: &Node| provenance(node, unit, page, from, MAX_TIMELINE);
+            answer = super::off_thread(&self.node, whole).await;
         }
-        let whole = move |node: &Node| provenance(node, unit, page, from, MAX_TIMELINE);
-        let answer = super::off_thread(&self.node, whole);
-        answer.await.map(Response::new)
+        let answer = answer?;
+        // What nobody made is no label that was copied; and one look-up has many pages.
+        if let Some(address) = from_where.filter(|_| from == 0 && !answer.steps.is_empty()) {
+            self.node.looked_up(unit, address.ip());
+        }
+        Ok(Response::new(answer))
     }
 
     async fn batch_get_standings(

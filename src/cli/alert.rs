@@ -30,6 +30,8 @@ pub(crate) enum SignalKindArg {
     ClosedRing,
     /// 批量查询.
     BulkLookUp,
+    /// 一码多地查询.
+    LookedUpWidely,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -325,6 +327,7 @@ fn measured(signal: &wire::Signal) -> String {
         wire::SignalKind::CompromisedKey => format!("{measured} records"),
         wire::SignalKind::ClosedRing => format!("{measured} of {limit} deliveries"),
         wire::SignalKind::BulkLookUp => format!("{measured} files in a day, at most {limit}"),
+        wire::SignalKind::LookedUpWidely => format!("from {measured} networks in a day"),
         wire::SignalKind::WeightlessDelivery | wire::SignalKind::Unspecified => String::new(),
     }
 }

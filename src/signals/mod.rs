@@ -7,13 +7,17 @@
 //!  log ─► watchman ─► book: cursors, counts, signals, what was answered ─► api ─► regulators
 //! ```
 //!
+//! Consumers' look-ups are no entries: each node counts its own (`look_ups`), and so that one kind of signal is
+//! the node's own as well.
+//!
 //! Nothing is scanned twice. Each rule has a cursor over the log that only goes forward: one follows
-//! what is new (deliveries, rates, rings, revocations, answers); one for each deadline follows as far
+//! what is new (deliveries, rates, rings, revocations, answers, files opened); one for each deadline follows as far
 //! behind as the deadline is long, and looks whether what an entry began is still open. So goods that
 //! move in time cost no row and no timer, only the second look. The rules themselves are pure and in
 //! `core::credit::alert`.
 
 mod book;
+mod look_ups;
 mod watchman;
 
 use std::sync::{Arc, mpsc};
@@ -31,6 +35,7 @@ use crate::core::tlog::LogIndex;
 use crate::store::{Store, StoreError};
 
 pub use book::{event, events, signal};
+pub use look_ups::LookUps;
 pub use watchman::{Progress, step};
 
 /// Units that a signal names; how many there are is told beside.
@@ -100,13 +105,15 @@ impl Watching {
     /// When the store can't be read, or no thread can be started.
     pub fn start(
         store: Arc<Store>,
+        look_ups: Arc<LookUps>,
         now: fn() -> Millis,
     ) -> Result<(Self, watch::Receiver<u64>), StoreError> {
         let (published, events) = watch::channel(book::last_event(&store)?);
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             loop {
-                match step(&store, now(), watchman::STEP) {
+                let looked_up = watchman::look_ups(&store, now(), &look_ups.take());
+                match looked_up.and_then(|()| step(&store, now(), watchman::STEP)) {
                     Ok(progress) => {
                         published.send_if_modified(|last| {
                             std::mem::replace(last, progress.last_event) != progress.last_event

@@ -9,7 +9,7 @@ use crate::core::apply::state::{
     Attestations, HistoryRow, Keys, Ledger, Ledgers, Life, Parties, Read as _, Units,
 };
 use crate::core::credit::alert::{
-    FILES_A_DAY, RATE_DAYS, RATE_RESTS, RING_DAYS, rate_rises, ring_closes,
+    FILES_A_DAY, LOOK_UP_NETWORKS, RATE_DAYS, RATE_RESTS, RING_DAYS, rate_rises, ring_closes,
 };
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
@@ -71,6 +71,46 @@ pub fn step(store: &Store, now: Millis, most: u64) -> Result<Progress, StoreErro
         book.write()?;
     }
     Ok(progress)
+}
+
+/// Raises what consumers' look-ups show: units, and from how many networks each was asked about.
+///
+/// # Errors
+/// [`StoreError`] when the store can't be read or written.
+pub(super) fn look_ups(
+    store: &Store,
+    now: Millis,
+    looked_up: &[(UnitId, u64)],
+) -> Result<(), StoreError> {
+    if looked_up.is_empty() {
+        return Ok(());
+    }
+    let mut book = Book::open(store)?;
+    for (id, networks) in looked_up {
+        let Some(unit) = store.get::<Units>(id)? else {
+            continue;
+        };
+        let signal = Signal {
+            kind: SignalKind::LookedUpWidely,
+            entry: unit.last_index,
+            time: now,
+            parties: unit
+                .maker
+                .into_iter()
+                .chain(unit.holder.filter(|holder| Some(*holder) != unit.maker))
+                .collect(),
+            key: None,
+            units: Vec::new(),
+            unit_count: 0,
+            evidence: vec![unit.last_index],
+            measured: *networks,
+            limit: LOOK_UP_NETWORKS,
+            region: String::new(),
+            city: String::new(),
+        };
+        book.raise(naming(signal, &[*id]))?;
+    }
+    book.write()
 }
 
 struct Watchman<'a> {

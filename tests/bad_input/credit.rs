@@ -329,9 +329,9 @@ fn cases() -> Vec<(&'static str, Body)> {
             B::AnswerAlert(wire::AnswerAlert::default()),
         ),
         (
-            "answer_alert.alert.kind",
+            "answer_alert.alert.signal.kind",
             B::AnswerAlert(wire::AnswerAlert {
-                alert: signal(9),
+                alert: signal(10),
                 ..Default::default()
             }),
         ),

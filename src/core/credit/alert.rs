@@ -66,7 +66,9 @@ impl AlertLevel {
             SignalKind::AtRest | SignalKind::WeightlessDelivery | SignalKind::HastyDelivery => {
                 Self::Notice
             }
-            SignalKind::HandoverNotAccepted | SignalKind::RateOfBreaks => Self::Warning,
+            SignalKind::HandoverNotAccepted
+            | SignalKind::RateOfBreaks
+            | SignalKind::LookedUpWidely => Self::Warning,
             SignalKind::CompromisedKey | SignalKind::ClosedRing | SignalKind::BulkLookUp => {
                 Self::Severe
             }
@@ -164,6 +166,8 @@ pub fn rate_rises(days: &Days) -> Option<(u64, u64)> {
         .then(|| (now, per_mille(breaks_before, records_before)))
 }
 
+/// From so many networks in a day (of China Standard Time) nobody looks up one item.
+pub const LOOK_UP_NETWORKS: u64 = 20;
 /// More files, of so many parties, that one regulator opens in a day (of China Standard Time) are a bulk
 /// look-up.
 pub const FILES_A_DAY: u64 = 50;

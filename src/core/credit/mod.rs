@@ -132,7 +132,7 @@ numbered! {
     /// What a signal says.
     SignalKind: HandoverNotAccepted "交接超时", AtRest "商品滞留", RateOfBreaks "异常率上升",
         CompromisedKey "密钥泄露", WeightlessDelivery "无重量签收", HastyDelivery "数分钟内签收",
-        ClosedRing "疑似刷单", BulkLookUp "批量查询";
+        ClosedRing "疑似刷单", BulkLookUp "批量查询", LookedUpWidely "一码多地查询";
     /// What became of an alert.
     AlertAnswer: Acknowledged "已阅处理中", Dismissed "已排除", InCase "已立案";
     /// Which list.

@@ -31,7 +31,7 @@ fn alert(id: Option<&wire::AlertId>, field: &str) -> Checked<AlertId> {
     match id.and_then(|id| id.alert.as_ref()) {
         Some(wire::alert_id::Alert::Finding(number)) => Ok(AlertId::Finding(*number)),
         Some(wire::alert_id::Alert::Signal(id)) => {
-            let (kind, index) = signal(id, field)?;
+            let (kind, index) = signal(id, &format!("{field}.signal"))?;
             Ok(AlertId::Signal(kind, index))
         }
         None => Err(Refusal::field(field, "say which alert")),
