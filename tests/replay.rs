@@ -56,6 +56,40 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
     store
 }
 
+/// Inspections are announced, drawn and done.
+fn inspected(server: &Server) {
+    let key = server.data.join("regulator.key");
+    let inspector = common::read_key(&key).key_id().to_string();
+    let files = ["plan.secret", "log.vkey"].map(|name| server.data.join(name));
+    let [secret, report] = [&files[0], &files[1]].map(|path| path.to_str().unwrap());
+    let signed = ["--key", key.to_str().unwrap()];
+    let law = ["--legal-basis", "art. 3", "--document", "S-1"];
+    let all = [
+        "--rate-a", "1000", "--rate-b", "1000", "--rate-c", "1000", "--rate-d", "1000",
+    ];
+    let announce = [
+        "inspect",
+        "announce",
+        "--role",
+        "courier",
+        "--inspector",
+        &inspector,
+    ];
+    let announce = [&announce[..], &all, &law, &signed, &["--secret", secret]].concat();
+    server.run_ok(&announce);
+    let plan = server.run_ok(&["inspect", "plans", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(plan.trim()).unwrap();
+    let plan = plan["logIndex"].to_string();
+    let draw = ["inspect", "draw", &plan, "--secret", secret];
+    server.run_ok(&[&draw[..], &signed].concat());
+    let courier = common::COURIER;
+    let record = [
+        "inspect", "record", &plan, courier, "passed", "--date", "20261120",
+    ];
+    let papers = ["--document", "S-2", "--report", report];
+    server.run_ok(&[&record[..], &papers, &signed].concat());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_same() {
     let mut server = Server::start();
@@ -79,10 +113,11 @@ async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_sa
         })
         .collect();
     all_accepted(session.submit(thefts).await.unwrap());
-    // And a whole trade, with every kind of break, listings, claims and scores.
+    // And a whole trade, with every kind of break, listings, measures, claims and scores.
     let key = server.data.join("regulator.key");
     let size = ["--seed", "5", "--units", "300", "--parties", "20"];
     server.run_ok(&[&["simulate", "--key", key.to_str().unwrap()][..], &size].concat());
+    inspected(&server);
     assert!(server.stop().success());
 
     let original = Store::open(&server.data.join("store"), &StoreOptions::default()).unwrap();
@@ -96,6 +131,15 @@ async fn given_a_log_when_replayed_into_an_empty_store_then_every_byte_is_the_sa
         "credit_items",
         "funds",
         "voices",
+        "measures",
+        "measure_reports",
+        "plans",
+        "inspections",
+        "shares",
+        "share_ends",
+        "file_reads",
+        "file_access",
+        "volumes",
     ] {
         let rows = expected.keys().filter(|(name, _)| name == table).count();
         assert!(rows > 0, "{table} is part of the comparison");

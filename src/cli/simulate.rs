@@ -162,6 +162,7 @@ async fn credit(
                 list: listing.list().as_str_name().to_owned(),
                 phase: listing.phase().as_str_name().to_owned(),
                 subject: listing.subject.clone(),
+                steps: listing.entries.clone(),
             });
         }
         Ok(())

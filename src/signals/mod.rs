@@ -17,7 +17,9 @@
 //! `core::credit::alert`.
 
 mod book;
+mod due;
 mod look_ups;
+mod orders;
 mod watchman;
 
 use std::sync::{Arc, mpsc};

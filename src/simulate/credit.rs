@@ -121,9 +121,10 @@ impl Epilogue<'_, '_> {
 
         let trial = terms(0, "trial measures on credit repair, art. 1");
         self.decide(Body::SetCreditPolicy(trial)).await?;
-        let listed = self.blacklist(careless, confirmed).await?;
+        let mut steps = self.blacklist(careless, confirmed).await?;
+        let listed = steps[0];
         let lifted = self.measure(careless, listed, &fund).await?;
-        self.repair(careless, listed).await?;
+        steps.extend(self.repair(careless, listed).await?);
         truth.measures.push(MeasureTruth {
             in_force: false,
             ..lifted
@@ -133,11 +134,13 @@ impl Epilogue<'_, '_> {
             subject: careless_id.clone(),
             list: "LIST_KIND_BLACK".into(),
             phase: "LISTING_PHASE_REPAIRED".into(),
+            steps,
         });
         let usual = terms(12, "measures on serious dishonesty, art. 20");
         self.decide(Body::SetCreditPolicy(usual)).await?;
         let counterfeiter = self.world.makers[1];
-        let stays = self.blacklist(counterfeiter, confirmed).await?;
+        let steps = self.blacklist(counterfeiter, confirmed).await?;
+        let stays = steps[0];
         let blocked = self.measure(counterfeiter, stays, &fund).await?;
         truth.measures.push(blocked);
         truth.listings.push(ListingTruth {
@@ -145,13 +148,15 @@ impl Epilogue<'_, '_> {
             subject: self.id(counterfeiter),
             list: "LIST_KIND_BLACK".into(),
             phase: "LISTING_PHASE_IN_FORCE".into(),
+            steps,
         });
-        let red = self.redlist(self.world.makers[0]).await?;
+        let steps = self.redlist(self.world.makers[0]).await?;
         truth.listings.push(ListingTruth {
-            entry: red,
+            entry: steps[0],
             subject: self.id(self.world.makers[0]),
             list: "LIST_KIND_RED".into(),
             phase: "LISTING_PHASE_IN_FORCE".into(),
+            steps,
         });
         truth.fund = fund_id;
         self.open_file(careless).await?;
@@ -408,8 +413,8 @@ impl Epilogue<'_, '_> {
         self.say(&order.buyer, body).await
     }
 
-    /// The whole process; the listing.
-    async fn blacklist(&mut self, party: usize, evidence: u64) -> Result<u64, SimulateError> {
+    /// The whole process; its entries, the first of which is the listing's number.
+    async fn blacklist(&mut self, party: usize, evidence: u64) -> Result<Vec<u64>, SimulateError> {
         let serious = wire::CreditSeverity::Serious.into();
         let legal_basis = "E-Commerce Law, art. 84";
         let proposal = Body::ProposeListing(wire::ProposeListing {
@@ -429,7 +434,7 @@ impl Epilogue<'_, '_> {
             document: "MR-2026-18".into(),
             notice,
         });
-        self.decide(notice).await?;
+        let notified = self.decide(notice).await?;
         let document = digest(&mut self.random);
         let statement = Body::SubmitStatement(wire::SubmitStatement {
             listing,
@@ -437,7 +442,7 @@ impl Epilogue<'_, '_> {
             document,
         });
         let key = self.key(party);
-        self.say(&key, statement).await?;
+        let stated = self.say(&key, statement).await?;
         let decision = Body::DecideListing(wire::DecideListing {
             listing,
             decision: wire::ListingDecision::List.into(),
@@ -446,10 +451,10 @@ impl Epilogue<'_, '_> {
             legal_basis: legal_basis.into(),
             document: "MR-2026-19".into(),
         });
-        self.decide(decision).await?;
-        self.decide(Body::PublishListing(wire::PublishListing { listing }))
-            .await?;
-        Ok(listing)
+        let decided = self.decide(decision).await?;
+        let publication = Body::PublishListing(wire::PublishListing { listing });
+        let published = self.decide(publication).await?;
+        Ok(vec![listing, notified, stated, decided, published])
     }
 
     /// Shops are to be blocked, and whoever may does it.
@@ -491,7 +496,7 @@ impl Epilogue<'_, '_> {
         self.decide(open).await
     }
 
-    async fn redlist(&mut self, party: usize) -> Result<u64, SimulateError> {
+    async fn redlist(&mut self, party: usize) -> Result<Vec<u64>, SimulateError> {
         let legal_basis = "measures on the red list, art. 3";
         let proposal = Body::ProposeListing(wire::ProposeListing {
             list: wire::ListKind::Red.into(),
@@ -510,14 +515,14 @@ impl Epilogue<'_, '_> {
             document: "MR-2026-41".into(),
             ..wire::DecideListing::default()
         });
-        self.decide(decision).await?;
-        self.decide(Body::PublishListing(wire::PublishListing { listing }))
-            .await?;
-        Ok(listing)
+        let decided = self.decide(decision).await?;
+        let publication = Body::PublishListing(wire::PublishListing { listing });
+        let published = self.decide(publication).await?;
+        Ok(vec![listing, decided, published])
     }
 
     /// The party commits itself to do better, proves that it does, and is taken off the list.
-    async fn repair(&mut self, party: usize, listing: u64) -> Result<(), SimulateError> {
+    async fn repair(&mut self, party: usize, listing: u64) -> Result<[u64; 2], SimulateError> {
         let key = self.key(party);
         let commitment = Body::MakeCommitment(wire::MakeCommitment {
             kind: wire::CommitmentKind::Repair.into(),
@@ -531,14 +536,14 @@ impl Epilogue<'_, '_> {
             commitment,
             proof,
         });
-        self.say(&key, request).await?;
+        let asked = self.say(&key, request).await?;
         let answer = Body::DecideRepair(wire::DecideRepair {
             listing,
             answer: wire::Answer::Granted.into(),
             document: "MR-2026-30".into(),
         });
-        self.decide(answer).await?;
-        Ok(())
+        let answered = self.decide(answer).await?;
+        Ok([asked, answered])
     }
 }
 

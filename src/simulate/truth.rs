@@ -93,6 +93,8 @@ pub struct ListingTruth {
     pub list: String,
     /// Such as `LISTING_PHASE_REPAIRED`.
     pub phase: String,
+    /// The entries of its steps, in order: when it was proposed, decided, published and ended.
+    pub steps: Vec<u64>,
 }
 
 /// A measure at the end.
