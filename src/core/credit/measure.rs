@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListKind, Listing, MeasureAction, MeasureKind, Phase, Stamp};
+use super::{ListKind, Listing, MeasureAction, MeasureKind, Stamp};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
 use crate::core::tlog::LogIndex;
@@ -72,7 +72,7 @@ impl Measure {
     #[must_use]
     pub fn applies(&self, listing: &Listing, now: Millis) -> bool {
         let within = |(from, until): (Millis, Millis)| from <= now && now < until;
-        listing.phase(now) == Phase::InForce && self.term(listing).is_some_and(within)
+        self.term(listing).is_some_and(within)
     }
 
     /// The first moment at which that will be otherwise, if no entry changes it before.
