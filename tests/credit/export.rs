@@ -401,3 +401,37 @@ async fn given_a_receiver_on_the_web_when_pushed_to_then_it_gets_the_signed_batc
     assert!(head.contains("custody-export-note: "));
     assert_eq!(body.lines().count(), 1 + 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_term_that_runs_out_when_the_log_goes_on_then_it_is_taken_back_once() {
+    let (mut w, listing, blocked) = world_with_listings().await;
+    let (root, agency, platform) = w.offices();
+    let market = w.server.as_party(&platform, &gln(2)).await;
+    let until_ms = custody::sequence::now().0 + 1_500;
+    let short = wire::AttachMeasure {
+        until_ms,
+        ..measure(listing, wire::MeasureKind::MembershipLimit)
+    };
+    let short = w.say(&root, Body::AttachMeasure(short)).await;
+    let (first, mut cursor) = all(&w, &market, "", 0).await;
+    assert!(numbers(&first).contains(&(ItemKind::Measure, short)));
+    // Nothing is taken back before the log's own time is there.
+    let mut later = Vec::new();
+    while later.is_empty() {
+        let at = w.say(&agency, open_file(COURIER)).await;
+        let (items, next) = all(&w, &market, &cursor, 0).await;
+        assert!(next.starts_with(&(at + 1).to_string()), "{next}");
+        later.extend(items);
+        cursor = next;
+    }
+    assert!(custody::sequence::now().0 >= until_ms);
+    assert_eq!(numbers(&later), [(ItemKind::Retraction, short)]);
+    assert_eq!(later[0].what, "EXPIRED");
+    // Once: neither its end nor that of its listing tells it again.
+    w.say(&root, end(listing)).await;
+    let (rest, _) = all(&w, &market, &cursor, 0).await;
+    let told = [listing, blocked].map(|number| (ItemKind::Retraction, number));
+    assert_eq!(numbers(&rest), told);
+    let (full, _) = all(&w, &market, "", 0).await;
+    assert_eq!(held(&[first, later, rest].concat()), held(&full));
+}
