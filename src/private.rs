@@ -180,9 +180,11 @@ pub fn scan(
 ) -> Result<(), StoreError> {
     let prefix = subject.to_compact();
     let from = [&prefix[..], from].concat();
-    store.side_scan(Side::Private, &prefix, &from, |key, row| {
-        visit(key.get(prefix.len()..).unwrap_or_default(), row)
-    })
+    store
+        .view()
+        .side_scan(Side::Private, &prefix, &from, |key, row| {
+            visit(key.get(prefix.len()..).unwrap_or_default(), row)
+        })
 }
 
 /// Erases a text and its salt. When this returns, nobody reads them any more, and no file of the store
@@ -243,13 +245,15 @@ fn over(
     let mut changes = SideChanges::default();
     let mut count = 0;
     let mut failed = None;
-    store.side_scan(Side::Private, &[], &[], |key, row: Row| {
-        if row.kept.is_some() && retention.until(row.class, row.put) <= now {
-            count += 1;
-            failed = changes.put(key.to_vec(), &Row { kept: None, ..row }).err();
-        }
-        failed.is_none() && count < MAX_SWEPT
-    })?;
+    store
+        .view()
+        .side_scan(Side::Private, &[], &[], |key, row: Row| {
+            if row.kept.is_some() && retention.until(row.class, row.put) <= now {
+                count += 1;
+                failed = changes.put(key.to_vec(), &Row { kept: None, ..row }).err();
+            }
+            failed.is_none() && count < MAX_SWEPT
+        })?;
     match failed {
         Some(error) => Err(error),
         None => Ok((count, changes)),

@@ -119,7 +119,6 @@ impl ClaimService for ClaimDesk {
     }
 }
 
-/// A claim without its buyer's key: who it is, is nobody's business.
 /// A claim as the caller may see it: a natural person is named to nobody but itself and a regulator.
 fn seen(sight: &Sight<'_>, row: &Claim) -> Result<wire::Claim, Status> {
     let mut claim = claim(row);
@@ -139,6 +138,7 @@ fn seen(sight: &Sight<'_>, row: &Claim) -> Result<wire::Claim, Status> {
     Ok(claim)
 }
 
+/// A claim without its buyer's key: who it is, is nobody's business.
 fn claim(row: &Claim) -> wire::Claim {
     let party = |party: Option<PartyId>| party.map(|party| party.to_string()).unwrap_or_default();
     let decided = row.decided.as_ref();

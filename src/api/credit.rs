@@ -216,10 +216,8 @@ fn financial_view(
     })?;
     let row = view.get::<Parties>(&party).map_err(errors::store)?;
     let row = row.ok_or_else(|| errors::not_found(format!("{party} is not registered")))?;
-    let black = row.blacklistings.iter().map(|black| black.listing);
-    let red = row.redlisting.iter().map(|red| red.listing);
     let mut listings = Vec::new();
-    for index in black.chain(red) {
+    for index in row.listings() {
         let listing = view.get::<Listings>(&index).map_err(errors::store)?;
         if let Some(listing) = listing.filter(|listing| listing.is_public(sight.now)) {
             listings.push(sight.listing(&listing)?);

@@ -16,7 +16,7 @@ use crate::core::apply::state::{
 use crate::core::credit::export::{Batch, Cursor, FORMAT, Item, ItemKind, Manifest};
 use crate::core::credit::measure::Measure;
 use crate::core::credit::share::{Shared, Subject};
-use crate::core::credit::{Ending, ListKind, Listing, Phase};
+use crate::core::credit::{Ending, Listing, Phase};
 use crate::core::id::PartyId;
 use crate::core::record::{Millis, Role};
 use crate::core::tlog::LogIndex;
@@ -291,7 +291,7 @@ impl<'a> Feed<'a> {
         let (from, until) = term.unwrap_or_default();
         Ok(Item {
             subject_name: read::party_name(&self.sight.view, row.subject)?,
-            list: list(row.list),
+            list: word(row.list),
             severity: row.severity.map_or_else(String::new, word),
             legal_basis: decided.map_or(&row.legal_basis, |d| &d.legal_basis).clone(),
             document: decided.map_or(&row.document, |d| &d.document).clone(),
@@ -327,7 +327,7 @@ impl<'a> Feed<'a> {
         };
         Ok(Some(Item {
             subject_name: read::party_name(&self.sight.view, row.subject)?,
-            list: list(listing.list),
+            list: word(listing.list),
             what: word(row.kind),
             legal_basis: row.legal_basis.clone(),
             document: row.document.clone(),
@@ -373,7 +373,7 @@ impl<'a> Feed<'a> {
 }
 
 fn missing(index: LogIndex) -> Status {
-    errors::store(StoreError::Corrupt(format!("no row of entry {index}")))
+    errors::store(StoreError::no_row(index))
 }
 
 /// The word of the proto: UPPER_SNAKE_CASE.
@@ -387,8 +387,4 @@ fn word(value: impl std::fmt::Debug) -> String {
         word.push(letter.to_ascii_uppercase());
     }
     word
-}
-
-fn list(list: ListKind) -> String {
-    word(list)
 }

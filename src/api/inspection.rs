@@ -180,10 +180,7 @@ fn candidate(
         // Whole months before the announcement. What is decided later about them still counts, so the draw
         // writes down the tier.
         let last = month_of(plan.announced.time).saturating_sub(1);
-        let period = Period {
-            first: last.saturating_sub(MONTHS - 1),
-            last,
-        };
+        let period = Period::ending(last, MONTHS);
         score::score(&sight.view, id, None, period)?.tier()
     } else {
         CreditTier::Unrated

@@ -59,10 +59,6 @@ impl Call<'_> {
         caller.map_or(self.subject, |caller| caller.party)
     }
 
-    fn about(&self, commitment: &[u8], row: &Row) -> wire::PrivateText {
-        about(self.node, self.subject, commitment, row)
-    }
-
     fn row(&self, commitment: &[u8; COMMITMENT_BYTES]) -> Result<Row, Status> {
         let row = private::get(self.node.store(), self.subject, commitment);
         let row = row.map_err(errors::store)?;
@@ -118,7 +114,7 @@ impl PrivateService for Private {
         call.sight.needs_open_file(call.subject)?;
         let commitment = commitment(&request.get_ref().commitment)?;
         let row = call.row(&commitment)?;
-        let about = Some(call.about(&commitment, &row));
+        let about = Some(about(call.node, call.subject, &commitment, &row));
         let kept = row
             .kept
             .ok_or_else(|| errors::not_found("the text was erased"))?;
@@ -145,7 +141,7 @@ impl PrivateService for Private {
                 next_page_token = hex::encode(commitment);
                 return false;
             }
-            texts.push(call.about(commitment, &row));
+            texts.push(about(call.node, call.subject, commitment, &row));
             true
         })
         .map_err(errors::store)?;

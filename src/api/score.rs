@@ -5,14 +5,15 @@ use tonic::Status;
 use super::errors;
 use super::pages::number_after;
 use crate::core::apply::state::{
-    Claims, Commitments, Conducts, CreditItems, CreditRecords, FindingStatus, Findings, KeyScope,
-    Keys, Lapses, Objections, PartyFindings, PartyKeys, Read, Tallies,
+    Claims, Commitments, Conducts, CreditItems, CreditRecords, Findings, KeyScope, Keys, Lapses,
+    Objections, PartyFindings, PartyKeys, Read, Tallies,
 };
 use crate::core::credit::calendar::month_of;
 use crate::core::credit::score::{Deduction, FORMULA, Facts, Item, Score};
 use crate::core::credit::{CreditItem, calendar};
 use crate::core::id::PartyId;
 use crate::core::record::Millis;
+use crate::core::search::first_where;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -41,10 +42,15 @@ impl Period {
             months @ 1..=60 => months,
             _ => return Err(errors::invalid("months", "1 to 60 months")),
         };
-        Ok(Self {
+        Ok(Self::ending(last, months))
+    }
+
+    /// So many months, of which this is the last.
+    pub(super) const fn ending(last: u32, months: u32) -> Self {
+        Self {
             first: last.saturating_sub(months - 1),
             last,
-        })
+        }
     }
 
     fn holds(self, time: Millis) -> bool {
@@ -196,11 +202,7 @@ impl Gatherer<'_> {
             let row = self.view.get::<Findings>(&number).map_err(errors::store)?;
             let Some(row) = row else { continue };
             let struck = self.struck(Deduction::Finding(number))?;
-            // Who has a part in the goods may say that it is a break, and no more than that.
-            let status = match row.status {
-                FindingStatus::Confirmed if !row.by_regulator => FindingStatus::Open,
-                status => status,
-            };
+            let status = row.status.counted(row.by_regulator);
             let found = (row.index, row.kind, status, struck);
             self.facts.findings.push(found);
         }
@@ -209,17 +211,10 @@ impl Gatherer<'_> {
 
     /// The first finding in a month that is so, or the number after the last.
     fn first_finding(&self, last: u64, is_so: impl Fn(u32) -> bool) -> Result<u64, Status> {
-        let (mut low, mut high) = (1, last + 1);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let row = self.view.get::<Findings>(&middle).map_err(errors::store)?;
-            if row.is_none_or(|row| is_so(month_of(row.time))) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        Ok(low)
+        first_where(1..last + 1, |number| {
+            let row = self.view.get::<Findings>(&number).map_err(errors::store)?;
+            Ok(row.is_none_or(|row| is_so(month_of(row.time))))
+        })
     }
 
     /// What the firm's credit file holds.
@@ -241,7 +236,7 @@ impl Gatherer<'_> {
 
     fn file_item(&mut self, index: LogIndex, item: CreditItem) -> Result<(), Status> {
         let (view, period) = (self.view, self.period);
-        let missing = || errors::store(StoreError::Corrupt(format!("no row of entry {index}")));
+        let missing = || errors::store(StoreError::no_row(index));
         match item {
             CreditItem::Listing | CreditItem::Measure => {}
             CreditItem::Commitment => {

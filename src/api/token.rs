@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroizing;
 
-use crate::core::apply::state::{KeyScope, KeyStatus, Keys, Parties, Read};
+use crate::core::apply::state::{KeyScope, Keys, Parties, Read};
 use crate::core::id::PartyId;
 use crate::core::record::{Millis, Role};
 use crate::core::signature::{KeyId, Signer};
@@ -181,9 +181,8 @@ fn authenticate<R: Read>(
     }
     let now = sequence::now();
     let live = matches!(key.scope, KeyScope::Root | KeyScope::Full)
-        && key.status == KeyStatus::Active
         && key.valid_from <= now
-        && key.valid_until.is_none_or(|end| now <= end);
+        && key.is_in_use(now);
     if !live {
         return Err(invalid(
             "the token's key is not in use, or is a delegated one",

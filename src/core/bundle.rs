@@ -72,7 +72,6 @@ impl Report {
 /// An entry of the bundle, decoded.
 struct Proven {
     index: LogIndex,
-    bytes: prost::bytes::Bytes,
     decoded: DecodedEntry,
 }
 
@@ -126,17 +125,9 @@ fn verify_into(report: &mut Report, bytes: &[u8], trusted: &[NoteVerifier]) -> C
     );
 
     let entries = decode_entries(&bundle)?;
-    for (entry, proven) in entries.iter().zip(&bundle.entries) {
-        let proof = hashes(&proven.proof)
-            .map_err(|e| ("inclusion", format!("entry {}: {e}", entry.index)))?;
-        verify_inclusion(
-            entry.index,
-            size,
-            &leaf_hash(&entry.bytes),
-            &proof,
-            &checkpoint.root(),
-        )
-        .map_err(|error| ("inclusion", format!("entry {}: {error}", entry.index)))?;
+    for proven in &bundle.entries {
+        let wrong = |error| ("inclusion", format!("entry {}: {error}", proven.index));
+        included(proven, &checkpoint).map_err(wrong)?;
     }
     pass(
         "inclusion",
@@ -227,11 +218,7 @@ fn decode_entries(bundle: &wire::UnitBundle) -> Checked<Vec<Proven>> {
         }
         let decoded = decode_entry(&proven.entry)
             .map_err(|error| ("format", format!("entry {index}: {error}")))?;
-        entries.push(Proven {
-            index,
-            bytes: proven.entry.clone(),
-            decoded,
-        });
+        entries.push(Proven { index, decoded });
     }
     Ok(entries)
 }
@@ -272,11 +259,18 @@ pub fn decode_entry(bytes: &[u8]) -> Result<DecodedEntry, String> {
     })
 }
 
-/// The hashes of a proof.
+/// Checks that the tree of a checkpoint holds an entry.
 ///
 /// # Errors
-/// Says in words which is none.
-pub(crate) fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
+/// Says in words what is wrong with the proof.
+pub(crate) fn included(proven: &wire::ProvenEntry, checkpoint: &Checkpoint) -> Result<(), String> {
+    let proof = hashes(&proven.proof)?;
+    let (index, leaf) = (LogIndex(proven.index), leaf_hash(&proven.entry));
+    verify_inclusion(index, checkpoint.size(), &leaf, &proof, &checkpoint.root())
+        .map_err(|error| error.to_string())
+}
+
+fn hashes(proof: &[Vec<u8>]) -> Result<Vec<Hash>, String> {
     proof
         .iter()
         .map(|hash| Hash::try_from(hash.as_slice()).map_err(|error| error.to_string()))

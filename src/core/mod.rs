@@ -13,6 +13,7 @@ pub mod id;
 pub mod record;
 pub mod refusal;
 pub mod rules;
+pub mod search;
 pub mod signature;
 pub mod standing;
 pub mod tlog;

@@ -21,7 +21,7 @@ pub use folder::Folder;
 pub use https::{Https, HttpsOptions};
 
 use crate::client::{ClientError, Ledger};
-use crate::core::credit::export::{ExportError, Manifest};
+use crate::core::credit::export::{Cursor, ExportError, Manifest};
 use crate::core::tlog::note::NoteVerifier;
 use crate::core::wire;
 
@@ -237,7 +237,9 @@ impl<'a, A: Adapter> Pusher<'a, A> {
     }
 
     fn cursor(&self) -> Result<String, PushError> {
-        Ok(self.read(CURSOR)?.unwrap_or_default())
+        Ok(self
+            .read(CURSOR)?
+            .unwrap_or_else(|| Cursor::default().to_string()))
     }
 
     /// The parcel that was written down and whose cursor was not: it goes first, as it is.
@@ -247,8 +249,7 @@ impl<'a, A: Adapter> Pusher<'a, A> {
         };
         let parcel: Parcel = serde_json::from_str(&text)
             .map_err(|error| PushError::Damaged(self.path(PENDING), error.to_string()))?;
-        let begins = if cursor.is_empty() { "0" } else { cursor };
-        Ok((parcel.from == begins).then_some(parcel))
+        Ok((parcel.from == cursor).then_some(parcel))
     }
 
     async fn fetch(&self, cursor: &str) -> Result<(Parcel, bool), PushError> {
@@ -260,8 +261,7 @@ impl<'a, A: Adapter> Pusher<'a, A> {
         let answer = self.ledger.export().export_since(request).await;
         let answer = answer.map_err(ClientError::from)?.into_inner();
         let manifest = Manifest::verify(&answer.note, self.log_key, &answer.batch)?;
-        let begins = if cursor.is_empty() { "0" } else { cursor };
-        if manifest.from.to_string() != begins || manifest.next.to_string() != answer.next_cursor {
+        if manifest.from.to_string() != cursor || manifest.next.to_string() != answer.next_cursor {
             return Err(ExportError::Malformed.into());
         }
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| ExportError::Malformed);

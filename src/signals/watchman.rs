@@ -12,6 +12,7 @@ use crate::core::credit::alert::{
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{AccessBody, Body, CaseRecord, Kind, Millis, Record, RevocationReason};
+use crate::core::search::first_where;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -319,16 +320,9 @@ impl Watchman<'_> {
 
     /// The first entry of a time or later, below an index. Times of entries never run back.
     fn first_since(&mut self, since: Millis, end: u64) -> Result<u64, StoreError> {
-        let (mut low, mut high) = (0, end);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.found(LogIndex(middle), false)?.time() < since {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
+        first_where(0..end, |index| {
+            Ok(self.found(LogIndex(index), false)?.time() >= since)
+        })
     }
 
     /// Goes on looking for what a compromised key had signed.

@@ -87,6 +87,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What an entry left in the views has to be there and is not.
+    #[must_use]
+    pub fn no_row(index: LogIndex) -> Self {
+        Self::Corrupt(format!("no row of entry {index}"))
+    }
+
     /// An entry that has to be there is not.
     #[must_use]
     pub fn no_entry(index: LogIndex) -> Self {

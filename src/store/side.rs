@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use rocksdb::{BottommostLevelCompaction, CompactOptions, Direction, IteratorMode, WriteBatch};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::options::META;
-use super::{Store, StoreError, decode, encode, io, visit_rows};
+use super::{Store, StoreError, decode, encode, io};
 
 /// How many moments are being read as of.
 const NUM_SNAPSHOTS: &str = "rocksdb.num-snapshots";
@@ -65,22 +65,6 @@ impl Store {
     ) -> Result<Option<V>, StoreError> {
         let bytes = self.get_bytes(side.family(), key)?;
         bytes.map(|bytes| decode(&bytes)).transpose()
-    }
-
-    /// Rows whose keys begin with a prefix, from a key on, until the visitor says stop.
-    ///
-    /// # Errors
-    /// [`StoreError`] when one can't be read.
-    pub fn side_scan<V: DeserializeOwned>(
-        &self,
-        side: Side,
-        prefix: &[u8],
-        from: &[u8],
-        visit: impl FnMut(&[u8], V) -> bool,
-    ) -> Result<(), StoreError> {
-        let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
-        let rows = self.db.iterator_cf(self.family(side.family())?, mode);
-        visit_rows(rows, prefix, visit)
     }
 
     /// Writes changes, all of them or none; after a crash of the machine the last ones may be gone.

@@ -81,7 +81,7 @@ impl View<'_> {
         visit_rows(rows, prefix, visit)
     }
 
-    /// The same for rows beside the log, as of the same moment.
+    /// Rows beside the log whose keys begin with a prefix, as of the same moment.
     ///
     /// # Errors
     /// As [`View::scan_prefix`].

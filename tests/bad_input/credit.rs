@@ -410,26 +410,13 @@ fn cases() -> Vec<(&'static str, Body)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_fields_of_credit_supervision_that_break_a_rule_when_submitted_then_each_is_named() {
     let world = World::start().await;
-    let regulator = world.server.regulator_key();
-    let cases: Vec<Case> = cases()
-        .into_iter()
-        .map(|(field, body)| {
-            let given = format!("{body:?}");
-            Case::field(
-                &given,
-                seal(&regulator, &sound(&regulator, &[], body)),
-                field,
-            )
-        })
-        .collect();
-    world.refuses(&cases).await;
+    world.names_fields(cases()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_listings_and_claims_that_nobody_made_when_gone_on_with_then_they_are_not_found() {
     let world = World::start().await;
-    let regulator = world.server.regulator_key();
-    let bodies = [
+    let bodies = vec![
         ("decide_listing.listing", Body::DecideListing(decision())),
         (
             "publish_listing.listing",
@@ -446,9 +433,5 @@ async fn given_listings_and_claims_that_nobody_made_when_gone_on_with_then_they_
             }),
         ),
     ];
-    let cases = bodies.map(|(field, body)| {
-        let envelope = seal(&regulator, &sound(&regulator, &[], body));
-        case_of(field, envelope, tonic::Code::NotFound, "NOT_FOUND").at(field)
-    });
-    world.refuses(&cases).await;
+    world.finds_nothing(bodies).await;
 }

@@ -221,23 +221,13 @@ fn cases() -> Vec<(&'static str, Body)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_supervision_with_a_broken_field_when_submitted_then_the_field_is_named() {
     let world = World::start().await;
-    let regulator = world.server.regulator_key();
-    let cases: Vec<Case> = cases()
-        .into_iter()
-        .map(|(field, body)| {
-            let given = format!("{body:?}");
-            let envelope = seal(&regulator, &sound(&regulator, &[], body));
-            Case::field(&given, envelope, field)
-        })
-        .collect();
-    world.refuses(&cases).await;
+    world.names_fields(cases()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_what_nobody_made_when_gone_on_with_then_it_is_not_found() {
     let world = World::start().await;
-    let regulator = world.server.regulator_key();
-    let bodies = [
+    let bodies = vec![
         ("attach_measure.listing", Body::AttachMeasure(measure())),
         (
             "end_measure.measure",
@@ -265,11 +255,7 @@ async fn given_what_nobody_made_when_gone_on_with_then_it_is_not_found() {
             Body::OpenFile(but(opening(), |b| b.subject = gln(9))),
         ),
     ];
-    let cases = bodies.map(|(field, body)| {
-        let envelope = seal(&regulator, &sound(&regulator, &[], body));
-        case_of(field, envelope, Code::NotFound, "NOT_FOUND").at(field)
-    });
-    world.refuses(&cases).await;
+    world.finds_nothing(bodies).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,6 +204,29 @@ impl World {
         outcomes
     }
 
+    /// Refuses each body, signed by the regulator, and names the field that is broken.
+    pub(crate) async fn names_fields(&self, bodies: Vec<(&'static str, Body)>) {
+        let regulator = self.server.regulator_key();
+        let case = |(field, body): (&'static str, Body)| {
+            let given = format!("{body:?}");
+            let envelope = seal(&regulator, &sound(&regulator, &[], body));
+            Case::field(&given, envelope, field)
+        };
+        let cases: Vec<Case> = bodies.into_iter().map(case).collect();
+        self.refuses(&cases).await;
+    }
+
+    /// Refuses each body, signed by the regulator, since what its field names is not there.
+    pub(crate) async fn finds_nothing(&self, bodies: Vec<(&'static str, Body)>) {
+        let regulator = self.server.regulator_key();
+        let case = |(field, body): (&'static str, Body)| {
+            let envelope = seal(&regulator, &sound(&regulator, &[], body));
+            case_of(field, envelope, Code::NotFound, "NOT_FOUND").at(field)
+        };
+        let cases: Vec<Case> = bodies.into_iter().map(case).collect();
+        self.refuses(&cases).await;
+    }
+
     /// Each case is refused as it says, by both ways in, and nothing was written.
     pub(crate) async fn refuses(&self, cases: &[Case]) {
         let before = self.size().await;

@@ -281,9 +281,9 @@ fn first_break<R: Read>(
     };
     let certain = |found: &&UnitFinding| {
         let severe = found.kind.rule().severity == Severity::DoNotSell;
-        match found.status {
-            FindingStatus::Confirmed if found.by_regulator => severe,
-            FindingStatus::Open | FindingStatus::Confirmed => found.kind.proves_itself(),
+        match found.status.counted(found.by_regulator) {
+            FindingStatus::Confirmed => severe,
+            FindingStatus::Open => found.kind.proves_itself(),
             FindingStatus::Dismissed | FindingStatus::Explained => false,
         }
     };

@@ -25,6 +25,17 @@ pub(super) fn volume<R: Read>(
         return Ok(());
     };
     let record = step.placed.record;
+    let moves = matches!(
+        record.body,
+        Body::Commission { .. }
+            | Body::Transform { .. }
+            | Body::Accept { .. }
+            | Body::Deliver { .. }
+    );
+    if !moves {
+        return Ok(());
+    }
+    let month = month_of(step.placed.time);
     // What a Transform makes comes after what it ends.
     let ended = match record.body {
         Body::Transform { .. } => record.units.len(),
@@ -53,17 +64,16 @@ pub(super) fn volume<R: Read>(
                     handed_over,
                     ..Volume::default()
                 };
-                add_volume(step, giver, done)?;
+                add_volume(step, (giver, month), done)?;
             }
         }
-        _ => return Ok(()),
+        _ => {}
     }
-    add_volume(step, party, done)
+    add_volume(step, (party, month), done)
 }
 
-fn add_volume<R: Read>(step: &mut Step<'_, R>, party: PartyId, done: Volume) -> Result<()> {
+fn add_volume<R: Read>(step: &mut Step<'_, R>, month: (PartyId, u32), done: Volume) -> Result<()> {
     if done != Volume::default() {
-        let month = (party, month_of(step.placed.time));
         let before = step.views.get::<Volumes>(&month)?.unwrap_or_default();
         step.views.put::<Volumes>(month, before.plus(done));
     }

@@ -241,7 +241,7 @@ fn go_on<R: Read>(
         )
         .at(field.clone())
     })?;
-    let before = Listing::clone(&row);
+    let before = Arc::clone(&row);
     let listing = Arc::make_mut(&mut row);
     let at = step.stamp();
     match what {
@@ -358,7 +358,7 @@ fn end_red<R: Read>(step: &mut Step<'_, R>, party: &mut Party) -> Result<()> {
     if let Some(mut row) = step.views.get::<Listings>(&red.listing)?
         && row.phase(at.time) == Phase::InForce
     {
-        let before = Listing::clone(&row);
+        let before = Arc::clone(&row);
         Arc::make_mut(&mut row).withdraw(at)?;
         share::listing(step, &before, &row)?;
         step.views.put::<Listings>(red.listing, row);
@@ -376,8 +376,8 @@ fn deducted_at<R: Read>(
         Deduction::Finding(number) => {
             let row = step.views.get::<Findings>(&number)?;
             let row = row.filter(|row| {
-                let confirmed = row.status == FindingStatus::Confirmed && row.by_regulator;
-                row.signer == Actor::Party(party) && confirmed
+                let status = row.status.counted(row.by_regulator);
+                row.signer == Actor::Party(party) && status == FindingStatus::Confirmed
             });
             row.and_then(|row| row.closed).map(|at| at.time)
         }

@@ -256,10 +256,7 @@ pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
 /// else it could put off its own end for ever.
 fn refuse_ended_key<R: Read>(step: &Step<'_, R>) -> Result<()> {
     let key = step.views.get::<Keys>(&step.placed.record.key_id)?;
-    let in_use = key.is_some_and(|key| {
-        let now = step.placed.time;
-        key.status == KeyStatus::Active && key.valid_until.is_none_or(|end| now <= end)
-    });
+    let in_use = key.is_some_and(|key| key.is_in_use(step.placed.time));
     if in_use {
         return Ok(());
     }
@@ -508,11 +505,13 @@ fn decide_finding<R: Read>(
         Decision::Confirmed => FindingStatus::Confirmed,
         Decision::Dismissed => FindingStatus::Dismissed,
     };
-    let open = finding.status == FindingStatus::Open;
-    // A regulator may confirm what the holder or the maker confirmed: its word is another.
-    let same = finding.status == status && finding.by_regulator;
-    let may = open || authority.is_regulator();
-    if same || finding.status == status && !authority.is_regulator() || !may {
+    let decided = if authority.is_regulator() {
+        // It may confirm what the holder or the maker confirmed: its word is another.
+        finding.status == status && finding.by_regulator
+    } else {
+        finding.status != FindingStatus::Open
+    };
+    if decided {
         return Err(Refusal::new(
             Reason::FailedPrecondition,
             "the finding is decided already; only a regulator decides otherwise",

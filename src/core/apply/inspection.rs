@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::authority::Authority;
 use super::governance::{known_party, needs_regulator, needs_root};
 use super::measure::inspection_rate;
-use super::state::{Actor, Inspections, KeyStatus, Keys, Plans, Read};
+use super::state::{Actor, Inspections, Keys, Plans, Read};
 use super::{Result, Step};
 use crate::core::credit::inspection::{Drawn, Found, Inspection, Plan, Seed, Ticket};
 use crate::core::id::PartyId;
@@ -59,11 +59,7 @@ fn announce<R: Read>(
     let now = step.placed.time;
     for (i, key) in body.inspectors.iter().enumerate() {
         let row = step.views.get::<Keys>(key)?;
-        let own = row.is_some_and(|row| {
-            row.owner == Actor::Party(by)
-                && row.status == KeyStatus::Active
-                && row.valid_until.is_none_or(|end| now <= end)
-        });
+        let own = row.is_some_and(|row| row.owner == Actor::Party(by) && row.is_in_use(now));
         if !own {
             let field = format!("announce_inspections.inspectors[{i}]");
             let message = format!("{key} is no key in use of {by}: delegate it first");

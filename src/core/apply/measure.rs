@@ -190,10 +190,8 @@ pub fn measures_of<R: Read>(
     state: &R,
     party: &Party,
 ) -> std::result::Result<Vec<Attached>, ReadError> {
-    let black = party.blacklistings.iter().map(|black| black.listing);
-    let red = party.redlisting.iter().map(|red| red.listing);
     let mut found = Vec::new();
-    for index in black.chain(red) {
+    for index in party.listings() {
         let Some(listing) = state.get::<Listings>(&index)? else {
             continue;
         };

@@ -426,6 +426,12 @@ impl Party {
         self.status == PartyStatus::Active && !self.has_lapsed(now)
     }
 
+    /// Its listings that are in force, or were when its row last changed.
+    pub fn listings(&self) -> impl Iterator<Item = LogIndex> {
+        let black = self.blacklistings.iter().map(|black| black.listing);
+        black.chain(self.redlisting.iter().map(|red| red.listing))
+    }
+
     /// Whether the public may know who it is: a natural person gives no name, only a commitment.
     #[must_use]
     pub const fn is_public(&self) -> bool {
@@ -513,6 +519,14 @@ pub struct Key {
     pub registered_at: LogIndex,
     /// The entry that ended it.
     pub ended_at: Option<LogIndex>,
+}
+
+impl Key {
+    /// Whether nothing has ended it by then.
+    #[must_use]
+    pub fn is_in_use(&self, now: Millis) -> bool {
+        self.status == KeyStatus::Active && self.valid_until.is_none_or(|end| now <= end)
+    }
 }
 
 /// Who gives out the identifiers of one scope.
@@ -660,6 +674,18 @@ pub enum FindingStatus {
     Confirmed,
     Dismissed,
     Explained,
+}
+
+impl FindingStatus {
+    /// What counts for debts and scores: who has a part in the goods may say that it is a break, and no
+    /// more than that.
+    #[must_use]
+    pub const fn counted(self, by_regulator: bool) -> Self {
+        match self {
+            Self::Confirmed if !by_regulator => Self::Open,
+            status => status,
+        }
+    }
 }
 
 /// A finding as a unit remembers it.

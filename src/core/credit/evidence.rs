@@ -10,17 +10,16 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use super::score::{FORMULA, FULL, ItemKind, MAX_ENTRIES, Score, points};
+use super::score::{FORMULA, FULL, ItemKind, MAX_ENTRIES, points, tier_of};
 use super::{CreditRecordKind, CreditSeverity};
-use crate::core::bundle::{DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, hashes};
+use crate::core::bundle::{DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, included};
 use crate::core::id::PartyId;
 use crate::core::record::{Body, ClaimBody, CreditBody};
 use crate::core::rules::{FindingKind, Severity};
 use crate::core::signature::{KeyId, PublicKey};
+use crate::core::tlog::LogIndex;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteVerifier;
-use crate::core::tlog::proof::verify_inclusion;
-use crate::core::tlog::{LogIndex, leaf_hash};
 use crate::core::wire;
 
 /// Version of the file.
@@ -90,10 +89,7 @@ pub fn verify(bytes: &[u8], log_key: &NoteVerifier) -> Checked<Verified> {
     for proven in &file.entries {
         let index = LogIndex(proven.index);
         let at = |error: &dyn std::fmt::Display| wrong(format!("entry {index}: {error}"));
-        let proof = hashes(&proven.proof).map_err(|error| at(&error))?;
-        let leaf = leaf_hash(&proven.entry);
-        verify_inclusion(index, checkpoint.size(), &leaf, &proof, &checkpoint.root())
-            .map_err(|error| at(&error))?;
+        included(proven, &checkpoint).map_err(|error| at(&error))?;
         let entry = decode_entry(&proven.entry).map_err(|error| at(&error))?;
         let key = evidence.keys.get(&entry.record.key_id);
         let key = key.ok_or_else(|| at(&"the key that signed it is missing"))?;
@@ -147,11 +143,7 @@ impl Evidence {
             }
         }
         let total = (FULL.saturating_add(sum)).clamp(0, FULL);
-        let score_of = Score {
-            points: total,
-            items: Vec::new(),
-        };
-        let tier = format!("{:?}", score_of.tier());
+        let tier = format!("{:?}", tier_of(total));
         if i64::from(score.points) != total || score.tier != tier {
             return Err(wrong(format!(
                 "{} points and tier {}, but the items give {total} and {tier}",

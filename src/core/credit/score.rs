@@ -176,15 +176,10 @@ pub struct Score {
 }
 
 impl Score {
-    /// The tier: A from 900 points, B from 800, C from 600.
+    /// Its tier.
     #[must_use]
     pub const fn tier(&self) -> CreditTier {
-        match self.points {
-            900.. => CreditTier::A,
-            800.. => CreditTier::B,
-            600.. => CreditTier::C,
-            _ => CreditTier::D,
-        }
+        tier_of(self.points)
     }
 
     /// By the formula.
@@ -209,6 +204,17 @@ impl Score {
             points: (FULL + sum).clamp(0, FULL),
             items,
         }
+    }
+}
+
+/// The tier of so many points: A from 900, B from 800, C from 600.
+#[must_use]
+pub const fn tier_of(points: i64) -> CreditTier {
+    match points {
+        900.. => CreditTier::A,
+        800.. => CreditTier::B,
+        600.. => CreditTier::C,
+        _ => CreditTier::D,
     }
 }
 
