@@ -34,8 +34,14 @@ const PROTOS: [&str; 24] = [
     "custody/v1/private.proto",
 ];
 
+/// What pages load.
+#[cfg(feature = "cli")]
+const ASSETS: &str = "src/web/assets";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    #[cfg(feature = "cli")]
+    list_assets()?;
     let files = protox::Compiler::new(["proto"])?
         .include_source_info(true)
         .include_imports(true)
@@ -52,6 +58,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Comments of the proto files are prose for every language, not rustdoc.
     config.disable_comments(["."]);
     generate(config, files)
+}
+
+/// Writes the table of the files that pages load: path below the folder, content.
+#[cfg(feature = "cli")]
+fn list_assets() -> Result<(), Box<dyn std::error::Error>> {
+    use std::fmt::Write as _;
+    println!("cargo:rerun-if-changed={ASSETS}");
+    let top = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join(ASSETS);
+    let mut files = Vec::new();
+    let mut folders = vec![top.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let list = if path.is_dir() {
+                &mut folders
+            } else {
+                &mut files
+            };
+            list.push(path);
+        }
+    }
+    files.sort();
+    let mut table = String::from("[");
+    for file in files {
+        let path = file.strip_prefix(&top)?.display();
+        write!(
+            table,
+            "({:?}, include_bytes!({:?}) as &[u8]),",
+            path.to_string(),
+            file
+        )?;
+    }
+    table.push(']');
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("assets.rs"), table)?;
+    Ok(())
 }
 
 #[cfg(feature = "net")]

@@ -35,3 +35,5 @@ pub mod signals;
 pub mod simulate;
 #[cfg(feature = "store")]
 pub mod store;
+#[cfg(feature = "cli")]
+pub mod web;

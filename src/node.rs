@@ -11,13 +11,14 @@ use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_do
 use crate::commit::{CommitError, Committer};
 use crate::core::apply::state::{Ledgers, Read};
 use crate::core::id::UnitId;
+use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::NoteSigner;
 use crate::private::{self, Retention};
 use crate::sequence::{self, Answer, Answers, Submissions};
-use crate::signals::{LookUps, Watching};
+use crate::signals::{Asked, LookUps, Watching};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
 /// Reads off the serving threads that go on at once, for each core: enough to hide that a thread
@@ -179,6 +180,14 @@ impl Node {
         self.look_ups.saw(unit, from, sequence::now());
     }
 
+    /// How often consumers asked about a unit, and since when.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be read.
+    pub fn asked(&self, unit: &UnitId) -> Result<Option<Asked>, StoreError> {
+        self.look_ups.asked(&self.store, unit)
+    }
+
     /// How long personal data is kept.
     #[must_use]
     pub const fn retention(&self) -> &Retention {
@@ -214,6 +223,12 @@ impl Node {
     #[must_use]
     pub fn log_key(&self) -> String {
         self.signer.verifier().to_string()
+    }
+
+    /// The public key of the log's checkpoints, without its name.
+    #[must_use]
+    pub fn log_public_key(&self) -> [u8; 32] {
+        self.signer.verifier().public_key()
     }
 
     /// A signed checkpoint of a committed head.
@@ -320,6 +335,12 @@ impl Node {
             watching.end();
         }
     }
+}
+
+/// The ledger's clock.
+#[must_use]
+pub fn now() -> Millis {
+    sequence::now()
 }
 
 /// The answer when the committing thread ended with the record in its hands.

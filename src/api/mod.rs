@@ -5,16 +5,16 @@ mod alert;
 mod case;
 mod claim;
 mod credit;
-mod errors;
+pub(crate) mod errors;
 mod export;
 mod inspection;
 mod ledger;
 mod listing;
-mod log;
+pub(crate) mod log;
 mod measure;
 mod pages;
 mod private;
-mod provenance;
+pub(crate) mod provenance;
 mod read;
 mod registry;
 mod regulator;
@@ -24,7 +24,7 @@ pub mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::server::{Router, Server};
+use tonic::service::Routes;
 
 use crate::core::wire;
 use crate::node::Node;
@@ -66,21 +66,35 @@ async fn off_thread<T: Send + 'static>(
         .unwrap_or_else(|_| Err(tonic::Status::internal("the read ended early")))
 }
 
-/// All services on one server. The second is where their health is told.
+/// Everything that proves a unit's history.
+pub(crate) async fn unit_bundle(
+    node: &Arc<Node>,
+    unit: crate::core::id::UnitId,
+) -> Result<wire::UnitBundle, tonic::Status> {
+    off_thread(node, move |node| read::bundle(node, unit)).await
+}
+
+/// Name of a party for people; its id where the name is not public.
+pub(crate) fn party_name(
+    node: &Node,
+    party: crate::core::id::PartyId,
+) -> Result<String, tonic::Status> {
+    read::party_name(&node.store().view(), party)
+}
+
+/// All services. The second is where their health is told.
 ///
 /// # Errors
 /// When the descriptors don't parse, which a test shows they do.
 pub fn services(
     node: &Arc<Node>,
-    mut server: Server,
-) -> Result<(Router, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
+) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    let router = server
-        .add_service(health)
+    let routes = Routes::new(health)
         .add_service(reflection)
         .add_service(
             wire::ledger_service_server::LedgerServiceServer::new(ledger::Ledger::new(node))
@@ -148,5 +162,5 @@ pub fn services(
             wire::log_service_server::LogServiceServer::new(log::Log::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         );
-    Ok((router, reporter))
+    Ok((routes, reporter))
 }

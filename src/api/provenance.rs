@@ -11,10 +11,11 @@ use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::{errors, read};
-use crate::core::apply::state::{Goods, Read, Units};
-use crate::core::apply::{around_of, goods_of};
+use crate::core::apply::state::{Goods, Keys, Products, Read, Units};
+use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, GoodsId, Record};
+use crate::core::lang::Lang;
+use crate::core::record::{Attributes, Body, GoodsId, Millis, Position, Record};
 use crate::core::standing::{self, Standing};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -44,22 +45,25 @@ impl Provenance {
     }
 }
 
-pub(super) fn standing_of(view: &View<'_>, unit: UnitId) -> Result<wire::Standing, Status> {
+fn standing_of(view: &View<'_>, unit: UnitId, lang: Lang) -> Result<wire::Standing, Status> {
     standing::standing(view, unit)
-        .map(to_wire)
+        .map(|standing| to_wire(&standing, lang))
         .map_err(errors::store)
 }
 
-pub(super) fn to_wire(standing: Standing) -> wire::Standing {
+pub(super) fn to_wire(standing: &Standing, lang: Lang) -> wire::Standing {
     wire::Standing {
         unit: standing.unit.to_string(),
         word: standing.word.into(),
         reasons: standing
             .reasons
-            .into_iter()
+            .iter()
             .map(|reason| wire::Reason {
-                text: reason.text,
-                kind: reason.kind.map_or(0, |kind| i32::from(kind.number())),
+                text: reason.because.text(lang),
+                kind: reason
+                    .because
+                    .kind()
+                    .map_or(0, |kind| i32::from(kind.number())),
                 log_indexes: reason.entries.iter().map(|index| index.0).collect(),
             })
             .collect(),
@@ -77,12 +81,7 @@ impl ProvenanceService for Provenance {
         let unit = UnitId::parse_any(&request.unit).map_err(errors::bad_id("unit"))?;
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let from = page_token(&request.page_token)?;
-        let mut answer = provenance(&self.node, unit, page, from, SHORT_TIMELINE);
-        if matches!(&answer, Err(status) if status.code() == tonic::Code::ResourceExhausted) {
-            let whole = move |node: &Node| provenance(node, unit, page, from, MAX_TIMELINE);
-            answer = super::off_thread(&self.node, whole).await;
-        }
-        let answer = answer?;
+        let answer = provenance(&self.node, unit, page, from, Lang::En).await?;
         // What nobody made is no label that was copied; and one look-up has many pages.
         if let Some(address) = from_where.filter(|_| from == 0 && !answer.steps.is_empty()) {
             self.node.looked_up(unit, address.ip());
@@ -99,7 +98,7 @@ impl ProvenanceService for Provenance {
         prefetch(&view, &units).map_err(errors::store)?;
         let standings: Result<_, Status> = units
             .into_iter()
-            .map(|unit| standing_of(&view, unit))
+            .map(|unit| standing_of(&view, unit, Lang::En))
             .collect();
         let standings = standings?;
         Ok(Response::new(wire::BatchGetStandingsResponse { standings }))
@@ -110,7 +109,7 @@ impl ProvenanceService for Provenance {
         request: Request<wire::GetBundleRequest>,
     ) -> Result<Response<wire::GetBundleResponse>, Status> {
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
-        let bundle = super::off_thread(&self.node, move |node| read::bundle(node, unit)).await?;
+        let bundle = super::unit_bundle(&self.node, unit).await?;
         Ok(Response::new(wire::GetBundleResponse {
             bundle: Some(bundle),
         }))
@@ -147,12 +146,30 @@ fn prefetch(view: &View<'_>, units: &[UnitId]) -> Result<(), StoreError> {
     view.prefetch::<Goods>(&goods)
 }
 
-/// One page of a unit's way, and where it stands; of at most `limit` steps in all.
-fn provenance(
+/// One page of a unit's way from an index on, and where it stands, in words of a language.
+pub(crate) async fn provenance(
+    node: &Arc<Node>,
+    unit: UnitId,
+    page: usize,
+    from: u64,
+    lang: Lang,
+) -> Result<wire::GetProvenanceResponse, Status> {
+    match up_to(node, unit, page, from, lang, SHORT_TIMELINE) {
+        Err(status) if status.code() == tonic::Code::ResourceExhausted => {
+            let whole = move |node: &Node| up_to(node, unit, page, from, lang, MAX_TIMELINE);
+            super::off_thread(node, whole).await
+        }
+        answer => answer,
+    }
+}
+
+/// The same, of at most `limit` steps in all.
+fn up_to(
     node: &Node,
     unit: UnitId,
     page: usize,
     from: u64,
+    lang: Lang,
     limit: usize,
 ) -> Result<wire::GetProvenanceResponse, Status> {
     let view = node.store().view();
@@ -164,7 +181,7 @@ fn provenance(
             next_page_token = row.index.0.to_string();
             break;
         }
-        steps.push(step(&view, unit, &row)?);
+        steps.push(step(&view, unit, &row, lang)?);
     }
     let state = view
         .get::<Units>(&unit)
@@ -182,7 +199,7 @@ fn provenance(
         party.map(|party| party.to_string()).unwrap_or_default()
     };
     Ok(wire::GetProvenanceResponse {
-        standing: Some(standing_of(&view, unit)?),
+        standing: Some(standing_of(&view, unit, lang)?),
         steps,
         next_page_token,
         holder: text(holder),
@@ -192,6 +209,145 @@ fn provenance(
         attributes: Some(attributes(&state.attributes)),
         log_size: view.head().map_err(errors::store)?.size,
     })
+}
+
+/// The custody records of a unit's way, its containers' included, as they were signed.
+pub(crate) async fn records(node: &Arc<Node>, unit: UnitId) -> Result<Vec<wire::Record>, Status> {
+    super::off_thread(node, move |node| {
+        let rows = read::timeline(&node.store().view(), unit, MAX_TIMELINE)?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let payload = read::decode(row.index, &row.entry)?.envelope.payload;
+            let record: wire::Record = prost::Message::decode(payload)
+                .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
+            // Decisions about findings are the ledger's own.
+            if !record.units.is_empty() {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    })
+    .await
+}
+
+/// A public notice that goods are called back or held.
+pub(crate) struct Notice {
+    /// A recall; otherwise a hold.
+    pub recall: bool,
+    /// Who gave it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Its number; may be empty.
+    pub number: String,
+    /// When.
+    pub time: Millis,
+    /// The entry.
+    pub index: LogIndex,
+}
+
+/// The notices behind a standing.
+pub(crate) fn notices(node: &Node, standing: &wire::Standing) -> Result<Vec<Notice>, Status> {
+    let view = node.store().view();
+    let stopped = matches!(
+        standing.word(),
+        wire::StandingWord::Recalled | wire::StandingWord::Broken | wire::StandingWord::Suspect
+    );
+    let reasons = standing.reasons.iter().filter(|reason| reason.kind == 0);
+    let mut notices = Vec::new();
+    for index in reasons
+        .filter(|_| stopped)
+        .flat_map(|reason| &reason.log_indexes)
+    {
+        notices.extend(notice(&view, LogIndex(*index))?);
+    }
+    Ok(notices)
+}
+
+fn notice(view: &View<'_>, index: LogIndex) -> Result<Option<Notice>, Status> {
+    let entry = read::decode(index, &read::entry(view.store(), index)?)?;
+    let payload = entry.envelope.payload.clone();
+    let record: wire::Record = prost::Message::decode(payload)
+        .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
+    let (recall, reason, number) = match record.body {
+        Some(wire::record::Body::Recall(recall)) => (true, recall.reason, recall.notice),
+        Some(wire::record::Body::Hold(hold)) => (false, hold.reason, String::new()),
+        _ => return Ok(None),
+    };
+    let key = view
+        .get::<Keys>(&entry.record.key_id)
+        .map_err(errors::store)?;
+    let party = key.and_then(|key| key.owner.party());
+    let by = party
+        .map(|party| read::party_name(view, party))
+        .transpose()?;
+    Ok(Some(Notice {
+        recall,
+        by: by.unwrap_or_default(),
+        reason,
+        number,
+        time: entry.time,
+        index,
+    }))
+}
+
+/// What is known of a product or a lot.
+pub(crate) struct GoodsFacts {
+    /// Who gives out its codes; empty when nobody was approved to.
+    pub owner: String,
+    /// What the owner calls it.
+    pub name: String,
+    /// Units made, for a lot.
+    pub commissioned: u64,
+    /// Units that the lot was declared to have.
+    pub lot_size: Option<u64>,
+}
+
+/// A product or a lot, with the notices in force, the product's own before the lot's.
+pub(crate) fn goods(node: &Node, goods: &GoodsId) -> Result<(GoodsFacts, Vec<Notice>), Status> {
+    let view = node.store().view();
+    let mut facts = GoodsFacts {
+        owner: String::new(),
+        name: String::new(),
+        commissioned: 0,
+        lot_size: None,
+    };
+    for scope in scopes_of_product(goods.product()) {
+        let product = view.get::<Products>(&scope).map_err(errors::store)?;
+        let Some((product, owner)) = product
+            .as_ref()
+            .and_then(|row| Some((row, row.owner.as_ref()?)))
+        else {
+            continue;
+        };
+        facts.owner = read::party_name(&view, owner.party)?;
+        let claim = product
+            .claims
+            .iter()
+            .find(|claim| claim.party == owner.party);
+        facts.name = claim.map(|claim| claim.name.clone()).unwrap_or_default();
+        break;
+    }
+    let mut notices = Vec::new();
+    let whole = GoodsId::Product(goods.product());
+    for each in [&whole, goods] {
+        let Some(row) = view.get::<Goods>(each).map_err(errors::store)? else {
+            continue;
+        };
+        if each == goods {
+            facts.commissioned = row.commissioned;
+            facts.lot_size = row.lot_size;
+        }
+        for stop in [row.recall, row.hold].into_iter().flatten() {
+            if notices
+                .iter()
+                .all(|known: &Notice| known.index != stop.index)
+            {
+                notices.extend(notice(&view, stop.index)?);
+            }
+        }
+    }
+    Ok((facts, notices))
 }
 
 /// Sends the standing now, and again whenever it changes or the unit was touched.
@@ -245,10 +401,15 @@ fn standing_and_touch(
         .chain([state.last_index])
         .max();
     let touched = (touched.unwrap_or_default(), state.findings.len());
-    Ok((standing_of(&view, unit)?, touched))
+    Ok((standing_of(&view, unit, Lang::En)?, touched))
 }
 
-fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::Step, Status> {
+fn step(
+    view: &View<'_>,
+    unit: UnitId,
+    row: &read::TimelineRow,
+    lang: Lang,
+) -> Result<wire::Step, Status> {
     let entry = read::decode(row.index, &row.entry)?;
     let record = &entry.record;
     let party = row.row.signer.party();
@@ -264,7 +425,7 @@ fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::
         time_ms: entry.time.0,
         kind: record.kind().name().to_owned(),
         party: party.map(|party| party.to_string()).unwrap_or_default(),
-        summary: summary(view, record, party_name.as_deref().unwrap_or("the buyer"))?,
+        summary: summary(view, record, party_name.as_deref(), lang)?,
         party_name: party_name.unwrap_or_default(),
         city: record.place.city.clone(),
         region: record
@@ -279,44 +440,79 @@ fn step(view: &View<'_>, unit: UnitId, row: &read::TimelineRow) -> Result<wire::
             .into_iter()
             .map(|kind| i32::from(kind.number()))
             .collect(),
+        position: record.place.position.map(city_of),
     })
 }
 
+/// A position to a tenth of a degree, some ten kilometres.
+fn city_of(position: Position) -> wire::Position {
+    const TENTH: i32 = 1_000_000;
+    let coarse = |e7: i32| (e7 + e7.signum() * TENTH / 2) / TENTH * TENTH;
+    wire::Position {
+        latitude_e7: coarse(position.latitude_e7),
+        longitude_e7: coarse(position.longitude_e7),
+    }
+}
+
 /// The step in one sentence.
-fn summary(view: &View<'_>, record: &Record, who: &str) -> Result<String, Status> {
-    let place = if record.place.city.is_empty() {
-        String::new()
-    } else {
-        format!(" in {}", record.place.city)
-    };
+fn summary(
+    view: &View<'_>,
+    record: &Record,
+    who: Option<&str>,
+    lang: Lang,
+) -> Result<String, Status> {
+    let who = who.unwrap_or(lang.pick("买家", "the buyer"));
     let what = match &record.body {
-        Body::Commission { .. } => "made it".to_owned(),
-        Body::Inspect { passed: true } => "inspected it: passed".to_owned(),
-        Body::Inspect { passed: false } => "inspected it: failed".to_owned(),
-        Body::Pack { container } => format!("packed it into {}", container.id),
-        Body::Unpack { container } => format!("took it out of {}", container.id),
+        Body::Pack { container } => lang.pick(
+            format!("将其装入 {}", container.id),
+            format!("packed it into {}", container.id),
+        ),
+        Body::Unpack { container } => lang.pick(
+            format!("将其从 {} 取出", container.id),
+            format!("took it out of {}", container.id),
+        ),
         Body::Handover(handover) => {
-            format!("offered it to {}", read::party_name(view, handover.to)?)
+            let to = read::party_name(view, handover.to)?;
+            lang.pick(format!("移交给 {to}"), format!("offered it to {to}"))
         }
-        Body::Void => "withdrew the offer".to_owned(),
-        Body::Accept { .. } => "took it over".to_owned(),
-        Body::Refuse => "did not take it".to_owned(),
-        Body::Scan { .. } => "scanned it".to_owned(),
-        Body::Deliver { .. } => "delivered it to the buyer".to_owned(),
-        Body::Confirm { .. } => "confirmed receipt".to_owned(),
-        Body::Reject => "disputes receipt".to_owned(),
-        Body::Return { .. } => "took it back from the buyer".to_owned(),
-        Body::Transform { .. } => "made something else of it".to_owned(),
-        Body::Hold(_) => "put it on hold".to_owned(),
-        Body::Release(_) => "released it".to_owned(),
-        Body::Recall(_) => "called it back".to_owned(),
-        Body::Destroy => "destroyed it".to_owned(),
-        Body::Correct { .. } => "corrected an earlier record".to_owned(),
-        Body::DecideFinding { .. } => "decided a finding".to_owned(),
-        Body::ReportEquivocation { .. } => "reported two contradicting records".to_owned(),
-        other => other.kind().name().replace('_', " "),
+        other => did(other, lang),
     };
-    Ok(format!("{who} {what}{place}."))
+    let city = &record.place.city;
+    Ok(match lang {
+        Lang::Zh if city.is_empty() => format!("{who} {what}。"),
+        Lang::Zh => format!("{who} 在{city}{what}。"),
+        Lang::En if city.is_empty() => format!("{who} {what}."),
+        Lang::En => format!("{who} {what} in {city}."),
+    })
+}
+
+/// What was done, where no name belongs to it.
+fn did(body: &Body, lang: Lang) -> String {
+    let (zh, en) = match body {
+        Body::Commission { .. } => ("赋码出厂", "made it"),
+        Body::Inspect { passed: true } => ("检验合格", "inspected it: passed"),
+        Body::Inspect { passed: false } => ("检验不合格", "inspected it: failed"),
+        Body::Void => ("撤回移交", "withdrew the offer"),
+        Body::Accept { .. } => ("接收", "took it over"),
+        Body::Refuse => ("拒收", "did not take it"),
+        Body::Scan { .. } => ("扫描", "scanned it"),
+        Body::Deliver { .. } => ("投递给买家", "delivered it to the buyer"),
+        Body::Confirm { .. } => ("确认收货", "confirmed receipt"),
+        Body::Reject => ("对收货提出异议", "disputes receipt"),
+        Body::Return { .. } => ("收到买家退货", "took it back from the buyer"),
+        Body::Transform { .. } => ("加工为其他商品", "made something else of it"),
+        Body::Hold(_) => ("暂停流通", "put it on hold"),
+        Body::Release(_) => ("解除暂停", "released it"),
+        Body::Recall(_) => ("召回", "called it back"),
+        Body::Destroy => ("销毁", "destroyed it"),
+        Body::Correct { .. } => ("更正先前记录", "corrected an earlier record"),
+        Body::DecideFinding { .. } => ("对疑点作出决定", "decided a finding"),
+        Body::ReportEquivocation { .. } => {
+            ("举报相互矛盾的记录", "reported two contradicting records")
+        }
+        other => return other.kind().name().replace('_', " "),
+    };
+    lang.pick(zh, en).to_owned()
 }
 
 pub(super) fn attributes(attributes: &Attributes) -> wire::Attributes {

@@ -14,6 +14,7 @@ use crate::core::apply::state::{
 use crate::core::apply::{goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, digest};
 use crate::core::id::{PartyId, UnitId};
+use crate::core::lang::Lang;
 use crate::core::record::{Body, MAX_UNITS, Record};
 use crate::core::rules::FindingKind;
 use crate::core::signature::KeyId;
@@ -445,8 +446,8 @@ pub(super) fn finding(number: u64, row: &FindingRow) -> wire::FindingRecord {
         }
         .into(),
         closed_by: row.closed.map_or(0, |at| at.index.0),
-        text: rule.meaning.to_owned(),
-        next_step: rule.next_step.to_owned(),
+        text: rule.meaning(Lang::En).to_owned(),
+        next_step: rule.next_step(Lang::En).to_owned(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{MAX_PAGE_BYTES, errors, read, token};
 use crate::core::apply::state::{Read, Tallies};
 use crate::core::bundle::verify;
 use crate::core::id::UnitId;
+use crate::core::lang::Lang;
 use crate::core::record::Role;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -109,7 +110,7 @@ impl RegulatorService for Regulator {
         let report = verify(&bundle, &[key]);
         Ok(Response::new(wire::VerifyUnitResponse {
             passed: report.passed(),
-            standing: report.standing.map(to_wire),
+            standing: report.standing.map(|standing| to_wire(&standing, Lang::En)),
             checks: report
                 .checks
                 .into_iter()

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Done, Failure, Remote, TokenKey, could, output, read};
 use crate::client::{Ledger, draft};
 use crate::core::bundle::{Report, decode_entry, verify};
+use crate::core::lang::Lang;
 use crate::core::record::Record;
 use crate::core::rules::{FindingKind, Rule};
 use crate::core::wire;
@@ -221,7 +222,7 @@ fn english(facts: &Facts) -> String {
         seq = f.sequence,
         kind = facts.rule.kind.name(),
         unit = f.unit,
-        meaning = facts.rule.meaning,
+        meaning = facts.rule.meaning(Lang::En),
         measured = f.measured,
         limit = f.limit,
         record_kind = facts.record.kind().name(),
@@ -240,7 +241,7 @@ fn english(facts: &Facts) -> String {
             .status()
             .as_str_name()
             .trim_start_matches("FINDING_STATUS_"),
-        next = facts.rule.next_step,
+        next = facts.rule.next_step(Lang::En),
         log_key = facts.log_key,
         checks = checks(&facts.report),
         caveats = facts
@@ -286,7 +287,7 @@ fn chinese(facts: &Facts) -> String {
         seq = f.sequence,
         kind = facts.rule.kind.name(),
         unit = f.unit,
-        meaning = facts.rule.meaning_zh,
+        meaning = facts.rule.meaning(Lang::Zh),
         measured = f.measured,
         limit = f.limit,
         record_kind = facts.record.kind().name(),
@@ -301,7 +302,7 @@ fn chinese(facts: &Facts) -> String {
         party_at = facts.party.registered_at,
         approved = facts.party.approved_at,
         evidence = list(&f.evidence, "仅本条目"),
-        next = facts.rule.next_step_zh,
+        next = facts.rule.next_step(Lang::Zh),
         log_key = facts.log_key,
         checks = checks(&facts.report),
         size = facts.report.log_size,

@@ -453,7 +453,7 @@ pub(super) fn public(key: &PublicKey) -> wire::PublicKey {
 }
 
 /// Submits one governance record and says what came of it.
-async fn submit(remote: &Remote, signer: Arc<Signer>, body: Body, done: &str) -> Done {
+pub(super) async fn submit(remote: &Remote, signer: Arc<Signer>, body: Body, done: &str) -> Done {
     let mut session = Session::start(remote.connect().await?).await?;
     let record = wire::Record {
         claimed_time_ms: now().0,

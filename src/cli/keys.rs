@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{Done, Failure, Remote, TokenKey, could, output};
 use crate::client::Ledger;
 use crate::core::id::PartyId;
+use crate::core::printed::{PrintedSecret, SECRET_BYTES};
 use crate::core::signature::Signer;
 use crate::core::wire;
 
@@ -28,6 +29,18 @@ pub(crate) enum KeyCommand {
         /// The file; it must not be there yet.
         file: PathBuf,
         /// Write the public half as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a one-time key for a buyer: the file is for the shop to name the key in its handover, the
+    /// secret for the buyer.
+    Buyer {
+        /// The file; it must not be there yet.
+        file: PathBuf,
+        /// Address of the unit's page: writes the link that opens it with the key.
+        #[arg(long)]
+        page: Option<String>,
+        /// Write it as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -49,8 +62,34 @@ impl KeyCommand {
                 write(&file, &signer)?;
                 show(&signer, json)
             }
+            Self::Buyer { file, page, json } => {
+                let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+                fill_randomly(&mut *bytes)?;
+                let secret = PrintedSecret::new(bytes);
+                let signer = secret.buyer();
+                write(&file, &signer)?;
+                show_buyer(&signer, &secret, page.as_deref(), json)
+            }
             Self::Show { file, json } => show(&*read(&file)?, json),
         }
+    }
+}
+
+/// The fragment of a link is not sent to servers.
+fn show_buyer(signer: &Signer, secret: &PrintedSecret, page: Option<&str>, json: bool) -> Done {
+    let secret = secret.text();
+    let link = page.map(|page| Zeroizing::new(format!("{page}#k={}", *secret)));
+    if json {
+        return output::json(&serde_json::json!({
+            "keyId": signer.key_id().to_string(),
+            "secret": *secret,
+            "link": link.as_deref(),
+        }));
+    }
+    output::line(format!("key id  {}\nsecret  {}", signer.key_id(), *secret))?;
+    match link {
+        Some(link) => output::line(format!("link    {}", *link)),
+        None => Ok(()),
     }
 }
 

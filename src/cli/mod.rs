@@ -9,6 +9,7 @@ mod audit;
 mod case;
 mod claim;
 mod credit;
+mod enrol;
 mod epcis;
 mod evidence;
 mod export;
@@ -18,6 +19,7 @@ mod govern;
 mod init;
 mod inspect;
 mod keys;
+mod label;
 mod listing;
 mod measure;
 mod output;
@@ -82,6 +84,10 @@ enum Command {
     /// Make keys.
     #[command(subcommand)]
     Key(keys::KeyCommand),
+    /// Enrol a courier's phone.
+    Enrol(enrol::Enrol),
+    /// Make the label of a unit: a QR code that leads to its page.
+    Label(label::LabelCommand),
     /// Make a token for the regulator's calls.
     Token(keys::TokenCommand),
     /// Register, approve and list parties.
@@ -242,6 +248,8 @@ async fn dispatch(command: Command) -> Done {
         Command::Init(command) => command.run(),
         Command::Serve(command) => command.run().await,
         Command::Key(command) => command.run(),
+        Command::Enrol(command) => command.run().await,
+        Command::Label(command) => command.run(),
         Command::Token(command) => command.run().await,
         Command::Party(command) => command.run().await,
         Command::Product(command) => command.run().await,

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Done, Failure, Remote, could, output};
 use crate::core::bundle::{Report, verify};
+use crate::core::lang::Lang;
 use crate::core::tlog::note::NoteVerifier;
 use crate::core::wire;
 
@@ -213,7 +214,7 @@ fn print_report(report: &Report) -> Done {
             standing.word.as_str_name()
         ))?;
         for reason in &standing.reasons {
-            output::line(format!("  {}", reason.text))?;
+            output::line(format!("  {}", reason.because.text(Lang::En)))?;
         }
         output::line("\nNot proven by this:")?;
         for caveat in &report.caveats {
@@ -233,7 +234,7 @@ pub(super) fn report_json(report: &Report) -> serde_json::Value {
         "standing": report.standing.as_ref().map(|standing| serde_json::json!({
             "unit": standing.unit.to_string(),
             "word": standing.word.as_str_name(),
-            "reasons": standing.reasons.iter().map(|reason| &reason.text).collect::<Vec<_>>(),
+            "reasons": standing.reasons.iter().map(|reason| reason.because.text(Lang::En)).collect::<Vec<_>>(),
         })),
         "notProven": report.caveats,
     })

@@ -8,6 +8,7 @@ use super::govern::refused;
 use super::{Done, Failure, Remote, keys, output};
 use crate::client::{Draft, Session};
 use crate::core::id::{PartyId, UnitId};
+use crate::core::lang::Lang;
 use crate::core::signature::KeyId;
 use crate::core::wire;
 use crate::core::wire::record::Body;
@@ -168,7 +169,7 @@ impl Scan {
         }
         for finding in &verdict.findings {
             let kind = crate::core::rules::FindingKind::from_number(finding.kind);
-            let meaning = kind.map_or("", |kind| kind.rule().meaning);
+            let meaning = kind.map_or("", |kind| kind.rule().meaning(Lang::En));
             output::line(format!("{}: {meaning}", output::kind(finding.kind)))?;
         }
         Ok(())

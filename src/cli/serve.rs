@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -20,6 +21,7 @@ use crate::api::{MAX_CONCURRENT_STREAMS, services};
 use crate::core::tlog::note::NoteSigner;
 use crate::node::{Node, NodeOptions};
 use crate::store::StoreOptions;
+use crate::web::{self, WebOptions};
 
 /// Days that a class of personal data may be kept: to a hundred years.
 const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
@@ -27,6 +29,10 @@ const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// How long open calls may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the head of an HTTP request may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Look-ups a second that one network may make over HTTP.
+const LOOK_UP_RATE: u32 = 20;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -49,10 +55,24 @@ pub(crate) struct Serve {
     /// Address for gRPC; port 0 takes a free one [default: 127.0.0.1:7070].
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Address for HTTP: /healthz and /metrics [default: 127.0.0.1:7071].
+    /// Address for web pages, the log over HTTP, and gRPC-Web [default: 127.0.0.1:7071].
     #[arg(long)]
     http: Option<SocketAddr>,
-    /// PEM file of the certificate chain; with --tls-key, gRPC speaks TLS.
+    /// Address for /metrics, never over TLS: keep it inside [default: 127.0.0.1:7072].
+    #[arg(long)]
+    metrics: Option<SocketAddr>,
+    /// Where the pages are as seen from outside, such as https://trace.example [default: what the
+    /// caller asked for].
+    #[arg(long)]
+    public_url: Option<String>,
+    /// Look-ups a second that one network may make over HTTP; 0 is without limit [default: 20].
+    #[arg(long)]
+    look_up_rate: Option<u32>,
+    /// Proxies in front of the HTTP port, each of which adds its caller's address to
+    /// X-Forwarded-For [default: 0].
+    #[arg(long)]
+    proxies: Option<usize>,
+    /// PEM file of the certificate chain; with --tls-key, gRPC and HTTP speak TLS.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
     /// PEM file of the certificate's private key.
@@ -97,6 +117,10 @@ struct Config {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    public_url: Option<String>,
+    look_up_rate: Option<u32>,
+    proxies: Option<usize>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     log_format: Option<LogFormat>,
@@ -123,34 +147,37 @@ impl Serve {
             .install_recorder()
             .map_err(could("metrics"))?;
 
-        let grpc = self
-            .listen
-            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7070)));
-        let grpc = TcpListener::bind(grpc).await.map_err(could(grpc))?;
-        let http = self
-            .http
-            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7071)));
-        let http = TcpListener::bind(http).await.map_err(could(http))?;
-        let (grpc_address, http_address) = (
-            grpc.local_addr().map_err(could("gRPC"))?,
-            http.local_addr().map_err(could("HTTP"))?,
-        );
+        let bind = async |given: Option<SocketAddr>, port: u16| {
+            let address = given.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
+            TcpListener::bind(address).await.map_err(could(address))
+        };
+        let grpc = bind(self.listen, 7070).await?;
+        let http = bind(self.http, 7071).await?;
+        let metrics_port = bind(self.metrics, 7072).await?;
+        let local = |listener: &TcpListener| listener.local_addr().map_err(could("an address"));
+        let (grpc_address, http_address, metrics_address) =
+            (local(&grpc)?, local(&http)?, local(&metrics_port)?);
 
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
             // A sender that is gone means the same.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let (router, health) = services(&node, self.server()?).map_err(could("the services"))?;
+        let (routes, health) = services(&node).map_err(could("the services"))?;
         health
             .set_service_status("", tonic_health::ServingStatus::Serving)
             .await;
+        let for_browsers = routes.clone().into_axum_router();
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
-        let serving =
-            tokio::spawn(router.serve_with_incoming_shutdown(incoming, wait(stopped.clone())));
-        let pages = tokio::spawn(
-            axum::serve(http, http_routes(&node, metrics))
+        let serving = tokio::spawn(
+            self.server()?
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, wait(stopped.clone())),
+        );
+        let pages = self.pages(&node, for_browsers, http).await?;
+        let measuring = tokio::spawn(
+            axum::serve(metrics_port, metrics_route(&node, metrics))
                 .with_graceful_shutdown(wait(stopped))
                 .into_future(),
         );
@@ -161,7 +188,8 @@ impl Serve {
         };
         output::line(format!(
             "custody: {} with {} entries\ncustody: gRPC on {scheme}://{grpc_address}\ncustody: \
-             metrics on http://{http_address}/metrics",
+             pages on {scheme}://{http_address}\ncustody: metrics on \
+             http://{metrics_address}/metrics",
             node.origin(),
             node.head().borrow().size
         ))?;
@@ -176,8 +204,9 @@ impl Serve {
         let closing = Arc::clone(&node);
         let _ = tokio::task::spawn_blocking(move || closing.close()).await;
         stop.send_replace(true);
+        pages.graceful_shutdown(Some(DRAIN));
         let _ = tokio::time::timeout(DRAIN, serving).await;
-        let _ = tokio::time::timeout(DRAIN, pages).await;
+        let _ = tokio::time::timeout(DRAIN, measuring).await;
         if failed {
             return Err(Failure::Could(
                 "the store failed; start again to open it anew".into(),
@@ -196,6 +225,10 @@ impl Serve {
         self.data = self.data.take().or(file.data);
         self.listen = self.listen.or(file.listen);
         self.http = self.http.or(file.http);
+        self.metrics = self.metrics.or(file.metrics);
+        self.public_url = self.public_url.take().or(file.public_url);
+        self.look_up_rate = self.look_up_rate.or(file.look_up_rate);
+        self.proxies = self.proxies.or(file.proxies);
         self.tls_cert = self.tls_cert.take().or(file.tls_cert);
         self.tls_key = self.tls_key.take().or(file.tls_key);
         self.log_format = self.log_format.or(file.log_format);
@@ -272,6 +305,38 @@ impl Serve {
             .map_err(|error| Failure::Could(error.to_string()))
     }
 
+    /// Serves web pages, over TLS where there is a certificate.
+    async fn pages(
+        &self,
+        node: &Arc<Node>,
+        for_browsers: axum::Router,
+        listener: TcpListener,
+    ) -> Result<axum_server::Handle<SocketAddr>, Failure> {
+        let options = WebOptions {
+            look_up_rate: std::num::NonZeroU32::new(self.look_up_rate.unwrap_or(LOOK_UP_RATE)),
+            proxies: self.proxies.unwrap_or(0),
+            public_url: self.public_url.clone(),
+        };
+        let mut router = web::router(node, for_browsers, options);
+        let listener = listener.into_std().map_err(could("HTTP"))?;
+        let handle = axum_server::Handle::new();
+        let server = axum_server::from_tcp(listener).map_err(could("HTTP"))?;
+        let mut server = server.handle(handle.clone());
+        limit_headers(server.http_builder());
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let tls = RustlsConfig::from_pem_file(cert, key).await;
+            let tls = tls.map_err(could("TLS"))?;
+            router = router.layer(axum::Extension(web::Tls));
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let server = server.acceptor(RustlsAcceptor::new(tls));
+            tokio::spawn(server.serve(service));
+        } else {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(server.serve(service));
+        }
+        Ok(handle)
+    }
+
     fn server(&self) -> Result<Server, Failure> {
         let mut server = Server::builder()
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
@@ -291,6 +356,16 @@ impl Serve {
     }
 }
 
+/// Who is slow to say what it wants is not waited for.
+fn limit_headers(
+    builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
+) {
+    builder
+        .http1()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+}
+
 fn start_log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CUSTODY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -303,33 +378,19 @@ fn start_log(format: LogFormat) {
     }
 }
 
-fn http_routes(
+fn metrics_route(
     node: &Arc<Node>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> axum::Router {
-    let (health, sized) = (node.failed(), node.head());
-    axum::Router::new()
-        .route(
-            "/healthz",
-            axum::routing::get(move || async move {
-                if *health.borrow() || health.has_changed().is_err() {
-                    (
-                        axum::http::StatusCode::SERVICE_UNAVAILABLE,
-                        "the store failed\n",
-                    )
-                } else {
-                    (axum::http::StatusCode::OK, "ok\n")
-                }
-            }),
-        )
-        .route(
-            "/metrics",
-            axum::routing::get(move || async move {
-                #[allow(clippy::cast_precision_loss)] // a gauge is a float
-                metrics::gauge!("custody_log_size").set(sized.borrow().size as f64);
-                metrics.render()
-            }),
-        )
+    let sized = node.head();
+    axum::Router::new().route(
+        "/metrics",
+        axum::routing::get(move || async move {
+            #[allow(clippy::cast_precision_loss)] // a gauge is a float
+            metrics::gauge!("custody_log_size").set(sized.borrow().size as f64);
+            metrics.render()
+        }),
+    )
 }
 
 /// Erases personal data whose time has come: at the start, and every hour.

@@ -279,7 +279,7 @@ async fn findings(
     Ok(found)
 }
 
-/// A few units to look at: the first of each kind of break, with the words of its standing.
+/// A few units to look at: a clean one, and the first of each kind of break, with the words of their standings.
 async fn samples(ledger: &Ledger, truth: &Truth) -> Result<String, Failure> {
     let wanted = [
         "NOT_HOLDER",
@@ -287,11 +287,13 @@ async fn samples(ledger: &Ledger, truth: &Truth) -> Result<String, Failure> {
         "MOVED_UNDER_RECALL",
         "PHANTOM_DELIVERY",
     ];
-    let units: Vec<String> = wanted
+    let units = wanted
         .iter()
         .filter_map(|kind| truth.planted.iter().find(|planted| planted.kind == *kind))
-        .map(|planted| planted.unit.clone())
-        .collect();
+        .map(|planted| planted.unit.clone());
+    let broken = |unit: &&String| truth.planted.iter().any(|planted| planted.unit == **unit);
+    let clean = truth.confirmed.iter().find(|unit| !broken(unit)).cloned();
+    let units: Vec<String> = clean.into_iter().chain(units).collect();
     if units.is_empty() {
         return Ok(String::new());
     }

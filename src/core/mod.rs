@@ -6,10 +6,12 @@
 
 pub mod apply;
 pub mod bundle;
-
 pub mod credit;
+pub mod enrolment;
 pub mod envelope;
 pub mod id;
+pub mod lang;
+pub mod printed;
 pub mod record;
 pub mod refusal;
 pub mod rules;

@@ -6,6 +6,7 @@
 
 use crate::core::apply::state::{FindingStatus, Life, Parties, Read, ReadError, Unit, UnitFinding};
 use crate::core::id::{PartyId, UnitId};
+use crate::core::lang::Lang;
 use crate::core::record::Role;
 use crate::core::rules::{FindingKind, GoodsStop};
 use crate::core::tlog::LogIndex;
@@ -13,13 +14,128 @@ use crate::core::wire::StandingWord;
 
 pub use crate::core::apply::{around_of, stops_around};
 
+/// What a reason says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the texts say it
+pub enum Because {
+    Unknown,
+    CalledBack,
+    OnHold,
+    Found(FindingKind),
+    Unregistered,
+    Disputed,
+    WithBuyer {
+        packed: bool,
+    },
+    Ended,
+    Offered {
+        by: String,
+        to: String,
+        packed: bool,
+    },
+    OnItsWay {
+        with: String,
+        packed: bool,
+    },
+    With {
+        whom: String,
+        packed: bool,
+    },
+}
+
+impl Because {
+    /// In one sentence.
+    #[must_use]
+    pub fn text(&self, lang: Lang) -> String {
+        let inside = |packed: &bool| {
+            let said = lang.pick("（在包装容器内）", ", inside a container");
+            if *packed { said } else { "" }
+        };
+        match self {
+            Self::Unknown => lang
+                .pick(
+                    "账本中没有该编码的任何记录。是否遗漏由运营方自述，请与生产商核对。",
+                    "The ledger has no record of this code. Absence is the operator's word: \
+                     compare it with the maker's.",
+                )
+                .to_owned(),
+            Self::CalledBack => lang
+                .pick(
+                    "商品已被召回：请勿使用、销售或转交。",
+                    "Called back: do not use, sell or pass on.",
+                )
+                .to_owned(),
+            Self::OnHold => lang
+                .pick(
+                    "正在核查，已暂停流通。",
+                    "Movement is on hold while it is being looked into.",
+                )
+                .to_owned(),
+            Self::Found(kind) => kind.rule().meaning(lang).to_owned(),
+            Self::Unregistered => lang
+                .pick(
+                    "没有生产商登记过该编码。",
+                    "No maker has registered this code.",
+                )
+                .to_owned(),
+            Self::Disputed => lang
+                .pick(
+                    "买家对收货提出异议。",
+                    "The buyer disputes having received it.",
+                )
+                .to_owned(),
+            Self::WithBuyer { packed } => {
+                let inside = inside(packed);
+                lang.pick(
+                    format!("已由买家收货{inside}。"),
+                    format!("With its buyer{inside}."),
+                )
+            }
+            Self::Ended => lang
+                .pick(
+                    "链上记录显示已用尽或销毁。",
+                    "Used up or destroyed, as the chain says.",
+                )
+                .to_owned(),
+            Self::Offered { by, to, packed } => {
+                let inside = inside(packed);
+                lang.pick(
+                    format!("{by} 正在移交给 {to}{inside}。"),
+                    format!("Offered by {by} to {to}{inside}."),
+                )
+            }
+            Self::OnItsWay { with, packed } => {
+                let inside = inside(packed);
+                lang.pick(
+                    format!("由 {with} 运送途中{inside}。"),
+                    format!("On its way with {with}{inside}."),
+                )
+            }
+            Self::With { whom, packed } => {
+                let inside = inside(packed);
+                lang.pick(
+                    format!("现由 {whom} 持有{inside}。"),
+                    format!("With {whom}{inside}."),
+                )
+            }
+        }
+    }
+
+    /// The finding behind it.
+    #[must_use]
+    pub const fn kind(&self) -> Option<FindingKind> {
+        match self {
+            Self::Found(kind) => Some(*kind),
+            _ => None,
+        }
+    }
+}
+
 /// A reason for a standing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// In one sentence.
-    pub text: String,
-    /// The finding behind it.
-    pub kind: Option<FindingKind>,
+    /// What it says.
+    pub because: Because,
     /// The entries behind it.
     pub entries: Vec<LogIndex>,
 }
@@ -45,10 +161,7 @@ pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
             unit: id,
             word: StandingWord::Unknown,
             reasons: vec![Reason {
-                text: "The ledger has no record of this code. Absence is the operator's word: \
-                       compare it with the maker's."
-                    .into(),
-                kind: None,
+                because: Because::Unknown,
                 entries: Vec::new(),
             }],
         });
@@ -78,30 +191,16 @@ pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
 }
 
 fn weigh_stops(stops: &[GoodsStop]) -> Vec<(StandingWord, Reason)> {
-    stops
-        .iter()
-        .map(|stop| {
-            let (word, text) = if stop.recall {
-                (
-                    StandingWord::Recalled,
-                    "Called back: do not use, sell or pass on.",
-                )
-            } else {
-                (
-                    StandingWord::Suspect,
-                    "Movement is on hold while it is being looked into.",
-                )
-            };
-            (
-                word,
-                Reason {
-                    text: text.into(),
-                    kind: None,
-                    entries: vec![stop.index],
-                },
-            )
-        })
-        .collect()
+    let weigh = |stop: &GoodsStop| {
+        let (word, because) = if stop.recall {
+            (StandingWord::Recalled, Because::CalledBack)
+        } else {
+            (StandingWord::Suspect, Because::OnHold)
+        };
+        let entries = vec![stop.index];
+        (word, Reason { because, entries })
+    };
+    stops.iter().map(weigh).collect()
 }
 
 fn weigh_finding(finding: &UnitFinding) -> Option<(StandingWord, Reason)> {
@@ -112,12 +211,9 @@ fn weigh_finding(finding: &UnitFinding) -> Option<(StandingWord, Reason)> {
         FindingStatus::Open => StandingWord::Suspect,
         FindingStatus::Dismissed | FindingStatus::Explained => return None,
     };
-    let reason = Reason {
-        text: finding.kind.rule().meaning.into(),
-        kind: Some(finding.kind),
-        entries: vec![finding.index],
-    };
-    Some((word, reason))
+    let because = Because::Found(finding.kind);
+    let entries = vec![finding.index];
+    Some((word, Reason { because, entries }))
 }
 
 /// A firm for people.
@@ -152,45 +248,34 @@ fn weigh_custody(
     holder: &Firm,
     offered_to: &Firm,
 ) -> (StandingWord, Reason) {
-    let (name, offered_to) = (&holder.name, &offered_to.name);
-    let inside = if packed { ", inside a container" } else { "" };
+    let name = || holder.name.clone();
     let life = if unit.life == Life::Active {
         outermost.life
     } else {
         unit.life
     };
-    let (word, text) = match life {
-        Life::Uncommissioned => (
-            StandingWord::Suspect,
-            "No maker has registered this code.".to_owned(),
-        ),
-        Life::Delivered if outermost.disputed.is_some() => (
-            StandingWord::Suspect,
-            "The buyer disputes having received it.".to_owned(),
-        ),
-        Life::Delivered => (StandingWord::Delivered, format!("With its buyer{inside}.")),
-        Life::Ended => (
-            StandingWord::Consistent,
-            "Used up or destroyed, as the chain says.".to_owned(),
-        ),
-        Life::Active if outermost.offer.is_some() => (
-            StandingWord::InTransit,
-            format!("Offered by {name} to {offered_to}{inside}."),
-        ),
-        Life::Active if holder.courier => (
-            StandingWord::InTransit,
-            format!("On its way with {name}{inside}."),
-        ),
-        Life::Active => (StandingWord::Consistent, format!("With {name}{inside}.")),
+    let (word, because) = match life {
+        Life::Uncommissioned => (StandingWord::Suspect, Because::Unregistered),
+        Life::Delivered if outermost.disputed.is_some() => {
+            (StandingWord::Suspect, Because::Disputed)
+        }
+        Life::Delivered => (StandingWord::Delivered, Because::WithBuyer { packed }),
+        Life::Ended => (StandingWord::Consistent, Because::Ended),
+        Life::Active if outermost.offer.is_some() => {
+            let (by, to) = (name(), offered_to.name.clone());
+            (StandingWord::InTransit, Because::Offered { by, to, packed })
+        }
+        Life::Active if holder.courier => {
+            let with = name();
+            (StandingWord::InTransit, Because::OnItsWay { with, packed })
+        }
+        Life::Active => {
+            let whom = name();
+            (StandingWord::Consistent, Because::With { whom, packed })
+        }
     };
-    (
-        word,
-        Reason {
-            text,
-            kind: None,
-            entries: vec![outermost.last_index],
-        },
-    )
+    let entries = vec![outermost.last_index];
+    (word, Reason { because, entries })
 }
 
 #[cfg(test)]
@@ -216,7 +301,10 @@ mod tests {
         let w = with_the_seller();
         let standing = w.standing(item(1));
         assert_eq!(standing.word, StandingWord::Consistent);
-        assert_eq!(standing.reasons[0].text, "With Company 7.");
+        assert_eq!(
+            standing.reasons[0].because.text(Lang::En),
+            "With Company 7."
+        );
         assert_eq!(standing.reasons[0].entries, [w.unit(item(1)).last_index]);
     }
 
@@ -242,7 +330,7 @@ mod tests {
         let standing = w.standing(item(1));
         assert_eq!(standing.word, StandingWord::InTransit);
         assert_eq!(
-            standing.reasons[0].text,
+            standing.reasons[0].because.text(Lang::En),
             "On its way with Company 5, inside a container."
         );
     }
@@ -368,7 +456,11 @@ mod tests {
         let standing = w.standing(item(1));
         assert_eq!(standing.word, StandingWord::Recalled);
         assert_eq!(standing.reasons[0].entries, [recalled]);
-        let kinds: Vec<_> = standing.reasons.iter().map(|reason| reason.kind).collect();
+        let kinds: Vec<_> = standing
+            .reasons
+            .iter()
+            .map(|reason| reason.because.kind())
+            .collect();
         let found = [FindingKind::DuplicateCommission, FindingKind::NotHolder].map(Some);
         assert_eq!(kinds, [&[None], &found[..], &[None]].concat());
     }

@@ -10,6 +10,7 @@
 //! | `s`, key, seller | what it delivered of that seller's, [`Watched`] |
 //! | `f`, regulator | parties whose files it opened, [`Watched`] |
 //! | `g`, regulator, party | when it opened that one, [`Watched`] |
+//! | `l`, unit | how often it was looked up, [`Asked`] |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.
@@ -21,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use super::{Event, MAX_EVIDENCE, Signal};
 use crate::core::credit::SignalKind;
 use crate::core::credit::alert::Days;
-use crate::core::id::PartyId;
+use crate::core::id::{PartyId, UnitId};
+use crate::core::record::Millis;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::store::{Side, SideChanges, Store, StoreError, View};
@@ -189,6 +191,48 @@ fn event_key(number: u64) -> Vec<u8> {
 
 fn id_key((kind, entry): (SignalKind, LogIndex)) -> Vec<u8> {
     [&[b'i', kind as u8][..], &entry.0.to_be_bytes()].concat()
+}
+
+/// How often consumers asked about a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// When for the first time.
+    pub first: Millis,
+    /// How often.
+    pub times: u64,
+}
+
+impl Asked {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            times: self.times.saturating_add(other.times),
+        }
+    }
+}
+
+fn asked_key(unit: &UnitId) -> Vec<u8> {
+    [b"l", unit.to_string().as_bytes()].concat()
+}
+
+/// How often a unit was asked about, as it is written down.
+pub(super) fn asked(store: &Store, unit: &UnitId) -> Result<Option<Asked>, StoreError> {
+    store.side_get(Side::Signals, &asked_key(unit))
+}
+
+/// Adds to it.
+pub(super) fn add_asked(
+    store: &Store,
+    more: impl IntoIterator<Item = (UnitId, Asked)>,
+) -> Result<(), StoreError> {
+    let mut changes = SideChanges::default();
+    for (unit, more) in more {
+        let all = asked(store, &unit)?.map_or(more, |before| before.and(more));
+        changes.put(asked_key(&unit), &all)?;
+    }
+    store.side_write(Side::Signals, changes)
 }
 
 fn number_of(store: &Store, id: (SignalKind, LogIndex)) -> Result<Option<u64>, StoreError> {

@@ -1,25 +1,36 @@
-//! Consumers' look-ups: from how many networks one code was asked about in a day. A label that was copied and
-//! printed is looked up from all over; one item is not.
+//! Consumers' look-ups: how often and since when a code was asked about, and from how many networks in a day. A
+//! label that was copied and printed is looked up from all over; one item is not.
 //!
-//! It is kept in memory only, and no address is kept at all: a network is a keyed hash of the first half of an
-//! address, and the key is thrown away with the day. Whoever stands in front of the ledger and passes look-ups on
-//! is one network.
+//! The counts are written down; networks are kept in memory only, and no address is kept at all: a network is a
+//! keyed hash of the first half of an address, and the key is thrown away with the day. Whoever stands in front
+//! of the ledger and passes look-ups on is one network.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use super::book::{self, Asked};
 use crate::core::credit::alert::LOOK_UP_NETWORKS;
 use crate::core::id::UnitId;
 use crate::core::record::Millis;
+use crate::store::{Store, StoreError};
 
 /// Most units that are counted in a day. When there are more, those that one network asked about go.
 const MAX_UNITS: usize = 1 << 16;
 
-/// Counts look-ups of one day of China Standard Time.
+/// Most units whose new counts wait to be written down. When there are more, they are not counted.
+const MAX_WAITING: usize = 1 << 16;
+
+/// Counts look-ups.
 #[derive(Debug, Default)]
-pub struct LookUps(Mutex<Day>);
+pub struct LookUps {
+    /// Networks of one day of China Standard Time.
+    day: Mutex<Day>,
+    /// What is not written down yet.
+    waiting: Mutex<HashMap<UnitId, Asked>>,
+}
 
 #[derive(Debug, Default)]
 struct Day {
@@ -35,7 +46,8 @@ struct Day {
 impl LookUps {
     /// Somebody asked about a unit that the ledger knows.
     pub fn saw(&self, unit: UnitId, from: IpAddr, now: Millis) {
-        let mut day = self.lock();
+        self.count(unit, now);
+        let mut day = lock(&self.day);
         let today = now.day_in_china();
         if day.day != today {
             let due = std::mem::take(&mut day.due);
@@ -64,14 +76,52 @@ impl LookUps {
 
     /// Units that were looked up from too many networks, each once.
     pub(super) fn take(&self) -> Vec<(UnitId, u64)> {
-        std::mem::take(&mut self.lock().due)
+        std::mem::take(&mut lock(&self.day).due)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Day> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn count(&self, unit: UnitId, now: Millis) {
+        let mut waiting = lock(&self.waiting);
+        let once = Asked {
+            first: now,
+            times: 1,
+        };
+        let full = waiting.len() >= MAX_WAITING;
+        match waiting.entry(unit) {
+            Entry::Occupied(mut asked) => *asked.get_mut() = asked.get().and(once),
+            Entry::Vacant(place) if !full => drop(place.insert(once)),
+            Entry::Vacant(_) => {}
+        }
     }
+
+    /// How often a unit was asked about.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be read.
+    pub fn asked(&self, store: &Store, unit: &UnitId) -> Result<Option<Asked>, StoreError> {
+        // Under the lock, so that what is just being written is seen in one of the two places.
+        let waiting = lock(&self.waiting);
+        let before = book::asked(store, unit)?;
+        let both = waiting.get(unit).copied().into_iter().chain(before);
+        Ok(both.reduce(Asked::and))
+    }
+
+    /// Writes the counts down.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store can't be written.
+    pub(super) fn write(&self, store: &Store) -> Result<(), StoreError> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        book::add_asked(store, waiting.drain())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Day {
@@ -85,8 +135,12 @@ impl Day {
     }
 }
 
-/// What networks are given to one customer or site: the first 24 bits of IPv4, the first 48 of IPv6.
-fn network(address: IpAddr) -> [u8; 7] {
+/// A network: what is given to one customer or site.
+pub type Network = [u8; 7];
+
+/// The network of an address: its first 24 bits for IPv4, the first 48 for IPv6.
+#[must_use]
+pub fn network(address: IpAddr) -> Network {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();
@@ -147,9 +201,27 @@ mod tests {
         all.saw(item(1), from(2), DAY);
         let more = u32::try_from(MAX_UNITS).unwrap() + 10;
         (2..more).for_each(|n| all.saw(item(n), from(1), DAY));
-        assert!(all.lock().networks.len() <= MAX_UNITS);
+        assert!(lock(&all.day).networks.len() <= MAX_UNITS);
         (3..LOOK_UP_NETWORKS + 1).for_each(|n| all.saw(item(1), from(n), DAY));
         assert_eq!(all.take().len(), 1);
+    }
+
+    #[test]
+    fn given_look_ups_when_written_down_then_the_first_and_the_number_of_all_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = crate::store::StoreOptions::default();
+        let store = Store::create(folder.path(), &options).unwrap();
+        let all = LookUps::default();
+        assert_eq!(all.asked(&store, &item(1)).unwrap(), None);
+        for hour in 0..3 {
+            all.saw(item(1), from(hour), Millis(DAY.0 + hour));
+            all.write(&store).unwrap();
+        }
+        all.saw(item(1), from(1), Millis(DAY.0 + 9));
+        let asked = all.asked(&store, &item(1)).unwrap();
+        let first = DAY;
+        assert_eq!(asked, Some(Asked { first, times: 4 }));
+        assert_eq!(all.asked(&store, &item(2)).unwrap(), None);
     }
 
     #[test]

@@ -36,8 +36,8 @@ use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::store::{Store, StoreError};
 
-pub use book::{event, events, signal};
-pub use look_ups::LookUps;
+pub use book::{Asked, event, events, signal};
+pub use look_ups::{LookUps, Network, network};
 pub use watchman::{Progress, step};
 
 /// Units that a signal names; how many there are is told beside.
@@ -114,7 +114,8 @@ impl Watching {
         let (stop, stopped) = mpsc::channel();
         let run = move || {
             loop {
-                let looked_up = watchman::look_ups(&store, now(), &look_ups.take());
+                let looked_up = watchman::look_ups(&store, now(), &look_ups.take())
+                    .and_then(|()| look_ups.write(&store));
                 match looked_up.and_then(|()| step(&store, now(), watchman::STEP)) {
                     Ok(progress) => {
                         published.send_if_modified(|last| {
@@ -127,7 +128,12 @@ impl Watching {
                         };
                         match stopped.recv_timeout(pause) {
                             Err(mpsc::RecvTimeoutError::Timeout) => {}
-                            _ => return,
+                            _ => {
+                                if let Err(error) = look_ups.write(&store) {
+                                    tracing::error!(%error, "the last look-ups were not counted");
+                                }
+                                return;
+                            }
                         }
                     }
                     Err(error) => {

@@ -371,6 +371,7 @@ struct Submitter<'s> {
     by_kind: BTreeMap<String, u64>,
     planted: Vec<PlantedBreak>,
     disputed: Vec<String>,
+    confirmed: Vec<String>,
     recalled: Vec<String>,
     late: Vec<String>,
     entries: Option<(u64, u64)>,
@@ -405,6 +406,7 @@ impl<'s> Submitter<'s> {
             by_kind: BTreeMap::new(),
             planted: Vec::new(),
             disputed: Vec::new(),
+            confirmed: Vec::new(),
             recalled: Vec::new(),
             late: Vec::new(),
             entries: None,
@@ -421,6 +423,7 @@ impl<'s> Submitter<'s> {
             acts.1.extend(chapter.aftermath);
             acts.2.extend(chapter.returns);
             self.disputed.extend(chapter.disputed);
+            self.confirmed.extend(chapter.confirmed);
             self.recalled.extend(chapter.recalled);
         }
         let marked = self.submit(acts.0).await?;
@@ -647,6 +650,7 @@ impl<'s> Submitter<'s> {
             planted: self.planted,
             recalled: self.recalled,
             disputed: self.disputed,
+            confirmed: self.confirmed,
             late_uploads: self.late,
             credit: None,
         };

@@ -206,6 +206,7 @@ mod tests {
             planted: planted.collect(),
             recalled: Vec::new(),
             disputed: Vec::new(),
+            confirmed: Vec::new(),
             late_uploads: Vec::new(),
             credit: None,
         }

@@ -180,6 +180,7 @@ pub(super) struct Chapter {
     /// What needs the heads after that.
     pub returns: Vec<Return>,
     pub disputed: Vec<String>,
+    pub confirmed: Vec<String>,
     pub recalled: Option<String>,
 }
 
@@ -949,6 +950,7 @@ impl Teller<'_> {
                 self.chapter.disputed.extend_from_slice(units);
             }
             Ending::Confirmed => {
+                self.chapter.confirmed.extend(contents.first().cloned());
                 let listed = self.random.percent(50);
                 let contents = if listed {
                     contents.to_vec()

@@ -55,6 +55,9 @@ pub struct Truth {
     pub recalled: Vec<String>,
     /// Units whose buyer disputes receipt. A dispute is no break.
     pub disputed: Vec<String>,
+    /// One unit out of each parcel whose buyer confirmed receipt.
+    #[serde(default)]
+    pub confirmed: Vec<String>,
     /// Units that were seen late: a former holder's scan from within its custody, uploaded
     /// afterwards. This is no break either.
     pub late_uploads: Vec<String>,

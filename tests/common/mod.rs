@@ -29,7 +29,9 @@ pub struct Server {
     folder: Option<TempDir>,
     child: Child,
     pub address: String,
+    /// Of the pages.
     pub http: String,
+    pub metrics: String,
 }
 
 /// The program under test.
@@ -86,6 +88,8 @@ impl Server {
                 "127.0.0.1:0",
                 "--http",
                 "127.0.0.1:0",
+                "--metrics",
+                "127.0.0.1:0",
                 "--data",
             ])
             .arg(data)
@@ -105,13 +109,15 @@ impl Server {
             }
         };
         let address = after("gRPC on ");
-        let http = after("metrics on ");
+        let http = after("pages on ");
+        let metrics = after("metrics on ");
         Self {
             data: data.to_owned(),
             folder: None,
             child,
             address,
             http,
+            metrics,
         }
     }
 

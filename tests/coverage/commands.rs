@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use custody::core::enrolment;
 use custody::core::id::UnitId;
+use custody::core::printed::PrintedSecret;
 use serde_json::Value;
 
 use crate::common::*;
@@ -29,6 +31,8 @@ const COMMANDS: &[Case] = &[
     ("serve", serve),
     ("key new", key_new),
     ("key show", key_show),
+    ("key buyer", key_buyer),
+    ("label", label),
     ("party register", party_register),
     ("party approve", party_approve),
     ("party list", party_list),
@@ -36,6 +40,7 @@ const COMMANDS: &[Case] = &[
     ("product approve", product_approve),
     ("product list", product_list),
     ("delegate", delegate_command),
+    ("enrol", enrol),
     ("token", token),
     ("scan", scan_command),
     ("submit", submit_command),
@@ -295,8 +300,11 @@ fn init_command(desk: &mut Desk) {
 
 fn serve(desk: &mut Desk) {
     let data = desk.server.data.clone();
-    for (page, says) in [("/healthz", "ok"), ("/metrics", "custody_log_size 1")] {
-        let text = http_get(&desk.server.http, page);
+    for (address, page, says) in [
+        (&desk.server.http, "/healthz", "ok"),
+        (&desk.server.metrics, "/metrics", "custody_log_size 1"),
+    ] {
+        let text = http_get(address, page);
         assert!(
             text.starts_with("HTTP/1.1 200") && text.contains(says),
             "{text}"
@@ -307,6 +315,8 @@ fn serve(desk: &mut Desk) {
         "--listen",
         "127.0.0.1:0",
         "--http",
+        "127.0.0.1:0",
+        "--metrics",
         "127.0.0.1:0",
         "--data",
     ];
@@ -385,6 +395,45 @@ fn key_show(desk: &mut Desk) {
         &["key", "show", &desk.trust()],
     );
     desk.fails(EXIT_COULD_NOT, "", &["key", "show", &desk.path("none.key")]);
+}
+
+fn key_buyer(desk: &mut Desk) {
+    let path = desk.path("order-1.key");
+    let page = "https://trace.example/01/06141414123459/21/1";
+    let made = desk.json(&["key", "buyer", &path, "--page", page]);
+    let secret = made["secret"].as_str().unwrap();
+    let signer = PrintedSecret::read(secret).unwrap().buyer();
+    assert_eq!(made["keyId"], signer.key_id().to_string());
+    assert_eq!(made["link"], format!("{page}#k={secret}"));
+    assert_eq!(read_key(Path::new(&path)).key_id(), signer.key_id());
+    let text = desk.ok(&["key", "buyer", &desk.path("order-2.key")]);
+    assert!(
+        text.contains("secret  ") && !text.contains("link"),
+        "{text}"
+    );
+    desk.fails(EXIT_COULD_NOT, "order-1.key", &["key", "buyer", &path]);
+}
+
+fn label(desk: &mut Desk) {
+    let at = ["--resolver", "https://trace.example/"];
+    let unit = "urn:epc:id:sgtin:0614141.112345.A/1";
+    let svg = desk.ok(&[&["label", unit, "--trust", &desk.trust()][..], &at].concat());
+    for text in ["<svg", "(01)10614141123459", "(21)A/1", "LOG KEY"] {
+        assert!(svg.contains(text), "{text}: {svg}");
+    }
+    let out = desk.path("label.svg");
+    desk.ok(&[&["label", "00/106141412345678908", "-o", &out][..], &at].concat());
+    assert!(
+        std::fs::read_to_string(&out)
+            .unwrap()
+            .contains("(00)106141412345678908")
+    );
+    desk.fails(EXIT_NO, "", &[&["label", "nonsense"][..], &at].concat());
+    desk.fails(
+        EXIT_NO,
+        "https://",
+        &["label", unit, "--resolver", "trace.example"],
+    );
 }
 
 fn party_register(desk: &mut Desk) {
@@ -494,6 +543,91 @@ fn delegate_command(desk: &mut Desk) {
         "ALREADY_EXISTS",
         &["delegate", "--key", &key, "--to", &device],
     );
+}
+
+/// A phone meets its firm: what the scanner does, here by hand.
+fn enrol(desk: &mut Desk) {
+    let firm = desk.path("courier.key");
+    let pages = desk.server.http.clone();
+    let begin = |more: &[&str]| {
+        let mut child = custody()
+            .args(["enrol", "--key", &firm, "--pages", &pages, "--json"])
+            .args(more)
+            .env("CUSTODY_LEDGER", &desk.server.address)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let said = json(&line);
+        let code = said["code"].as_str().unwrap().to_owned();
+        assert_eq!(said["link"], format!("{pages}/scan#enrol={code}"));
+        (child, lines, PrintedSecret::read(&code).unwrap())
+    };
+    let phone = key(40);
+    let send = |code: &PrintedSecret, mac: [u8; 32]| {
+        let room = format!("{pages}/scan/enrol/{}", enrolment::room(code));
+        let text = ureq::get(&room).call().unwrap().body_mut().read_to_string();
+        let whose = json(&text.unwrap());
+        assert_eq!(whose["party"], COURIER);
+        let party: custody::core::id::PartyId = COURIER.parse().unwrap();
+        assert_eq!(whose["mac"], base64(&enrolment::party_mac(code, party)));
+        let possession = phone.sign(&custody::core::envelope::key_possession_pae(
+            ORIGIN, COURIER,
+        ));
+        let body = serde_json::json!({
+            "publicKey": base64(phone.public_key().as_bytes()),
+            "possession": base64(&possession),
+            "mac": base64(&mac),
+        });
+        let sent = ureq::post(&room)
+            .header("content-type", "application/json")
+            .send(body.to_string());
+        assert_eq!(sent.unwrap().status().as_u16(), 204);
+        room
+    };
+    // Whoever runs the meeting place puts in a key of its own: the firm notices.
+    let (child, _, code) = begin(&["--yes"]);
+    send(&code, [0; 32]);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(EXIT_NO), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not from a phone that knows the code"));
+    // The numbers on the two screens differ: the firm says no.
+    let (mut child, _, code) = begin(&[]);
+    let room = send(
+        &code,
+        enrolment::key_mac(&code, phone.public_key().as_bytes()),
+    );
+    child.stdin.take().unwrap().write_all(b"n\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(EXIT_NO), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&phone.key_id().to_string()[..8]));
+    // One code is for one phone.
+    let other = serde_json::json!({ "publicKey": "AA==", "possession": "AA==", "mac": "AA==" });
+    let second = ureq::post(&room)
+        .header("content-type", "application/json")
+        .send(other.to_string());
+    assert!(matches!(second, Err(ureq::Error::StatusCode(409))));
+    let (mut child, mut lines, code) = begin(&[]);
+    send(
+        &code,
+        enrolment::key_mac(&code, phone.public_key().as_bytes()),
+    );
+    child.stdin.take().unwrap().write_all(b"y\n").unwrap();
+    let mut receipt = String::new();
+    lines.read_to_string(&mut receipt).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(json(&receipt)["logIndex"].as_u64().is_some(), "{receipt}");
+    let again = ["enrol", "--key", &desk.path("none.key"), "--pages", &pages];
+    desk.fails(EXIT_COULD_NOT, "none.key", &again);
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 fn token(desk: &mut Desk) {

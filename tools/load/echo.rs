@@ -28,6 +28,11 @@ impl EchoServer {
         if let Some(folder) = folder {
             command.arg(folder);
         }
+        Self::of(command)
+    }
+
+    /// A server that says its address on its first line.
+    pub fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));

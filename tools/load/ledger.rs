@@ -38,12 +38,13 @@ pub struct Server {
     pub data: PathBuf,
     child: Child,
     pub address: String,
+    pub pages: String,
     pub metrics: String,
     /// From its start until it said where it listens.
     pub ready: Duration,
 }
 
-fn custody() -> Command {
+pub fn custody() -> Command {
     Command::new(env!("CARGO_BIN_EXE_custody"))
 }
 
@@ -72,6 +73,7 @@ impl Server {
         let start = Instant::now();
         let mut child = custody()
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--metrics", "127.0.0.1:0", "--look-up-rate", "0"])
             .args(["--party-rate", "100000000", "--data"])
             .arg(data)
             .args(arguments)
@@ -87,11 +89,13 @@ impl Server {
             }
         };
         let address = after("gRPC on ");
+        let pages = after("pages on ");
         let metrics = after("metrics on ");
         Self {
             data: data.to_owned(),
             child,
             address,
+            pages,
             metrics,
             ready: start.elapsed(),
         }

@@ -8,6 +8,7 @@ mod echo;
 mod large;
 mod ledger;
 mod limits;
+mod pages;
 mod postgres;
 mod raw;
 mod report;
@@ -71,6 +72,10 @@ fn main() {
         let bytes = arguments.next().and_then(|bytes| bytes.parse().ok());
         let folder = arguments.next().map(PathBuf::from);
         runtime.block_on(echo::serve(bytes.unwrap_or(0), folder.as_deref()));
+        return;
+    }
+    if std::env::args().nth(1).as_deref() == Some(pages::ARGUMENT) {
+        runtime.block_on(pages::serve());
         return;
     }
     let arguments = Arguments::parse();
@@ -213,6 +218,9 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
     if wanted("disk") {
         let folder = under(folder, "disk");
         push(large::disk(&folder, scale.scanners.min(64), size.sample).await);
+    }
+    if wanted("pages") {
+        push(pages::row(&under(folder, "pages"), scale.limit_time).await);
     }
     if wanted("large") {
         let kept = large::rows(&under(folder, "large"), size, &mut push).await;

@@ -441,7 +441,8 @@ pub fn scopes_of(id: &UnitId) -> Vec<ProductScope> {
 }
 
 /// The scopes that cover a product.
-pub(super) fn scopes_of_product(product: ProductId) -> Vec<ProductScope> {
+#[must_use]
+pub fn scopes_of_product(product: ProductId) -> Vec<ProductScope> {
     match product {
         ProductId::Gtin(gtin) => std::iter::once(ProductScope::Gtin(gtin))
             .chain(prefixes(&gtin.to_string()))

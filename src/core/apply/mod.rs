@@ -148,7 +148,7 @@ pub fn stops_around<R: Read>(
     judge::stops(state, id, unit, around)
 }
 
-pub use judge::{goods_of, scopes_of};
+pub use judge::{goods_of, scopes_of, scopes_of_product};
 pub use measure::{Attached, inspection_rate, measures_of};
 
 type Result<T> = std::result::Result<T, ApplyError>;

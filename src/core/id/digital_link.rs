@@ -47,6 +47,17 @@ pub fn parse_unit(link: &str) -> Result<(UnitId, Option<Lot>), IdError> {
     Ok((unit, None))
 }
 
+/// Reads the product that a link names, and the lot where it tells one; none where it names a single item.
+///
+/// # Errors
+/// As [`parse_unit`], but that a serial is not missed.
+pub fn parse_goods(link: &str) -> Result<Option<(Gtin14, Option<Lot>)>, IdError> {
+    let segments = path_segments(link)?;
+    let (_, gtin, qualifiers) = find_key(&segments, &["01"])?;
+    let item = Qualified::read(gtin, qualifiers)?;
+    Ok(item.serial.is_none().then_some((item.gtin, item.lot)))
+}
+
 /// Reads the place that a link with AI 414 names.
 pub(super) fn parse_location(link: &str) -> Result<LocationId, IdError> {
     let segments = path_segments(link)?;
@@ -133,29 +144,42 @@ fn find_key<'s, 'a>(segments: &'s [&'a str], keys: &[&str]) -> Result<Keyed<'s, 
         .ok_or_else(|| refuse(IdRule::Missing("key (such as /01/ or /00/) in its path")))
 }
 
-/// A GTIN with its qualifiers: variant (22), lot (10), serial (21), in this order.
 fn parse_item(gtin: &str, qualifiers: &[&str]) -> Result<(UnitId, Option<Lot>), IdError> {
-    const ORDER: [&str; 3] = ["22", "10", "21"];
-    let gtin = Gtin14::parse_any(&percent::decode("gtin", gtin)?)?;
-    let (mut lot, mut serial, mut next) = (None, None, 0);
-    for pair in qualifiers.chunks_exact(2) {
-        let [name, value] = pair else { continue };
-        let place = ORDER
-            .iter()
-            .skip(next)
-            .position(|known| known == name)
-            .ok_or_else(|| refuse(IdRule::unexpected(name)))?;
-        next += place + 1;
-        match *name {
-            "21" => serial = Some(Serial::new(&percent::decode("serial", value)?)?),
-            "10" => lot = Some(Lot::new(&percent::decode("lot", value)?)?),
-            _ => {
-                Variant::new(&percent::decode("variant", value)?)?;
-            }
-        }
-    }
+    let Qualified { gtin, lot, serial } = Qualified::read(gtin, qualifiers)?;
     let serial = serial.ok_or_else(|| refuse(IdRule::Missing("serial (/21/...)")))?;
     Ok((UnitId::Sgtin(Sgtin { gtin, serial }), lot))
+}
+
+/// A GTIN with its qualifiers: variant (22), lot (10), serial (21), in this order.
+struct Qualified {
+    gtin: Gtin14,
+    lot: Option<Lot>,
+    serial: Option<Serial>,
+}
+
+impl Qualified {
+    fn read(gtin: &str, qualifiers: &[&str]) -> Result<Self, IdError> {
+        const ORDER: [&str; 3] = ["22", "10", "21"];
+        let gtin = Gtin14::parse_any(&percent::decode("gtin", gtin)?)?;
+        let (mut lot, mut serial, mut next) = (None, None, 0);
+        for pair in qualifiers.chunks_exact(2) {
+            let [name, value] = pair else { continue };
+            let place = ORDER
+                .iter()
+                .skip(next)
+                .position(|known| known == name)
+                .ok_or_else(|| refuse(IdRule::unexpected(name)))?;
+            next += place + 1;
+            match *name {
+                "21" => serial = Some(Serial::new(&percent::decode("serial", value)?)?),
+                "10" => lot = Some(Lot::new(&percent::decode("lot", value)?)?),
+                _ => {
+                    Variant::new(&percent::decode("variant", value)?)?;
+                }
+            }
+        }
+        Ok(Self { gtin, lot, serial })
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +228,28 @@ mod tests {
             let (unit, found) = parse_unit(link).unwrap();
             assert_eq!(unit.to_string(), text, "{link}");
             assert_eq!(found.as_ref().map(Lot::as_str), lot, "{link}");
+        }
+    }
+
+    #[test]
+    fn given_links_of_a_product_or_a_lot_when_read_then_they_name_it_and_those_of_items_do_not() {
+        for (link, lot) in [
+            ("https://e.cn/01/9521141012345", Some(None)),
+            (
+                "https://e.cn/01/9521141012345/22/2A/10/L%2F1",
+                Some(Some("L/1")),
+            ),
+            ("https://e.cn/01/9521141012345/21/1", None),
+        ] {
+            let goods = parse_goods(link).unwrap();
+            let found = goods.as_ref().map(|(_, lot)| lot.as_ref().map(Lot::as_str));
+            assert_eq!(found, lot, "{link}");
+        }
+        for link in [
+            "https://e.cn/01/9521141012346",
+            "https://e.cn/01/9521141012345/10/L/22/1",
+        ] {
+            assert!(parse_goods(link).is_err(), "{link}");
         }
     }
 

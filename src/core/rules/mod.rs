@@ -16,6 +16,7 @@ pub use case::{
     Around, Case, GoodsStop, Target, effective_scans, effective_sighting, nearest_buyer,
 };
 
+use crate::core::lang::Lang;
 use crate::core::tlog::LogIndex;
 
 /// What kind of rule it is.
@@ -98,16 +99,28 @@ pub struct Rule {
     /// Whether it depends on entries that a unit bundle doesn't hold, so that only an audit of
     /// the whole log can judge it again.
     pub whole_log: bool,
-    /// What it means for a consumer.
-    pub meaning: &'static str,
-    /// The same in Chinese.
-    pub meaning_zh: &'static str,
-    /// What a regulator does next.
-    pub next_step: &'static str,
-    /// The same in Chinese.
-    pub next_step_zh: &'static str,
+    /// What it means for a consumer, in English and Chinese.
+    meaning: [&'static str; 2],
+    /// What a regulator does next, in English and Chinese.
+    next_step: [&'static str; 2],
     /// The rule itself: none when the record keeps it.
     pub check: fn(&Case<'_>) -> Option<Break>,
+}
+
+impl Rule {
+    /// What it means for a consumer.
+    #[must_use]
+    pub fn meaning(&self, lang: Lang) -> &'static str {
+        let [en, zh] = self.meaning;
+        lang.pick(zh, en)
+    }
+
+    /// What a regulator does next.
+    #[must_use]
+    pub fn next_step(&self, lang: Lang) -> &'static str {
+        let [en, zh] = self.next_step;
+        lang.pick(zh, en)
+    }
 }
 
 macro_rules! rules {
@@ -131,10 +144,8 @@ macro_rules! rules {
             severity: Severity::$severity,
             explained: Explained::$explained,
             whole_log: $whole_log,
-            meaning: $meaning,
-            meaning_zh: $meaning_zh,
-            next_step: $next,
-            next_step_zh: $next_zh,
+            meaning: [$meaning, $meaning_zh],
+            next_step: [$next, $next_zh],
             check: $file::check,
         }),*];
     };

@@ -1,0 +1,489 @@
+//! A unit: the GS1 Digital Link of the goods is its page. Programs ask the same address for the verdict
+//! as JSON, the history as EPCIS 2.0, the bundle that proves it, or the set of all these links.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::response::{IntoResponse, Response};
+use prost::Message as _;
+
+use super::language::Spoken;
+use super::map::{CHINA, Route};
+use super::page::{Framed, Site, fingerprint, shown, unreadable};
+use super::problem::Problem;
+use super::{Asker, Shared, Web, base, goods, problem};
+use crate::api::provenance::{self, Notice};
+use crate::core::id::{Lot, UnitId, digital_link};
+use crate::core::lang::Lang;
+use crate::core::record::Millis;
+use crate::core::rules::FindingKind;
+use crate::core::wire::{self, StandingWord};
+use crate::{api, client, epcis};
+
+/// Steps of one page.
+const PAGE: usize = 200;
+
+/// A form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Page,
+    Verdict,
+    Epcis,
+    Linkset,
+    Bundle,
+}
+
+/// Every form, its media type, and its name in a query. The first is for whoever takes anything.
+const FORMS: [(Form, &str, &str); 5] = [
+    (Form::Page, "text/html", "page"),
+    (Form::Verdict, "application/json", "json"),
+    (Form::Epcis, "application/ld+json", "epcis"),
+    (Form::Linkset, "application/linkset+json", "linkset"),
+    (
+        Form::Bundle,
+        "application/vnd.custody.unit-bundle.v1+protobuf",
+        "bundle",
+    ),
+];
+
+impl Form {
+    /// What is asked for by `as`, by a resolver's `linkType`, or by the Accept header.
+    fn asked(uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
+        for pair in uri.query().unwrap_or_default().split('&') {
+            match pair.split_once('=') {
+                Some(("as", name)) => {
+                    let form = FORMS.iter().find(|(.., known)| *known == name);
+                    return form.map(|(form, ..)| *form).ok_or_else(|| {
+                        Problem::bad_request("`as` is page, json, epcis, linkset or bundle")
+                    });
+                }
+                // GS1-Conformant Resolver Standard 1.2: either word asks for the whole set.
+                Some(("linkType", "linkset" | "all")) => return Ok(Self::Linkset),
+                _ => {}
+            }
+        }
+        let accepted = headers.get_all(header::ACCEPT).iter();
+        let accepted: Vec<&str> = accepted.filter_map(|value| value.to_str().ok()).collect();
+        negotiate(&accepted.join(",")).ok_or_else(|| {
+            let types = FORMS.map(|(_, media_type, _)| media_type);
+            Problem::not_acceptable(format!("there are {}", types.join(", ")))
+        })
+    }
+}
+
+/// RFC 9110, section 12.5.1: the form of the highest weight; among equals, the first that there is.
+fn negotiate(accept: &str) -> Option<Form> {
+    if accept.trim().is_empty() {
+        return Some(Form::Page);
+    }
+    let ranges: Vec<(&str, f32)> = accept
+        .split(',')
+        .map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let weight = parts.find_map(|part| part.strip_prefix("q="));
+            (name, weight.map_or(1.0, |q| q.parse().unwrap_or(0.0)))
+        })
+        .collect();
+    // The most specific range that fits counts.
+    let weight = |media_type: &str| {
+        let group = media_type.split('/').next().unwrap_or_default();
+        let fits = [media_type, &format!("{group}/*"), "*/*"]
+            .into_iter()
+            .find_map(|name| {
+                ranges
+                    .iter()
+                    .find(|(range, _)| range.eq_ignore_ascii_case(name))
+            });
+        fits.map_or(0.0, |(_, weight)| *weight)
+    };
+    let mut best = None;
+    for (form, media_type, _) in FORMS {
+        let weight = weight(media_type);
+        if weight > 0.0 && best.is_none_or(|(most, _)| weight > most) {
+            best = Some((weight, form));
+        }
+    }
+    best.map(|(_, form)| form)
+}
+
+/// An item, or, with no serial, its product or lot.
+pub(super) async fn item(state: Shared, spoken: Spoken, asker: Asker, parts: Parts) -> Response {
+    match goods::named(&format!("https://host{}", parts.uri.path())) {
+        Some(goods) => goods::page(&state, spoken, &parts.uri, &goods),
+        None => unit(state, spoken, asker, parts).await,
+    }
+}
+
+pub(super) async fn unit(
+    State(web): Shared,
+    spoken: Spoken,
+    Asker(address): Asker,
+    parts: Parts,
+) -> Response {
+    let site = || Site::new(&web, spoken, &parts.uri);
+    let form = match Form::asked(&parts.uri, &parts.headers) {
+        Ok(form) => form,
+        Err(problem) => return problem.into_response(),
+    };
+    let for_people = form == Form::Page;
+    let failed = |problem: Problem| {
+        if for_people {
+            problem::page(site(), problem)
+        } else {
+            problem.into_response()
+        }
+    };
+    // The words of a link don't depend on where it leads.
+    let link = format!("https://host{}", parts.uri.path());
+    let (unit, lot) = match digital_link::parse_unit(&link) {
+        Ok(named) => named,
+        Err(error) => return failed(unreadable(spoken.lang, &error)),
+    };
+    let answer = match form {
+        Form::Page => page(&web, site(), unit, lot, address, &parts).await,
+        Form::Verdict => verdict(&web, unit, address, &parts).await,
+        Form::Epcis => events(&web, unit).await,
+        Form::Linkset => Ok(linkset(&base(&web, &parts), &unit)),
+        Form::Bundle => bundle(&web, unit).await,
+    };
+    answer.unwrap_or_else(failed)
+}
+
+/// The answer of `GetProvenance` as JSON; `page_token` leads to the next steps.
+async fn verdict(
+    web: &Web,
+    unit: UnitId,
+    address: std::net::IpAddr,
+    parts: &Parts,
+) -> Result<Response, Problem> {
+    let from = first_step(&parts.uri)?;
+    let answer = provenance::provenance(&web.node, unit, PAGE, from, Lang::En).await?;
+    count(web, unit, &answer, from, address);
+    let json = client::draft::to_json("GetProvenanceResponse", &answer);
+    let json = json.map_err(|error| Problem::internal(&error.to_string()))?;
+    Ok(of_type("application/json", json.to_string().into_bytes()))
+}
+
+/// The history as an EPCIS 2.0 document (JSON-LD).
+async fn events(web: &Web, unit: UnitId) -> Result<Response, Problem> {
+    let records = provenance::records(&web.node, unit).await?;
+    let now = crate::node::now().to_string();
+    let document = epcis::export(&records, &epcis::ExportOptions::new(&now))
+        .map_err(|error| Problem::internal(&error.to_string()))?;
+    Ok(of_type(
+        "application/ld+json",
+        document.to_string().into_bytes(),
+    ))
+}
+
+async fn bundle(web: &Web, unit: UnitId) -> Result<Response, Problem> {
+    let bundle = api::unit_bundle(&web.node, unit).await?;
+    let [.., (_, media_type, _)] = FORMS;
+    Ok(of_type(media_type, bundle.encode_to_vec()))
+}
+
+fn of_type(media_type: &'static str, body: Vec<u8>) -> Response {
+    let headers: [(HeaderName, &str); 3] = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::VARY, "accept"),
+    ];
+    (headers, body).into_response()
+}
+
+/// What nobody made is no label that was copied; and one look-up has many pages.
+fn count(
+    web: &Web,
+    unit: UnitId,
+    answer: &wire::GetProvenanceResponse,
+    from: u64,
+    address: std::net::IpAddr,
+) {
+    if from == 0 && !answer.steps.is_empty() {
+        web.node.looked_up(unit, address);
+    }
+}
+
+fn first_step(uri: &Uri) -> Result<u64, Problem> {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    let token = pairs.find_map(|pair| pair.strip_prefix("page_token="));
+    token.map_or(Ok(0), |token| {
+        let number = token.parse();
+        number.map_err(|_| Problem::bad_request("page_token: use the token of the page before"))
+    })
+}
+
+/// RFC 9264, as a resolver of GS1 Digital Links gives it.
+fn linkset(base: &str, unit: &UnitId) -> Response {
+    let anchor = unit.to_digital_link(base);
+    let link = |title: &str, form: Form| {
+        let (_, media_type, name) = FORMS[form as usize];
+        serde_json::json!({
+            "href": format!("{anchor}?as={name}"), "title": title, "type": media_type,
+        })
+    };
+    let page = serde_json::json!({
+        "href": anchor, "title": "Where it has been", "type": "text/html", "hreflang": ["zh", "en"],
+    });
+    let set = serde_json::json!({ "linkset": [{
+        "anchor": anchor,
+        "https://gs1.org/voc/defaultLink": [page],
+        "https://gs1.org/voc/traceability": [page, link("EPCIS 2.0 events", Form::Epcis)],
+        "https://gs1.org/voc/verificationService": [
+            link("The verdict", Form::Verdict),
+            link("The bundle that proves it offline", Form::Bundle),
+        ],
+    }] });
+    of_type("application/linkset+json", set.to_string().into_bytes())
+}
+
+/// The resolver description file (GS1-Conformant Resolver Standard 1.2).
+pub(super) async fn resolver(State(web): Shared, parts: Parts) -> Response {
+    let base = base(&web, &parts);
+    let description = serde_json::json!({
+        "name": web.node.origin(),
+        "resolverRoot": base,
+        "supportedPrimaryKeys": ["01", "00"],
+        "supportedLinkTypes": [{
+            "namespace": "https://gs1.org/voc/",
+            "prefix": "gs1:",
+        }],
+        "linkTypeDefaultCanBeLinkset": false,
+    });
+    of_type("application/json", description.to_string().into_bytes())
+}
+
+/// A unit's standing, in a word and a colour.
+pub(super) struct Verdict {
+    /// Its class in the style sheet.
+    pub class: &'static str,
+    /// One word.
+    pub word: &'static str,
+}
+
+impl Verdict {
+    fn of(word: StandingWord, lang: Lang) -> Self {
+        let (class, zh, en) = match word {
+            StandingWord::Recalled => ("recalled", "已召回", "Recalled"),
+            StandingWord::Broken => ("broken", "已断链", "Chain broken"),
+            StandingWord::Suspect => ("suspect", "有疑点", "Suspect"),
+            StandingWord::Delivered => ("delivered", "已签收", "Delivered"),
+            StandingWord::InTransit => ("transit", "在途", "In transit"),
+            StandingWord::Consistent => ("consistent", "验证通过", "Consistent"),
+            StandingWord::Unknown | StandingWord::Unspecified => ("unknown", "未查到", "Not found"),
+        };
+        let word = lang.pick(zh, en);
+        Self { class, word }
+    }
+}
+
+/// A moment: for programs, and for people where no script runs.
+pub(super) struct Moment {
+    pub exact: String,
+    pub shown: String,
+}
+
+impl Moment {
+    /// In China Standard Time, until the browser puts it into its own.
+    pub(super) fn of(ms: u64) -> Self {
+        let time = i64::try_from(Millis(ms).min(Millis::MAX).0).unwrap_or(0);
+        let time = jiff::Timestamp::from_millisecond(time).unwrap_or_default();
+        let china = jiff::tz::offset(8).to_datetime(time);
+        let shown = china.strftime("%Y-%m-%d %H:%M").to_string();
+        Self {
+            exact: format!("{time:.0}"),
+            shown,
+        }
+    }
+}
+
+/// One line of the timeline.
+struct StepView {
+    when: Moment,
+    summary: String,
+    via: String,
+    log_index: u64,
+    beside: bool,
+    findings: Vec<&'static str>,
+}
+
+#[derive(askama::Template)]
+#[template(path = "unit.html")]
+struct UnitPage {
+    site: Site,
+    unit: String,
+    path: String,
+    verdict: Verdict,
+    known: bool,
+    sentence: String,
+    more: Vec<String>,
+    notices: Vec<(Notice, Moment)>,
+    other_lot: Option<String>,
+    maker: String,
+    holder: String,
+    lot: String,
+    expiry: String,
+    steps: Vec<StepView>,
+    next: String,
+    route: Option<Route>,
+    asked: Option<(u64, Moment)>,
+    log_size: u64,
+    log_key: String,
+    fingerprint: String,
+}
+
+impl Framed for UnitPage {
+    fn site(&self) -> &Site {
+        &self.site
+    }
+}
+
+async fn page(
+    web: &Arc<Web>,
+    site: Site,
+    unit: UnitId,
+    lot: Option<Lot>,
+    address: std::net::IpAddr,
+    parts: &Parts,
+) -> Result<Response, Problem> {
+    let lang = site.lang;
+    let from = first_step(&parts.uri)?;
+    let answer = provenance::provenance(&web.node, unit, PAGE, from, lang).await?;
+    // Before this look is counted: the page tells of the others.
+    let asked = web.node.asked(&unit);
+    let asked = asked.map_err(|error| Problem::internal(&error.to_string()))?;
+    count(web, unit, &answer, from, address);
+    let standing = answer.standing.clone().unwrap_or_default();
+    let notices = provenance::notices(&web.node, &standing)?;
+    let attributes = answer.attributes.clone().unwrap_or_default();
+    let path = unit.to_digital_link("");
+    let next = match answer.next_page_token.as_str() {
+        "" => String::new(),
+        token => format!("{path}?page_token={token}"),
+    };
+    let mut texts = standing.reasons.iter().map(|reason| reason.text.clone());
+    let sentence = texts.next().unwrap_or_default();
+    let said = lot.map(|lot| lot.to_string());
+    let page = UnitPage {
+        unit: unit.to_string(),
+        verdict: Verdict::of(standing.word(), lang),
+        known: standing.word() != StandingWord::Unknown,
+        more: texts.collect(),
+        sentence,
+        other_lot: said.filter(|lot| !attributes.lot.is_empty() && *lot != attributes.lot),
+        notices: notices
+            .into_iter()
+            .map(|notice| {
+                let when = Moment::of(notice.time.0);
+                (notice, when)
+            })
+            .collect(),
+        maker: answer.maker_name,
+        holder: answer.holder_name,
+        lot: attributes.lot,
+        expiry: day(attributes.expiry),
+        route: Route::through(&places(&answer.steps, lang)),
+        steps: steps(answer.steps, lang),
+        next,
+        asked: asked.map(|asked| (asked.times, Moment::of(asked.first.0))),
+        log_size: answer.log_size,
+        log_key: web.node.log_key(),
+        fingerprint: fingerprint(&web.node.log_public_key()),
+        path,
+        site,
+    };
+    Ok(shown(&page))
+}
+
+fn steps(steps: Vec<wire::Step>, lang: Lang) -> Vec<StepView> {
+    let view = |step: wire::Step| StepView {
+        when: Moment::of(step.event_time_ms),
+        summary: step.summary,
+        via: step.via,
+        log_index: step.log_index,
+        beside: step.beside,
+        findings: step
+            .findings
+            .iter()
+            .filter_map(|kind| FindingKind::from_number(*kind))
+            .map(|kind| kind.rule().meaning(lang))
+            .collect(),
+    };
+    steps.into_iter().map(view).collect()
+}
+
+/// Where the goods were, as far as the chain says; a record beside it may be anybody's claim.
+fn places(steps: &[wire::Step], lang: Lang) -> Vec<((f64, f64), String)> {
+    let degrees = |e7: i32| f64::from(e7) / 1e7;
+    steps
+        .iter()
+        .filter(|step| !step.beside)
+        .filter_map(|step| {
+            let place = step.position.as_ref().map(|position| {
+                let (latitude, longitude) = (
+                    degrees(position.latitude_e7),
+                    degrees(position.longitude_e7),
+                );
+                CHINA.place(latitude, longitude)
+            });
+            let place = place.or_else(|| CHINA.middle(&step.region))?;
+            let name = match step.city.as_str() {
+                "" => CHINA.name(&step.region, lang).unwrap_or(&step.region),
+                city => city,
+            };
+            Some((place, name.to_owned()))
+        })
+        .collect()
+}
+
+/// A day of the calendar out of the number YYYYMMDD.
+fn day(number: u32) -> String {
+    if number == 0 {
+        return String::new();
+    }
+    format!(
+        "{}-{:02}-{:02}",
+        number / 10_000,
+        number / 100 % 100,
+        number % 100
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_what_is_asked_for_and_a_page_for_whoever_takes_anything() {
+        for (accept, form) in [
+            ("", Some(Form::Page)),
+            ("*/*", Some(Form::Page)),
+            (
+                "text/html,application/xhtml+xml,*/*;q=0.8",
+                Some(Form::Page),
+            ),
+            ("application/json", Some(Form::Verdict)),
+            ("application/*", Some(Form::Verdict)),
+            ("text/html;q=0.2, application/ld+json", Some(Form::Epcis)),
+            ("application/linkset+json", Some(Form::Linkset)),
+            ("text/html;q=0, */*;q=0.1", Some(Form::Verdict)),
+            ("image/png", None),
+            ("text/html;q=0", None),
+        ] {
+            assert_eq!(negotiate(accept), form, "{accept}");
+        }
+        for (number, (form, ..)) in FORMS.iter().enumerate() {
+            assert_eq!(*form as usize, number);
+        }
+    }
+
+    #[test]
+    fn moments_are_shown_in_china_standard_time() {
+        let moment = Moment::of(1_764_000_000_000);
+        assert_eq!(moment.exact, "2025-11-24T16:00:00Z");
+        assert_eq!(moment.shown, "2025-11-25 00:00");
+    }
+}
