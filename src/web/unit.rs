@@ -14,13 +14,15 @@ use super::map::{CHINA, Route};
 use super::page::{Framed, Site, fingerprint, shown, unreadable};
 use super::problem::Problem;
 use super::{Asker, Shared, Web, base, goods, problem};
+use crate::api;
 use crate::api::provenance::{self, Notice};
+use crate::client;
 use crate::core::id::{Lot, UnitId, digital_link};
 use crate::core::lang::Lang;
 use crate::core::record::Millis;
 use crate::core::rules::FindingKind;
 use crate::core::wire::{self, StandingWord};
-use crate::{api, client, epcis};
+use crate::epcis;
 
 /// Steps of one page.
 const PAGE: usize = 200;

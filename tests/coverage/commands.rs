@@ -416,7 +416,7 @@ fn key_buyer(desk: &mut Desk) {
 
 fn label(desk: &mut Desk) {
     let at = ["--resolver", "https://trace.example/"];
-    let unit = "urn:epc:id:sgtin:0614141.112345.A/1";
+    let unit = "(01)10614141123459(21)A/1";
     let svg = desk.ok(&[&["label", unit, "--trust", &desk.trust()][..], &at].concat());
     for text in ["<svg", "(01)10614141123459", "(21)A/1", "LOG KEY"] {
         assert!(svg.contains(text), "{text}: {svg}");
