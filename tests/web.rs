@@ -428,17 +428,21 @@ async fn given_look_ups_when_a_unit_is_opened_again_then_it_says_how_often_and_t
  {
     let (mut server, _) = goods(&[]).await;
     let english = [("accept-language", "en")];
-    let page = |server: &Server| get(server, &path(1), &english).text().to_owned();
-    assert!(page(&server).contains("This is the first look-up of this code."));
+    // A page that somebody just asked for is sent again for a second; another address is another page.
+    let page = |server: &Server, n: u8| {
+        let address = format!("{}?n={n}", path(1));
+        get(server, &address, &english).text().to_owned()
+    };
+    assert!(page(&server, 1).contains("This is the first look-up of this code."));
     get(&server, &format!("{}?as=bundle", path(1)), &[]);
     get(&server, &format!("{}?as=json", path(1)), &[]);
     assert!(
-        page(&server).contains("looked up before: <b>2</b> times"),
+        page(&server, 2).contains("looked up before: <b>2</b> times"),
         "a proof is no look-up"
     );
     server.stop();
     let again = Server::open(&server.data, &[]);
-    assert!(page(&again).contains("<b>3</b> times"));
+    assert!(page(&again, 3).contains("<b>3</b> times"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@
 
 mod asset;
 mod goods;
+mod hot;
 mod language;
 mod limit;
 mod log;
@@ -58,6 +59,7 @@ pub(crate) struct Web {
     node: Arc<Node>,
     limit: Option<Limit>,
     rooms: scan::Rooms,
+    hot: hot::Hot,
     options: WebOptions,
 }
 
@@ -75,6 +77,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         node: Arc::clone(node),
         limit,
         rooms: scan::Rooms::default(),
+        hot: hot::Hot::default(),
         options,
     });
     let looked_up = Router::new()

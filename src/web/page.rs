@@ -1,6 +1,7 @@
 //! What all pages share, and the first one.
 
 use askama::Template;
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -54,31 +55,35 @@ pub(super) trait Framed {
 
 /// Renders a page.
 pub(super) fn shown<P: Template + Framed>(page: &P) -> Response {
-    let body = match page.render() {
-        Ok(body) => body,
-        Err(error) => return Problem::internal(&error.to_string()).into_response(),
-    };
-    let site = page.site();
+    match page.render() {
+        Ok(body) => answer(page.site().lang, page.site().chosen, body.into()),
+        Err(error) => Problem::internal(&error.to_string()).into_response(),
+    }
+}
+
+/// A rendered page as an answer; a language that was chosen just now is remembered.
+pub(super) fn answer(lang: Lang, chosen: bool, body: Bytes) -> Response {
     let mut response = (
         [
             (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CONTENT_LANGUAGE, site.lang.tag()),
+            (header::CONTENT_LANGUAGE, lang.tag()),
             (header::CACHE_CONTROL, "no-cache"),
             (header::VARY, "accept, accept-language, cookie"),
         ],
         body,
     )
         .into_response();
-    if site.chosen {
-        let year = 365 * 86_400;
-        let tag = site.lang.pick("zh", "en");
-        let cookie = format!("{NAME}={tag}; Path=/; Max-Age={year}; SameSite=Lax");
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().insert(header::SET_COOKIE, cookie);
-        }
+    if chosen {
+        let cookie = lang.pick(CHOSE_CHINESE, CHOSE_ENGLISH);
+        let cookie = HeaderValue::from_static(cookie);
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
 }
+
+/// For a year.
+const CHOSE_CHINESE: &str = "lang=zh; Path=/; Max-Age=31536000; SameSite=Lax";
+const CHOSE_ENGLISH: &str = "lang=en; Path=/; Max-Age=31536000; SameSite=Lax";
 
 /// SHA-256 of the log's public key in groups, to be compared with what is printed on a label.
 pub(crate) fn fingerprint(public_key: &[u8; 32]) -> String {

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use askama::Template as _;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
@@ -11,7 +13,7 @@ use prost::Message as _;
 
 use super::language::Spoken;
 use super::map::{CHINA, Route};
-use super::page::{Framed, Site, fingerprint, shown, unreadable};
+use super::page::{Site, answer, fingerprint, unreadable};
 use super::problem::Problem;
 use super::{Asker, Shared, Web, base, goods, problem};
 use crate::api;
@@ -144,14 +146,14 @@ pub(super) async fn unit(
         Ok(named) => named,
         Err(error) => return failed(unreadable(spoken.lang, &error)),
     };
-    let answer = match form {
-        Form::Page => page(&web, site(), unit, lot, address, &parts).await,
+    let done = match form {
+        Form::Page => page(&web, spoken, unit, lot, address, &parts).await,
         Form::Verdict => verdict(&web, unit, address, &parts).await,
         Form::Epcis => events(&web, unit).await,
         Form::Linkset => Ok(linkset(&base(&web, &parts), &unit)),
         Form::Bundle => bundle(&web, unit).await,
     };
-    answer.unwrap_or_else(failed)
+    done.unwrap_or_else(failed)
 }
 
 /// The answer of `GetProvenance` as JSON; `page_token` leads to the next steps.
@@ -337,21 +339,41 @@ struct UnitPage {
     fingerprint: String,
 }
 
-impl Framed for UnitPage {
-    fn site(&self) -> &Site {
-        &self.site
-    }
-}
-
+/// The page, or the one that was made for somebody else a moment ago.
 async fn page(
     web: &Arc<Web>,
-    site: Site,
+    spoken: Spoken,
     unit: UnitId,
     lot: Option<Lot>,
     address: std::net::IpAddr,
     parts: &Parts,
 ) -> Result<Response, Problem> {
-    let lang = site.lang;
+    let asked = (parts.uri.to_string(), spoken.lang);
+    if let Some(body) = web.hot.get(&asked) {
+        if first_step(&parts.uri)? == 0 {
+            web.node.looked_up(unit, address);
+        }
+        return Ok(answer(spoken.lang, spoken.chosen, body));
+    }
+    let page = unit_page(web, spoken, unit, lot, address, parts).await?;
+    let body = page.render();
+    let body = Bytes::from(body.map_err(|error| Problem::internal(&error.to_string()))?);
+    // One that the ledger doesn't know costs little, and anybody can think of many.
+    if page.known {
+        web.hot.put(asked, &body);
+    }
+    Ok(answer(spoken.lang, spoken.chosen, body))
+}
+
+async fn unit_page(
+    web: &Arc<Web>,
+    spoken: Spoken,
+    unit: UnitId,
+    lot: Option<Lot>,
+    address: std::net::IpAddr,
+    parts: &Parts,
+) -> Result<UnitPage, Problem> {
+    let lang = spoken.lang;
     let from = first_step(&parts.uri)?;
     let answer = provenance::provenance(&web.node, unit, PAGE, from, lang).await?;
     // Before this look is counted: the page tells of the others.
@@ -369,7 +391,7 @@ async fn page(
     let mut texts = standing.reasons.iter().map(|reason| reason.text.clone());
     let sentence = texts.next().unwrap_or_default();
     let said = lot.map(|lot| lot.to_string());
-    let page = UnitPage {
+    Ok(UnitPage {
         unit: unit.to_string(),
         verdict: Verdict::of(standing.word(), lang),
         known: standing.word() != StandingWord::Unknown,
@@ -395,9 +417,8 @@ async fn page(
         log_key: web.node.log_key(),
         fingerprint: fingerprint(&web.node.log_public_key()),
         path,
-        site,
-    };
-    Ok(shown(&page))
+        site: Site::new(web, spoken, &parts.uri),
+    })
 }
 
 fn steps(steps: Vec<wire::Step>, lang: Lang) -> Vec<StepView> {

@@ -65,7 +65,7 @@ test('given a bundle as the ledger has it, when the browser verifies it, then ev
     const { page, close } = await open(unit, { lang: 'en-GB' });
     const states = await page.$$eval('#checks li', (lines) => lines.map((line) => line.className));
     assert.deepEqual(states, ['ok', 'ok', 'ok', 'ok', 'ok'], unit);
-    assert.match(await page.textContent('#check-result'), /verified it/);
+    assert.match(await page.textContent('#check-result'), /The proof holds/);
     await close();
   }
 });
@@ -79,7 +79,7 @@ test('given a bundle that is tampered with in flight, when the browser verifies 
     await route.fulfill({ response: answer, body });
   }];
   const { page, close } = await open(unit, { lang: 'en-GB', route: tamper });
-  assert.match(await page.textContent('#check-result'), /The check failed/);
+  assert.match(await page.textContent('#check-result'), /does not hold/);
   assert.equal(await page.getAttribute('#checks', 'data-done'), 'failed');
   await close();
 });

@@ -69,6 +69,8 @@ pub async fn row(folder: &Path, time: Duration) -> Row {
         .map(|unit| format!("/{}", unit.as_str().expect("an id")))
         .collect();
     let (rate, bytes) = ask(&server.pages, &paths, time).await;
+    // A page that nobody asked for a moment ago is made anew: a query makes each look like one.
+    let (cold, _) = ask_anew(&server.pages, &paths, time).await;
     Row::new("page of a unit over HTTP, 64 connections", "pages/s", rate)
         .limit(
             "\"hello\" of bare axum, 64 connections",
@@ -79,10 +81,30 @@ pub async fn row(folder: &Path, time: Duration) -> Row {
             "{} units, {bytes} bytes a page on average",
             paths.len()
         ))
+        .note(format!(
+            "each made anew, as if nobody else had asked: {cold:.0} pages/s"
+        ))
 }
 
 /// Requests a second, and bytes of an answer on average.
 async fn ask(address: &str, paths: &[String], time: Duration) -> (f64, u64) {
+    drive(address, paths, time, |path, _| path.to_owned()).await
+}
+
+/// The same, each request for another address.
+async fn ask_anew(address: &str, paths: &[String], time: Duration) -> (f64, u64) {
+    drive(address, paths, time, |path, number| {
+        format!("{path}?n={number}")
+    })
+    .await
+}
+
+async fn drive(
+    address: &str,
+    paths: &[String],
+    time: Duration,
+    form: fn(&str, usize) -> String,
+) -> (f64, u64) {
     let host = address.trim_start_matches("http://").to_owned();
     let start = Instant::now();
     let mut asking = Vec::new();
@@ -95,7 +117,7 @@ async fn ask(address: &str, paths: &[String], time: Duration) -> (f64, u64) {
             let mut buffer = Vec::new();
             while start.elapsed() < time {
                 let number = usize::try_from(answers).unwrap_or(0) * CONNECTIONS + connection;
-                let path = &paths[number % paths.len()];
+                let path = form(&paths[number % paths.len()], number);
                 let request =
                     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/html\r\n\r\n");
                 stream.write_all(request.as_bytes()).await.expect("sent");

@@ -38,11 +38,11 @@ export async function selfCheck(list, result) {
     // A true proof of other goods proves nothing of these.
     const isOurs = report.unit === shown;
     if (!report.passed) {
-      say('no', t('验证未通过：请勿相信本页，并向监管部门举报。', 'The check failed: do not believe this page, and tell a regulator.'));
+      say('no', t('证明不成立：请勿相信本页，并向监管部门举报。', 'The proof does not hold: do not believe this page, and tell a regulator.'));
     } else if (!isOurs) {
       say('no', t(`证明属于另一商品 ${report.unit}。`, `The proof is of another unit, ${report.unit}.`));
     } else {
-      say('ok', t('本机验证通过：记录真实签署、未被改动，且在日志中。', 'This device verified it: the records are signed, unchanged, and in the log.'));
+      say('ok', t('证明核对无误：记录确由企业签署、未被改动，且在日志中。', 'The proof holds: the records are signed, unchanged, and in the log.'));
     }
     list.dataset.done = report.passed && isOurs ? 'passed' : 'failed';
   } catch (error) {
