@@ -30,6 +30,8 @@ const MIN_ON_THEIR_WAY: usize = 256;
 const MAX_ON_THEIR_WAY: usize = 1 << 22;
 /// Most streams open at once, of all clients.
 const MAX_STREAMS: usize = 4_096;
+/// And so many more of callers who show no token: they must not keep scanners and regulators out.
+const MAX_OPEN_STREAMS: usize = 1_024;
 
 /// What a node is told.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +89,7 @@ pub struct Node {
     closing: AtomicBool,
     failed: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
+    open_streams: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
     watching: std::sync::Mutex<Option<Watching>>,
@@ -140,6 +143,7 @@ impl Node {
             closing: AtomicBool::new(false),
             failed,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            open_streams: Arc::new(Semaphore::new(MAX_OPEN_STREAMS)),
             reads: Arc::new(Semaphore::new(
                 options.admit_threads.max(1) * READS_PER_CORE,
             )),
@@ -212,6 +216,12 @@ impl Node {
     #[must_use]
     pub fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+
+    /// The same for a caller who shows no token.
+    #[must_use]
+    pub fn open_stream_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.open_streams).try_acquire_owned().ok()
     }
 
     /// A place for a read that may take long, so that such reads don't take all threads.

@@ -43,7 +43,18 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// A place for one more stream.
 fn stream_place(node: &Node) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
-    node.stream_place().ok_or_else(|| {
+    granted(node.stream_place())
+}
+
+/// The same for whoever calls without a token.
+fn open_stream_place(node: &Node) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
+    granted(node.open_stream_place())
+}
+
+fn granted(
+    place: Option<tokio::sync::OwnedSemaphorePermit>,
+) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
+    place.ok_or_else(|| {
         status(&crate::core::refusal::Refusal::new(
             crate::core::refusal::Reason::Overloaded,
             "too many streams are open; try again later",

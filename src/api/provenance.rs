@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -11,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::{errors, read};
-use crate::core::apply::state::{Goods, Keys, Products, Read, Units};
+use crate::core::apply::state::{FindingStatus, Goods, Keys, Products, Read, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::UnitId;
 use crate::core::lang::Lang;
@@ -30,6 +31,8 @@ const DEFAULT_PAGE: usize = 200;
 /// Steps of a timeline that is read at once, on the thread that serves the call: it takes less than
 /// waking another one. Only longer ones go there.
 const SHORT_TIMELINE: usize = 64;
+/// How long one call may watch a unit.
+const MAX_WATCH: Duration = Duration::from_secs(3_600);
 /// Most steps of a timeline that are looked through.
 const MAX_TIMELINE: usize = 100_000;
 
@@ -124,10 +127,11 @@ impl ProvenanceService for Provenance {
     ) -> Result<Response<Self::WatchUnitStream>, Status> {
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
         let (out, answers) = mpsc::channel(16);
-        let place = super::stream_place(&self.node)?;
+        let place = super::open_stream_place(&self.node)?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
-            watch(node, unit, out).await;
+            // Whoever wants to watch on asks again: a place is not for ever.
+            let _ = tokio::time::timeout(MAX_WATCH, watch(node, unit, out)).await;
             drop(place);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
@@ -216,7 +220,8 @@ pub(crate) async fn records(node: &Arc<Node>, unit: UnitId) -> Result<Vec<wire::
     super::off_thread(node, move |node| {
         let rows = read::timeline(&node.store().view(), unit, MAX_TIMELINE)?;
         let mut records = Vec::with_capacity(rows.len());
-        for row in rows {
+        // What stands beside the chain is evidence, and no step of the way.
+        for row in rows.into_iter().filter(|row| row.row.joined) {
             let payload = read::decode(row.index, &row.entry)?.envelope.payload;
             let record: wire::Record = prost::Message::decode(payload)
                 .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
@@ -255,11 +260,11 @@ pub(crate) fn notices(node: &Node, standing: &wire::Standing) -> Result<Vec<Noti
     );
     let reasons = standing.reasons.iter().filter(|reason| reason.kind == 0);
     let mut notices = Vec::new();
-    for index in reasons
+    let indexes = reasons
         .filter(|_| stopped)
-        .flat_map(|reason| &reason.log_indexes)
-    {
-        notices.extend(notice(&view, LogIndex(*index))?);
+        .flat_map(|reason| &reason.log_indexes);
+    for index in indexes.copied().collect::<BTreeSet<u64>>() {
+        notices.extend(notice(&view, LogIndex(index))?);
     }
     Ok(notices)
 }
@@ -289,6 +294,25 @@ fn notice(view: &View<'_>, index: LogIndex) -> Result<Option<Notice>, Status> {
         time: entry.time,
         index,
     }))
+}
+
+/// Findings at a unit of which it was decided or explained that they are none, by entry and kind.
+pub(crate) fn closed(node: &Node, unit: UnitId) -> Result<BTreeSet<(u64, i32)>, Status> {
+    let state = node
+        .store()
+        .view()
+        .get::<Units>(&unit)
+        .map_err(errors::store)?;
+    let findings = state.iter().flat_map(|state| &state.findings);
+    let closed = findings.filter(|finding| {
+        matches!(
+            finding.status,
+            FindingStatus::Dismissed | FindingStatus::Explained
+        )
+    });
+    Ok(closed
+        .map(|finding| (finding.index.0, i32::from(finding.kind.number())))
+        .collect())
 }
 
 /// What is known of a product or a lot.
@@ -374,7 +398,8 @@ async fn watch(
         };
         if let Some(answer) = answer {
             let failed = answer.is_err();
-            if out.send(answer).await.is_err() || failed {
+            let sent = out.send_timeout(answer, super::STREAM_IDLE).await;
+            if sent.is_err() || failed {
                 return;
             }
         }

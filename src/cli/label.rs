@@ -22,7 +22,7 @@ const LINE: usize = 3;
 pub(crate) struct LabelCommand {
     /// Which unit, in any form.
     unit: String,
-    /// Where its page is, such as https://trace.example.
+    /// Where its page is, such as `https://trace.example`.
     #[arg(long)]
     resolver: String,
     /// The log's key (log.vkey): prints its fingerprint, to compare with the page.

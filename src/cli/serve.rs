@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
@@ -61,7 +62,7 @@ pub(crate) struct Serve {
     /// Address for /metrics, never over TLS: keep it inside [default: 127.0.0.1:7072].
     #[arg(long)]
     metrics: Option<SocketAddr>,
-    /// Where the pages are as seen from outside, such as https://trace.example [default: what the
+    /// Where the pages are as seen from outside, such as `https://trace.example` [default: what the
     /// caller asked for].
     #[arg(long)]
     public_url: Option<String>,
@@ -175,7 +176,7 @@ impl Serve {
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, wait(stopped.clone())),
         );
-        let pages = self.pages(&node, for_browsers, http).await?;
+        let (pages, mut serving_pages) = self.pages(&node, for_browsers, http).await?;
         let measuring = tokio::spawn(
             axum::serve(metrics_port, metrics_route(&node, metrics))
                 .with_graceful_shutdown(wait(stopped))
@@ -195,7 +196,13 @@ impl Serve {
         ))?;
 
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
-        let failed = wait_for_end(&node, signals).await;
+        let failed = tokio::select! {
+            failed = wait_for_end(&node, signals) => failed,
+            ended = &mut serving_pages => {
+                tracing::error!(?ended, "the pages are served no more");
+                true
+            }
+        };
         sweeping.abort();
         tracing::info!("stopping: committing what is in the order, refusing the rest");
         health
@@ -207,6 +214,9 @@ impl Serve {
         pages.graceful_shutdown(Some(DRAIN));
         let _ = tokio::time::timeout(DRAIN, serving).await;
         let _ = tokio::time::timeout(DRAIN, measuring).await;
+        if !serving_pages.is_finished() {
+            let _ = tokio::time::timeout(DRAIN, serving_pages).await;
+        }
         if failed {
             return Err(Failure::Could(
                 "the store failed; start again to open it anew".into(),
@@ -311,7 +321,13 @@ impl Serve {
         node: &Arc<Node>,
         for_browsers: axum::Router,
         listener: TcpListener,
-    ) -> Result<axum_server::Handle<SocketAddr>, Failure> {
+    ) -> Result<
+        (
+            axum_server::Handle<SocketAddr>,
+            JoinHandle<std::io::Result<()>>,
+        ),
+        Failure,
+    > {
         let options = WebOptions {
             look_up_rate: std::num::NonZeroU32::new(self.look_up_rate.unwrap_or(LOOK_UP_RATE)),
             proxies: self.proxies.unwrap_or(0),
@@ -323,18 +339,18 @@ impl Serve {
         let server = axum_server::from_tcp(listener).map_err(could("HTTP"))?;
         let mut server = server.handle(handle.clone());
         limit_headers(server.http_builder());
-        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+        let serving = if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
             let tls = RustlsConfig::from_pem_file(cert, key).await;
             let tls = tls.map_err(could("TLS"))?;
             router = router.layer(axum::Extension(web::Tls));
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
             let server = server.acceptor(RustlsAcceptor::new(tls));
-            tokio::spawn(server.serve(service));
+            tokio::spawn(server.serve(service))
         } else {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            tokio::spawn(server.serve(service));
-        }
-        Ok(handle)
+            tokio::spawn(server.serve(service))
+        };
+        Ok((handle, serving))
     }
 
     fn server(&self) -> Result<Server, Failure> {
@@ -364,6 +380,12 @@ fn limit_headers(
         .http1()
         .timer(hyper_util::rt::TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(HEADER_TIMEOUT)
+        .keep_alive_timeout(HEADER_TIMEOUT)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
 }
 
 fn start_log(format: LogFormat) {

@@ -22,8 +22,14 @@ const BURST_SECONDS: u32 = 10;
 /// How often networks that have been quiet are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// The service that consumers ask.
-const LOOK_UPS: &str = "/custody.v1.ProvenanceService/";
+const SUBMIT: &str = "/custody.v1.LedgerService/Submit";
+/// Calls that look up as many as 512 units at once.
+const BATCHES: [&str; 2] = [
+    "/custody.v1.ProvenanceService/BatchGetStandings",
+    "/custody.v1.LedgerService/GetHeads",
+];
+/// What such a call counts as.
+const BATCH_COST: NonZeroU32 = NonZeroU32::new(BURST_SECONDS).expect("not zero");
 
 /// The buckets.
 pub(super) struct Limit {
@@ -42,9 +48,10 @@ impl Limit {
     }
 
     /// How long it has to wait, if it has to.
-    fn wait(&self, network: Network) -> Option<Duration> {
+    fn wait(&self, network: Network, cost: NonZeroU32) -> Option<Duration> {
         self.forget();
-        let refused = self.buckets.check_key(&network).err()?;
+        // The burst is at least as large as any cost.
+        let refused = self.buckets.check_key_n(&network, cost).ok()?.err()?;
         Some(refused.wait_time_from(DefaultClock::default().now()))
     }
 
@@ -70,9 +77,13 @@ pub(super) async fn limited(
 ) -> Response {
     let path = request.uri().path();
     // Submissions have a quota of their party's: behind one address there may be a depot full of scanners.
-    let look_up = !path.starts_with("/custody.v1.") || path.starts_with(LOOK_UPS);
-    let limit = web.limit.as_ref().filter(|_| look_up);
-    let Some(wait) = limit.and_then(|limit| limit.wait(network(address))) else {
+    let limit = web.limit.as_ref().filter(|_| path != SUBMIT);
+    let cost = if BATCHES.contains(&path) {
+        BATCH_COST
+    } else {
+        NonZeroU32::MIN
+    };
+    let Some(wait) = limit.and_then(|limit| limit.wait(network(address), cost)) else {
         return next.run(request).await;
     };
     metrics::counter!("custody_web_limited_total").increment(1);
@@ -95,9 +106,11 @@ mod tests {
             network("10.1.2.3".parse().unwrap()),
             network("10.1.3.3".parse().unwrap()),
         );
-        let let_through = (0..100).filter(|_| limit.wait(one).is_none()).count();
+        let let_through = (0..100)
+            .filter(|_| limit.wait(one, NonZeroU32::MIN).is_none())
+            .count();
         assert!((20..30).contains(&let_through), "{let_through}");
-        assert!(limit.wait(one).unwrap() <= Duration::from_millis(500));
-        assert_eq!(limit.wait(other), None);
+        assert!(limit.wait(one, NonZeroU32::MIN).unwrap() <= Duration::from_millis(500));
+        assert_eq!(limit.wait(other, BATCH_COST), None);
     }
 }

@@ -135,6 +135,8 @@ pub(super) struct Route {
     pub mark: i32,
 }
 
+/// Units of the map, some four kilometres each, within which a name is one place.
+const ONE_PLACE: i32 = 12;
 /// Shape of the picture.
 const ASPECT: f64 = 0.75;
 /// The smallest part of the map that is shown, in its units: some six hundred kilometres.
@@ -150,15 +152,22 @@ impl Route {
             // Coordinates of the map are small.
             #[allow(clippy::cast_possible_truncation)]
             let here = (x.round() as i32, y.round() as i32);
-            // Scanners of one city are at some distance of each other; on this map it is one place.
-            if last == Some(name) {
+            // Scanners of one city are at some distance of each other; on this map it is one place. A name alone
+            // is none: whoever signs writes it.
+            let stays = |(before, x, y): (&String, i32, i32)| {
+                before == name && (x - here.0).abs() + (y - here.1).abs() < ONE_PLACE
+            };
+            if last.is_some_and(stays) {
                 continue;
             }
             let command = if last.is_none() { 'M' } else { 'L' };
             let _ = write!(line, "{command}{} {}", here.0, here.1);
-            last = Some(name);
+            last = Some((name, here.0, here.1));
             number += 1;
-            match stops.iter_mut().find(|stop| stop.name == *name) {
+            let same = |stop: &Stop| {
+                stop.name == *name && (stop.x - here.0).abs() + (stop.y - here.1).abs() < ONE_PLACE
+            };
+            match stops.iter_mut().find(|stop| same(stop)) {
                 Some(stop) => {
                     let _ = write!(stop.number, "·{number}");
                 }
@@ -238,6 +247,8 @@ mod tests {
             .map(|stop| stop.number.as_str())
             .collect();
         assert_eq!(numbers, ["1·3", "2"]);
+        let far = Route::through(&[at(100.0, "A"), at(500.0, "A")]).unwrap();
+        assert_eq!(far.stops.len(), 2, "one name at two places is two places");
         assert!(Route::through(&[]).is_none());
     }
 }

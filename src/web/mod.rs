@@ -31,7 +31,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
@@ -100,7 +100,10 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/scan/files.json", get(scan::files))
         .route(
             "/scan/enrol/{room}",
-            get(scan::firm).put(scan::open).post(scan::device),
+            get(scan::firm)
+                .put(scan::open)
+                .post(scan::device)
+                .layer(DefaultBodyLimit::max(scan::MAX_BODY)),
         )
         .route("/scan/enrol/{room}/device", get(scan::came))
         .route("/checkpoint", get(log::checkpoint))
@@ -184,9 +187,14 @@ fn base(web: &Web, parts: &Parts) -> String {
     if let Some(url) = &web.options.public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let host = parts.headers.get(header::HOST);
+    // HTTP/2 names the host in the address, HTTP/1 in a header.
+    let header = parts.headers.get(header::HOST);
+    let host = parts
+        .uri
+        .authority()
+        .map(axum::http::uri::Authority::as_str);
     let host = host
-        .and_then(|host| host.to_str().ok())
+        .or_else(|| header.and_then(|host| host.to_str().ok()))
         .unwrap_or("localhost");
     let scheme = if parts.extensions.get::<Tls>().is_some() {
         "https"

@@ -37,7 +37,8 @@ impl Site {
             chosen: spoken.chosen,
             assets: asset::folder(),
             origin: web.node.origin().to_owned(),
-            other: format!("{}?{query}{NAME}={other}", uri.path()),
+            // Only what comes after the path: that may be anything, even another host's name.
+            other: format!("?{query}{NAME}={other}"),
         }
     }
 

@@ -34,6 +34,8 @@ const OPEN_FOR: Duration = Duration::from_secs(15 * 60);
 const MAX_ROOMS: usize = 4_096;
 /// Most rooms that one party may have open.
 const MAX_ROOMS_OF_PARTY: usize = 64;
+/// Most bytes of what a firm or a phone says.
+pub(super) const MAX_BODY: usize = 1_024;
 /// Most bytes of a Base64 value.
 const MAX_VALUE: usize = 128;
 

@@ -1,13 +1,14 @@
 //! A unit: the GS1 Digital Link of the goods is its page. Programs ask the same address for the verdict
 //! as JSON, the history as EPCIS 2.0, the bundle that proves it, or the set of all these links.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use askama::Template as _;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use prost::Message as _;
 
@@ -21,7 +22,7 @@ use crate::api::provenance::{self, Notice};
 use crate::client;
 use crate::core::id::{Lot, UnitId, digital_link};
 use crate::core::lang::Lang;
-use crate::core::record::Millis;
+use crate::core::record::{GoodsId, Millis, ProductId};
 use crate::core::rules::FindingKind;
 use crate::core::wire::{self, StandingWord};
 use crate::epcis;
@@ -148,7 +149,7 @@ pub(super) async fn unit(
     };
     let done = match form {
         Form::Page => page(&web, spoken, unit, lot, address, &parts).await,
-        Form::Verdict => verdict(&web, unit, address, &parts).await,
+        Form::Verdict => verdict(&web, unit, &parts).await,
         Form::Epcis => events(&web, unit).await,
         Form::Linkset => Ok(linkset(&base(&web, &parts), &unit)),
         Form::Bundle => bundle(&web, unit).await,
@@ -157,15 +158,9 @@ pub(super) async fn unit(
 }
 
 /// The answer of `GetProvenance` as JSON; `page_token` leads to the next steps.
-async fn verdict(
-    web: &Web,
-    unit: UnitId,
-    address: std::net::IpAddr,
-    parts: &Parts,
-) -> Result<Response, Problem> {
+async fn verdict(web: &Web, unit: UnitId, parts: &Parts) -> Result<Response, Problem> {
     let from = first_step(&parts.uri)?;
     let answer = provenance::provenance(&web.node, unit, PAGE, from, Lang::En).await?;
-    count(web, unit, &answer, from, address);
     let json = client::draft::to_json("GetProvenanceResponse", &answer);
     let json = json.map_err(|error| Problem::internal(&error.to_string()))?;
     Ok(of_type("application/json", json.to_string().into_bytes()))
@@ -196,19 +191,6 @@ fn of_type(media_type: &'static str, body: Vec<u8>) -> Response {
         (header::VARY, "accept"),
     ];
     (headers, body).into_response()
-}
-
-/// What nobody made is no label that was copied; and one look-up has many pages.
-fn count(
-    web: &Web,
-    unit: UnitId,
-    answer: &wire::GetProvenanceResponse,
-    from: u64,
-    address: std::net::IpAddr,
-) {
-    if from == 0 && !answer.steps.is_empty() {
-        web.node.looked_up(unit, address);
-    }
 }
 
 fn first_step(uri: &Uri) -> Result<u64, Problem> {
@@ -269,8 +251,11 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn of(word: StandingWord, lang: Lang) -> Self {
+    /// `held` says whether anybody holds it.
+    fn of(word: StandingWord, held: bool, lang: Lang) -> Self {
         let (class, zh, en) = match word {
+            // Nothing is wrong with the chain; but goods that are used up or destroyed are in nobody's hand.
+            StandingWord::Consistent if !held => ("ended", "已终结", "Ended"),
             StandingWord::Recalled => ("recalled", "已召回", "Recalled"),
             StandingWord::Broken => ("broken", "已断链", "Chain broken"),
             StandingWord::Suspect => ("suspect", "有疑点", "Suspect"),
@@ -288,6 +273,8 @@ impl Verdict {
 pub(super) struct Moment {
     pub exact: String,
     pub shown: String,
+    /// The day alone: for what is nobody's business to the minute.
+    pub day: String,
 }
 
 impl Moment {
@@ -299,6 +286,7 @@ impl Moment {
         let shown = china.strftime("%Y-%m-%d %H:%M").to_string();
         Self {
             exact: format!("{time:.0}"),
+            day: shown.chars().take(10).collect(),
             shown,
         }
     }
@@ -311,7 +299,8 @@ struct StepView {
     via: String,
     log_index: u64,
     beside: bool,
-    findings: Vec<&'static str>,
+    /// What each means, and whether it stands.
+    findings: Vec<(&'static str, bool)>,
 }
 
 #[derive(askama::Template)]
@@ -330,6 +319,7 @@ struct UnitPage {
     holder: String,
     lot: String,
     expiry: String,
+    expired: bool,
     steps: Vec<StepView>,
     next: String,
     route: Option<Route>,
@@ -350,7 +340,7 @@ async fn page(
 ) -> Result<Response, Problem> {
     let asked = (parts.uri.to_string(), spoken.lang);
     if let Some(body) = web.hot.get(&asked) {
-        if first_step(&parts.uri)? == 0 {
+        if first_step(&parts.uri)? == 0 && parts.method == Method::GET {
             web.node.looked_up(unit, address);
         }
         return Ok(answer(spoken.lang, spoken.chosen, body));
@@ -379,9 +369,21 @@ async fn unit_page(
     // Before this look is counted: the page tells of the others.
     let asked = web.node.asked(&unit);
     let asked = asked.map_err(|error| Problem::internal(&error.to_string()))?;
-    count(web, unit, &answer, from, address);
+    // What nobody made is no label that was copied; and one look-up has many pages.
+    if from == 0 && !answer.steps.is_empty() && parts.method == Method::GET {
+        web.node.looked_up(unit, address);
+    }
     let standing = answer.standing.clone().unwrap_or_default();
-    let notices = provenance::notices(&web.node, &standing)?;
+    let mut notices = provenance::notices(&web.node, &standing)?;
+    if notices.is_empty()
+        && let UnitId::Sgtin(item) = unit
+    {
+        // What the label says counts as well: a code that nobody made may name a lot that was called back.
+        let product = ProductId::Gtin(item.gtin);
+        let goods = lot.map_or(GoodsId::Product(product), |lot| GoodsId::Lot(product, lot));
+        notices = provenance::goods(&web.node, &goods)?.1;
+    }
+    let closed = provenance::closed(&web.node, unit)?;
     let attributes = answer.attributes.clone().unwrap_or_default();
     let path = unit.to_digital_link("");
     let next = match answer.next_page_token.as_str() {
@@ -393,7 +395,7 @@ async fn unit_page(
     let said = lot.map(|lot| lot.to_string());
     Ok(UnitPage {
         unit: unit.to_string(),
-        verdict: Verdict::of(standing.word(), lang),
+        verdict: Verdict::of(standing.word(), !answer.holder.is_empty(), lang),
         known: standing.word() != StandingWord::Unknown,
         more: texts.collect(),
         sentence,
@@ -408,9 +410,10 @@ async fn unit_page(
         maker: answer.maker_name,
         holder: answer.holder_name,
         lot: attributes.lot,
+        expired: attributes.expiry != 0 && attributes.expiry < today_in_china(),
         expiry: day(attributes.expiry),
         route: Route::through(&places(&answer.steps, lang)),
-        steps: steps(answer.steps, lang),
+        steps: steps(answer.steps, &closed, lang),
         next,
         asked: asked.map(|asked| (asked.times, Moment::of(asked.first.0))),
         log_size: answer.log_size,
@@ -421,7 +424,7 @@ async fn unit_page(
     })
 }
 
-fn steps(steps: Vec<wire::Step>, lang: Lang) -> Vec<StepView> {
+fn steps(steps: Vec<wire::Step>, closed: &BTreeSet<(u64, i32)>, lang: Lang) -> Vec<StepView> {
     let view = |step: wire::Step| StepView {
         when: Moment::of(step.event_time_ms),
         summary: step.summary,
@@ -431,8 +434,11 @@ fn steps(steps: Vec<wire::Step>, lang: Lang) -> Vec<StepView> {
         findings: step
             .findings
             .iter()
-            .filter_map(|kind| FindingKind::from_number(*kind))
-            .map(|kind| kind.rule().meaning(lang))
+            .filter_map(|number| {
+                let kind = FindingKind::from_number(*number)?;
+                let open = !closed.contains(&(step.log_index, *number));
+                Some((kind.rule().meaning(lang), open))
+            })
             .collect(),
     };
     steps.into_iter().map(view).collect()
@@ -460,6 +466,12 @@ fn places(steps: &[wire::Step], lang: Lang) -> Vec<((f64, f64), String)> {
             Some((place, name.to_owned()))
         })
         .collect()
+}
+
+fn today_in_china() -> u32 {
+    let now = Moment::of(crate::node::now().0).shown;
+    let digits: String = now.chars().take(10).filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(0)
 }
 
 /// A day of the calendar out of the number YYYYMMDD.

@@ -81,6 +81,7 @@ test('given a bundle that is tampered with in flight, when the browser verifies 
   const { page, close } = await open(unit, { lang: 'en-GB', route: tamper });
   assert.match(await page.textContent('#check-result'), /does not hold/);
   assert.equal(await page.getAttribute('#checks', 'data-done'), 'failed');
+  assert.equal(await page.textContent('#verdict'), 'Not proven', 'what the ledger wrote is withdrawn');
   await close();
 });
 

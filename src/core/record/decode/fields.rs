@@ -82,10 +82,25 @@ pub(super) fn text(value: &str, field: &str, min: usize, max: usize) -> Checked<
             format!("{} bytes, not {min} to {max}", value.len()),
         ));
     }
-    if value.chars().any(char::is_control) {
-        return Err(Refusal::field(field, "control characters are not allowed"));
+    if value
+        .chars()
+        .any(|letter| letter.is_control() || is_unseen(letter))
+    {
+        return Err(Refusal::field(
+            field,
+            "control characters and invisible ones are not allowed",
+        ));
     }
     Ok(())
+}
+
+/// Letters that nobody sees and that change how others are read: the direction of a text, its width, its lines.
+/// People read texts of strangers side by side with the ledger's own.
+const fn is_unseen(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
 }
 
 pub(super) fn optional<T>(

@@ -11,6 +11,14 @@ const DONE = {
   chain: ({ records }) => t(`${records} 条相连`, `${records} records in a row`),
 };
 
+/** A page whose proof does not hold says so at its top, whatever the ledger wrote there. */
+function withdraw(word) {
+  const verdict = document.querySelector('.verdict');
+  verdict.className = 'verdict broken';
+  verdict.querySelector('.word').textContent = word;
+  verdict.querySelector('.sentence').textContent = t('本页的结论未获证明支持。', 'What this page said is not borne out by its proof.');
+}
+
 export async function selfCheck(list, result) {
   const item = (name) => list.querySelector(`[data-check="${name}"]`);
   const say = (kind, text) => {
@@ -44,6 +52,7 @@ export async function selfCheck(list, result) {
     } else {
       say('ok', t('证明核对无误：记录确由企业签署、未被改动，且在日志中。', 'The proof holds: the records are signed, unchanged, and in the log.'));
     }
+    if (!report.passed || !isOurs) withdraw(t('证明不成立', 'Not proven'));
     list.dataset.done = report.passed && isOurs ? 'passed' : 'failed';
   } catch (error) {
     // No verdict, and the page must not look like one.

@@ -30,12 +30,13 @@ export async function lastWaiting(unit) {
   return rows.filter((row) => row.state === 'waiting').at(-1);
 }
 
-/** Removes what was answered more than a week ago, and nothing that waits. */
+/** Removes what was answered more than a week ago, and nothing that waits or that what waits names. */
 export async function clearOld() {
+  const named = new Set((await waiting()).flatMap(({ corrects, follows }) => [corrects, ...Object.values(follows ?? {})]));
   const tx = (await store()).transaction('outbox', 'readwrite');
   for (let cursor = await tx.store.openCursor(); cursor; cursor = await cursor.continue()) {
-    const { state, at } = cursor.value;
-    if (state !== 'waiting' && at < Date.now() - KEPT_MS) await cursor.delete();
+    const { seq, state, at } = cursor.value;
+    if (state !== 'waiting' && !named.has(seq) && at < Date.now() - KEPT_MS) await cursor.delete();
   }
   await tx.done;
 }

@@ -49,12 +49,16 @@ export function follow(wanted) {
   );
 }
 
-const e7 = (degrees) => Math.round(degrees * 1e7);
+// To a hundredth of a degree, about a kilometre: enough to see that goods can't have travelled so fast, and no door.
+const e7 = (degrees) => Math.round(degrees * 100) * 1e5;
 
-/** The place for a record; none when nothing is known. An old position would be a lie, so it is left out. */
-export async function placeNow() {
+/**
+ * The place for a record; none when nothing is known. An old position would be a lie, so it is left out; and at a
+ * buyer's door there is none, since the log forgets nothing.
+ */
+export async function placeNow({ atBuyer }) {
   const { city, region } = await settings();
-  const fresh = position && Date.now() - position.at < FRESH_MS;
+  const fresh = position && !atBuyer && Date.now() - position.at < FRESH_MS;
   if (!city && !region && !fresh) return undefined;
   const at = fresh ? { latitudeE7: e7(position.latitude), longitudeE7: e7(position.longitude) } : undefined;
   return { city, region, position: at };

@@ -35,6 +35,9 @@ export const BODIES = {
   correct: ({ reason }) => ({ case: 'correct', value: { reason } }),
 };
 
+/** What happens at a buyer's door. */
+const AT_BUYER = ['deliver', 'confirm', 'return'];
+
 /**
  * Signs what happened and writes it down. It is the device's own word unless `said.secret` is a buyer's and
  * the action is the buyer's to take.
@@ -55,7 +58,7 @@ export function record(app, action, unit, said = {}) {
         nonce: crypto.getRandomValues(new Uint8Array(16)),
         time: Date.now(),
         offset: await offset(),
-        place: await placeNow(),
+        place: await placeNow({ atBuyer: AT_BUYER.includes(action) }),
         context: photoContext(said.photo),
         body: BODIES[action](said),
       },

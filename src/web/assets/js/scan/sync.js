@@ -103,7 +103,15 @@ async function sendAll(app) {
   for (let row of await waiting()) {
     row = await rowOf(row.seq);
     if (row.state !== 'waiting' || subjects(row).some((id) => stuck.has(id))) continue;
-    if (!(await send(app, row))) subjects(row).forEach((id) => stuck.add(id));
+    let sent = false;
+    try {
+      sent = await send(app, row);
+    } catch (error) {
+      if (error instanceof Unanswered) throw error;
+      // Whatever is wrong with one record must not keep the others; it stays, and is tried again.
+      app.fail(error);
+    }
+    if (!sent) subjects(row).forEach((id) => stuck.add(id));
   }
 }
 
