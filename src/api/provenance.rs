@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::{errors, read};
-use crate::core::apply::state::{FindingStatus, Goods, Keys, Products, Read, Units};
+use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::UnitId;
 use crate::core::lang::Lang;
@@ -296,23 +296,31 @@ fn notice(view: &View<'_>, index: LogIndex) -> Result<Option<Notice>, Status> {
     }))
 }
 
-/// Findings at a unit of which it was decided or explained that they are none, by entry and kind.
-pub(crate) fn closed(node: &Node, unit: UnitId) -> Result<BTreeSet<(u64, i32)>, Status> {
-    let state = node
-        .store()
-        .view()
-        .get::<Units>(&unit)
-        .map_err(errors::store)?;
-    let findings = state.iter().flat_map(|state| &state.findings);
-    let closed = findings.filter(|finding| {
+/// What a page says of a unit beyond its standing.
+pub(crate) struct Aside {
+    /// Used up or destroyed.
+    pub ended: bool,
+    /// Findings of which it was decided or explained that they are none, by entry and kind.
+    pub closed: BTreeSet<(u64, i32)>,
+}
+
+/// The same, as of now.
+pub(crate) fn aside(node: &Node, unit: UnitId) -> Result<Aside, Status> {
+    let view = node.store().view();
+    let state = view.get::<Units>(&unit).map_err(errors::store)?;
+    let state = state.unwrap_or_default();
+    let closed = state.findings.iter().filter(|finding| {
         matches!(
             finding.status,
             FindingStatus::Dismissed | FindingStatus::Explained
         )
     });
-    Ok(closed
-        .map(|finding| (finding.index.0, i32::from(finding.kind.number())))
-        .collect())
+    Ok(Aside {
+        ended: state.life == Life::Ended,
+        closed: closed
+            .map(|finding| (finding.index.0, i32::from(finding.kind.number())))
+            .collect(),
+    })
 }
 
 /// What is known of a product or a lot.

@@ -251,11 +251,10 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// `held` says whether anybody holds it.
-    fn of(word: StandingWord, held: bool, lang: Lang) -> Self {
+    fn of(word: StandingWord, ended: bool, lang: Lang) -> Self {
         let (class, zh, en) = match word {
             // Nothing is wrong with the chain; but goods that are used up or destroyed are in nobody's hand.
-            StandingWord::Consistent if !held => ("ended", "已终结", "Ended"),
+            StandingWord::Consistent if ended => ("ended", "已终结", "Ended"),
             StandingWord::Recalled => ("recalled", "已召回", "Recalled"),
             StandingWord::Broken => ("broken", "已断链", "Chain broken"),
             StandingWord::Suspect => ("suspect", "有疑点", "Suspect"),
@@ -383,7 +382,7 @@ async fn unit_page(
         let goods = lot.map_or(GoodsId::Product(product), |lot| GoodsId::Lot(product, lot));
         notices = provenance::goods(&web.node, &goods)?.1;
     }
-    let closed = provenance::closed(&web.node, unit)?;
+    let aside = provenance::aside(&web.node, unit)?;
     let attributes = answer.attributes.clone().unwrap_or_default();
     let path = unit.to_digital_link("");
     let next = match answer.next_page_token.as_str() {
@@ -395,7 +394,7 @@ async fn unit_page(
     let said = lot.map(|lot| lot.to_string());
     Ok(UnitPage {
         unit: unit.to_string(),
-        verdict: Verdict::of(standing.word(), !answer.holder.is_empty(), lang),
+        verdict: Verdict::of(standing.word(), aside.ended, lang),
         known: standing.word() != StandingWord::Unknown,
         more: texts.collect(),
         sentence,
@@ -413,7 +412,7 @@ async fn unit_page(
         expired: attributes.expiry != 0 && attributes.expiry < today_in_china(),
         expiry: day(attributes.expiry),
         route: Route::through(&places(&answer.steps, lang)),
-        steps: steps(answer.steps, &closed, lang),
+        steps: steps(answer.steps, &aside.closed, lang),
         next,
         asked: asked.map(|asked| (asked.times, Moment::of(asked.first.0))),
         log_size: answer.log_size,
