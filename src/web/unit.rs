@@ -374,7 +374,10 @@ async fn unit_page(
     }
     let standing = answer.standing.clone().unwrap_or_default();
     let mut notices = provenance::notices(&web.node, &standing)?;
+    let known = standing.word() != StandingWord::Unknown;
+    // Of a known unit's own product and lot the standing has told already.
     if notices.is_empty()
+        && (lot.is_some() || !known)
         && let UnitId::Sgtin(item) = unit
     {
         // What the label says counts as well: a code that nobody made may name a lot that was called back.
@@ -395,7 +398,7 @@ async fn unit_page(
     Ok(UnitPage {
         unit: unit.to_string(),
         verdict: Verdict::of(standing.word(), aside.ended, lang),
-        known: standing.word() != StandingWord::Unknown,
+        known,
         more: texts.collect(),
         sentence,
         other_lot: said.filter(|lot| !attributes.lot.is_empty() && *lot != attributes.lot),

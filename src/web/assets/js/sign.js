@@ -55,7 +55,7 @@ export async function sign(wire, origin, signer, draft, { offset = 0, nonce } = 
 export function services(wire) {
   const transport = createGrpcWebTransport({ baseUrl: location.origin });
   const client = (name) => createClient(wire.service(name), transport);
-  return { ledger: client('LedgerService'), registry: client('RegistryService') };
+  return { ledger: client('LedgerService') };
 }
 
 /** What the server refused, in its own words and with its own name for it. */
@@ -63,12 +63,8 @@ export function refusal(error) {
   const known = ConnectError.from(error);
   const info = known.details.find((detail) => detail.type === 'google.rpc.ErrorInfo');
   return {
-    code: known.code,
     message: known.rawMessage,
     reason: info?.debug?.reason ?? Code[known.code],
-    // Whoever got one of these sends the same envelope again.
-    later: [Code.Unavailable, Code.ResourceExhausted, Code.DeadlineExceeded, Code.Unknown].includes(known.code),
-    conflict: known.code === Code.Aborted,
   };
 }
 
