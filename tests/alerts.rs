@@ -223,13 +223,33 @@ async fn until(stream: &mut Stream, kind: wire::SignalKind) -> wire::Signal {
     }
 }
 
+/// Alerts that fit, oldest first; asked from the newest on, they are the same ones.
 async fn list(ledger: &Ledger, filter: wire::AlertFilter, page_size: u32) -> Vec<wire::Alert> {
+    loop {
+        let alerts = listed(ledger, &filter, page_size, false).await;
+        let mut backwards = listed(ledger, &filter, page_size, true).await;
+        // One may have been raised in between.
+        if alerts.len() == backwards.len() {
+            backwards.reverse();
+            assert_eq!(alerts, backwards);
+            return alerts;
+        }
+    }
+}
+
+async fn listed(
+    ledger: &Ledger,
+    filter: &wire::AlertFilter,
+    page_size: u32,
+    newest_first: bool,
+) -> Vec<wire::Alert> {
     let (mut alerts, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = wire::ListAlertsRequest {
             filter: Some(filter.clone()),
             page_size,
             page_token,
+            newest_first,
         };
         let page = ledger
             .alert()

@@ -52,13 +52,23 @@ impl AlertService for AlertDesk {
         let request = request.into_inner();
         let size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let filter = Filter::new(request.filter)?;
+        let now = Place::now(&self.node)?;
         let from = match request.page_token.as_str() {
+            "" if request.newest_first => now,
             "" => Place::FIRST,
             token => token
                 .parse()
                 .map_err(|()| errors::invalid("page_token", "use the token of the page before"))?,
         };
-        let answer = super::off_thread(&self.node, move |node| page(node, &filter, from, size));
+        let answer = super::off_thread(&self.node, move |node| {
+            let mut answer = if request.newest_first {
+                page_back(node, &filter, from, size)
+            } else {
+                page(node, &filter, from, size)
+            }?;
+            answer.cursor = now.to_string();
+            Ok(answer)
+        });
         answer.await.map(Response::new)
     }
 
@@ -118,10 +128,7 @@ fn page(
         let batch = Batch::read(&view, place)?;
         for (happened, after) in batch.happened {
             if alerts.len() == size || looked_at >= MAX_LOOKED_AT {
-                return Ok(wire::ListAlertsResponse {
-                    alerts,
-                    next_page_token: place.to_string(),
-                });
+                return Ok(answer(alerts, place.to_string()));
             }
             looked_at += 1;
             place = after;
@@ -130,12 +137,71 @@ fn page(
             }
         }
         if batch.last {
-            return Ok(wire::ListAlertsResponse {
-                alerts,
-                next_page_token: String::new(),
-            });
+            return Ok(answer(alerts, String::new()));
         }
     }
+}
+
+fn answer(alerts: Vec<wire::Alert>, next_page_token: String) -> wire::ListAlertsResponse {
+    wire::ListAlertsResponse {
+        alerts,
+        next_page_token,
+        cursor: String::new(),
+    }
+}
+
+/// Alerts that were raised before a place, the newest first.
+fn page_back(
+    node: &Node,
+    filter: &Filter,
+    mut place: Place,
+    size: usize,
+) -> Result<wire::ListAlertsResponse, Status> {
+    let view = node.store().view();
+    let mut alerts = Vec::new();
+    let (mut finding, mut event) = (None, None);
+    for _ in 0..MAX_LOOKED_AT {
+        if alerts.len() == size {
+            return Ok(answer(alerts, place.to_string()));
+        }
+        // Of each side the one before the place, if it was not read yet.
+        if finding.is_none() {
+            finding = finding_at(&view, place.finding.saturating_sub(1))?;
+        }
+        if event.is_none() {
+            event = event_at(&view, place.event.saturating_sub(1))?;
+        }
+        let later = match (&finding, &event) {
+            (Some(finding), Some(event)) => finding.time() > event.time(),
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return Ok(answer(alerts, String::new())),
+        };
+        let happened = if later {
+            place.finding -= 1;
+            finding.take()
+        } else {
+            place.event -= 1;
+            event.take()
+        };
+        if let Some(happened) = happened.filter(|happened| !happened.is_answer()) {
+            alerts.extend(happened.alert(&view)?.filter(|alert| filter.wants(alert)));
+        }
+    }
+    Ok(answer(alerts, place.to_string()))
+}
+
+fn finding_at(view: &View<'_>, number: u64) -> Result<Option<Happened>, Status> {
+    let row = view.get::<Findings>(&number).map_err(errors::store)?;
+    Ok(row.map(|row| Happened::Found(number, Box::new(row))))
+}
+
+fn event_at(view: &View<'_>, number: u64) -> Result<Option<Happened>, Status> {
+    let event = signals::event(view.store(), number).map_err(errors::store)?;
+    Ok(event.map(|event| match event {
+        Event::Raised(signal) => Happened::Signalled(signal),
+        Event::Answered(id, time) => Happened::Answered(id, time),
+    }))
 }
 
 /// Alerts from a place on, then live, until the caller is gone. The token is checked again for each

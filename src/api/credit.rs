@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::listing::Sight;
+use super::listing::{Sight, asked};
 use super::pages::{list, number_after};
 use super::score::{self, Period};
 use super::{errors, token};
 use crate::core::apply::state::{
-    Commitments, Consents, CreditItems, CreditRecords, FileReads, Ledgers, Listings, Parties, Read,
-    Volumes,
+    Commitments, Consents, CreditItems, CreditRecords, FileReads, Ledgers, Listings, ObjectedTo,
+    Objections, Parties, Read, Volumes,
 };
 use crate::core::credit::calendar;
+use crate::core::credit::score::Deduction;
 use crate::core::credit::{
     Breach, Commitment, CreditItem, CreditPolicy, CreditRecord, CreditSeverity,
 };
@@ -122,6 +123,29 @@ impl CreditService for Credit {
             Ok(answer)
         });
         answer.await.map(Response::new)
+    }
+
+    async fn list_objections(
+        &self,
+        request: Request<wire::ListObjectionsRequest>,
+    ) -> Result<Response<wire::ListObjectionsResponse>, Status> {
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
+        let request = request.into_inner();
+        let view = self.node.store().view();
+        let show = |_: &[u8], deduction: Deduction| {
+            let row = view.get::<Objections>(&deduction).map_err(errors::store)?;
+            let row = row.filter(|row| !request.open || row.answered.is_none());
+            Ok(row.map(|row| wire::DeductionObjection {
+                deduction: Some(deduction_ref(deduction)),
+                request: Some(asked(&row)),
+            }))
+        };
+        let (objections, next_page_token) =
+            list::<ObjectedTo, _>(&view, &[], request.page_size, &request.page_token, show)?;
+        Ok(Response::new(wire::ListObjectionsResponse {
+            objections,
+            next_page_token,
+        }))
     }
 
     async fn get_financial_view(
@@ -378,5 +402,20 @@ const fn policy(policy: &CreditPolicy, legal_basis: String) -> wire::SetCreditPo
         accept_hours: policy.accept_hours,
         rest_days: policy.rest_days,
         legal_basis,
+    }
+}
+
+fn deduction_ref(deduction: Deduction) -> wire::DeductionRef {
+    use wire::deduction_ref::Deduction as Named;
+    let deduction = match deduction {
+        Deduction::Finding(number) => Named::Finding(number),
+        Deduction::Claim(index) => Named::Claim(index.0),
+        Deduction::Lapse(key, index) => Named::Lapse(wire::LapseRef {
+            key_id: key.0.to_vec(),
+            log_index: index.0,
+        }),
+    };
+    wire::DeductionRef {
+        deduction: Some(deduction),
     }
 }

@@ -243,6 +243,7 @@ fn plan(sight: &Sight<'_>, index: LogIndex, row: &Plan) -> wire::InspectionPlan 
             .filter(|_| regulator)
             .map(|key| key.0.to_vec())
             .collect(),
+        secret_commitment: row.secret_commitment.to_vec(),
     }
 }
 

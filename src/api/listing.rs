@@ -150,7 +150,7 @@ impl<'a> Sight<'a> {
     }
 }
 
-fn asked(request: &Asked) -> wire::ListingRequest {
+pub(super) fn asked(request: &Asked) -> wire::ListingRequest {
     let answer = request.answered;
     wire::ListingRequest {
         log_index: request.made.index.0,

@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::{errors, read, regulator, token};
 use crate::core::apply::state::Read;
 use crate::core::envelope::RecordId;
-use crate::core::record::Role;
+use crate::core::record::{Millis, Role};
+use crate::core::search::first_where;
 use crate::core::tlog::proof::{ProveError, consistency_proof, inclusion_proof};
 use crate::core::tlog::tile::{BundleId, TileId, encode_bundle, encode_tile};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
@@ -19,7 +20,7 @@ use crate::core::wire;
 use crate::core::wire::get_inclusion_proof_request::Leaf;
 use crate::core::wire::log_service_server::LogService;
 use crate::node::Node;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError, entry_frame};
 
 /// Entries of one streamed message.
 const STREAM_PAGE: usize = 1000;
@@ -225,4 +226,25 @@ fn hashes(proof: &[Hash]) -> Vec<Vec<u8>> {
 #[allow(clippy::needless_pass_by_value)] // the form that `map_err` wants
 fn unproven<E: std::fmt::Display>(error: ProveError<E>) -> Status {
     errors::store(StoreError::Corrupt(error.to_string()))
+}
+
+/// The first entry of a time or later, if there is one. Times of entries never run back.
+pub(crate) async fn first_entry_since(
+    node: &Arc<Node>,
+    time: Millis,
+) -> Result<Option<LogIndex>, Status> {
+    super::off_thread(node, move |node| entry_since(node.store(), time)).await
+}
+
+/// The same, on the thread that asks.
+pub(super) fn entry_since(store: &Store, time: Millis) -> Result<Option<LogIndex>, Status> {
+    let size = store.head().map_err(errors::store)?.size;
+    let found = first_where(0..size, |index| {
+        let index = LogIndex(index);
+        let bytes = store.entry(index)?;
+        let bytes = bytes.ok_or_else(|| StoreError::no_entry(index))?;
+        Ok::<_, StoreError>(entry_frame(index, bytes)?.time_ms >= time.0)
+    });
+    let found = found.map_err(errors::store)?;
+    Ok((found < size).then_some(LogIndex(found)))
 }

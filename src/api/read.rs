@@ -11,7 +11,7 @@ use crate::core::apply::state::{
     Actor, FindingRow, FindingStatus, Findings, Goods, HistoryRow, Keys, Ledgers, Parties,
     Products, Read, Units,
 };
-use crate::core::apply::{goods_of, scopes_of};
+use crate::core::apply::{MAX_UNIT_FINDINGS, goods_of, scopes_of};
 use crate::core::bundle::{BUNDLE_FORMAT, DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, digest};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::lang::Lang;
@@ -484,4 +484,28 @@ pub(super) fn findings(
         visit(number, row)
     })
     .map_err(errors::store)
+}
+
+/// The findings at one unit, likewise; where it has more than its row names, others among them.
+pub(super) fn findings_of(
+    view: &View<'_>,
+    unit: UnitId,
+    from: u64,
+    mut visit: impl FnMut(u64, FindingRow) -> bool,
+) -> Result<(), Status> {
+    let unit = view.get::<Units>(&unit).map_err(errors::store)?;
+    let unit = unit.unwrap_or_default();
+    let mut numbers: Vec<u64> = unit.findings.iter().map(|finding| finding.number).collect();
+    numbers.sort_unstable();
+    for number in numbers.into_iter().filter(|number| *number >= from) {
+        let row = view.get::<Findings>(&number).map_err(errors::store)?;
+        if row.is_some_and(|row| !visit(number, row)) {
+            return Ok(());
+        }
+    }
+    if unit.findings.len() < MAX_UNIT_FINDINGS {
+        return Ok(());
+    }
+    let after = unit.findings.iter().map(|finding| finding.number + 1).max();
+    findings(view, after.unwrap_or(0).max(from), visit)
 }

@@ -16,11 +16,12 @@ use crate::core::apply::state::{Read, Tallies};
 use crate::core::bundle::verify;
 use crate::core::id::UnitId;
 use crate::core::lang::Lang;
-use crate::core::record::Role;
+use crate::core::record::{CalendarDate, Region, Role};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::regulator_service_server::RegulatorService;
 use crate::node::Node;
+use crate::signals;
 use crate::store::Store;
 
 pub(super) struct Regulator {
@@ -49,7 +50,7 @@ impl RegulatorService for Regulator {
         let view = self.node.store().view();
         let mut findings = Vec::new();
         let mut next_page_token = String::new();
-        read::findings(&view, from, |number, row| {
+        let take = |number, row| {
             let finding = read::finding(number, &row);
             if !filter.wants(&finding) {
                 return true;
@@ -60,7 +61,11 @@ impl RegulatorService for Regulator {
             }
             findings.push(finding);
             true
-        })?;
+        };
+        match filter.unit {
+            Some(unit) => read::findings_of(&view, unit, from, take)?,
+            None => read::findings(&view, from, take)?,
+        }
         Ok(Response::new(wire::ListFindingsResponse {
             findings,
             next_page_token,
@@ -164,6 +169,92 @@ impl RegulatorService for Regulator {
             last_time_ms: tally.last_time.0,
         }))
     }
+
+    async fn get_activity(
+        &self,
+        request: Request<wire::GetActivityRequest>,
+    ) -> Result<Response<wire::GetActivityResponse>, Status> {
+        token::check(request.metadata(), &self.node, &[Role::Regulator])?;
+        let request = request.into_inner();
+        let region = match request.region.as_str() {
+            "" => None,
+            region => {
+                let region = Region::parse(region, "region");
+                Some(region.map_err(|refusal| errors::status(&refusal))?)
+            }
+        };
+        let today = crate::sequence::now().day_in_china();
+        let until = day_from(request.until_day, today, "until_day")?;
+        let from = day_from(
+            request.from_day,
+            until.saturating_sub(MONTH).into(),
+            "from_day",
+        )?;
+        if from > until || until - from > MAX_DAYS {
+            return Err(errors::invalid(
+                "from_day",
+                "at most 366 days, the last one not before it",
+            ));
+        }
+        let answer = super::off_thread(&self.node, move |node| {
+            activity(node, from..=until, region.as_ref())
+        });
+        answer.await.map(Response::new)
+    }
+}
+
+/// Days that are told of where nobody says which.
+const MONTH: u32 = 30;
+/// Days from the first to the last.
+const MAX_DAYS: u32 = 366;
+/// Rows of one answer: some four hundred places each day of a year.
+const MAX_ROWS: usize = 150_000;
+
+/// A day as asked for, or the default.
+fn day_from(number: u32, default: u64, field: &str) -> Result<u32, Status> {
+    if number == 0 {
+        return Ok(u32::try_from(default).unwrap_or(u32::MAX));
+    }
+    let date = CalendarDate::parse(number, field);
+    Ok(date.map_err(|refusal| errors::status(&refusal))?.day())
+}
+
+fn activity(
+    node: &Node,
+    days: std::ops::RangeInclusive<u32>,
+    region: Option<&Region>,
+) -> Result<wire::GetActivityResponse, Status> {
+    let view = node.store().view();
+    let log_size = signals::seen(&view).map_err(errors::store)?;
+    let (mut rows, mut too_many) = (Vec::new(), false);
+    signals::activity(&view, days, |spot, found| {
+        let there = |wanted: &Region| {
+            Region::parse(&spot.region, "region").is_ok_and(|region| wanted.contains(&region))
+        };
+        if region.is_none_or(there) {
+            too_many = rows.len() == MAX_ROWS;
+            rows.push(wire::Activity {
+                day: CalendarDate::of_day(spot.day).number(),
+                region: spot.region,
+                city: spot.city,
+                records: found.records,
+                look_closer: found.look_closer,
+                do_not_sell: found.do_not_sell,
+                signals: found.signals,
+            });
+        }
+        !too_many
+    })
+    .map_err(errors::store)?;
+    if too_many {
+        return Err(Status::resource_exhausted(
+            "ask for fewer days, or for one region",
+        ));
+    }
+    Ok(wire::GetActivityResponse {
+        activity: rows,
+        log_size,
+    })
 }
 
 /// Entries from an index on, below a size, at most so many and so many bytes.
@@ -248,19 +339,22 @@ async fn watch(
 /// Which findings a caller wants.
 struct Filter {
     filter: wire::FindingFilter,
+    unit: Option<UnitId>,
 }
 
 impl Filter {
     fn new(filter: Option<wire::FindingFilter>) -> Result<Self, Status> {
         let mut filter = filter.unwrap_or_default();
+        let mut unit = None;
         if !filter.unit.is_empty() {
-            let unit = UnitId::parse_any(&filter.unit).map_err(errors::bad_id("filter.unit"))?;
-            filter.unit = unit.to_string();
+            let id = UnitId::parse_any(&filter.unit).map_err(errors::bad_id("filter.unit"))?;
+            filter.unit = id.to_string();
+            unit = Some(id);
         }
         if filter.kinds.len() > 64 {
             return Err(errors::invalid("filter.kinds", "at most 64"));
         }
-        Ok(Self { filter })
+        Ok(Self { filter, unit })
     }
 
     fn wants(&self, finding: &wire::FindingRecord) -> bool {

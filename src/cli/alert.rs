@@ -152,6 +152,9 @@ pub(crate) enum AlertCommand {
         key: TokenKey,
         #[command(flatten)]
         filter: FilterArgs,
+        /// The newest first; else the oldest.
+        #[arg(long)]
+        newest_first: bool,
     },
     /// Follow findings, signals and answers live. Ends with the token; resume with the last cursor.
     Watch {
@@ -197,6 +200,7 @@ impl AlertCommand {
                 remote,
                 key,
                 filter,
+                newest_first,
             } => {
                 let ledger = remote.connect_as(&key).await?;
                 let filter = filter.to_wire()?;
@@ -205,6 +209,7 @@ impl AlertCommand {
                         filter: filter.clone(),
                         page_size: 1000,
                         page_token,
+                        newest_first,
                     };
                     let page = ledger.alert().list_alerts(request).await?.into_inner();
                     Ok((page.alerts, page.next_page_token))

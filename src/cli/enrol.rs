@@ -1,4 +1,4 @@
-//! `custody enrol`: gives a courier's phone a key of the firm's.
+//! `custody enrol`: gives a phone or a browser a key of the party's.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -29,7 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const TOKEN_LIFE: Duration = Duration::from_secs(20 * 60);
 
 /// Enrols a courier's phone: shows a code, waits for the phone, and delegates to the key that it made. It
-/// signs custody records only, and nobody but a regulator sees whose it is.
+/// signs custody records only, and nobody but a regulator sees whose it is. With --full, a clerk's browser at
+/// the regulator's desk: its key has all rights of the party.
 #[derive(Args, Debug)]
 pub(crate) struct Enrol {
     #[command(flatten)]
@@ -43,6 +44,9 @@ pub(crate) struct Enrol {
     /// Days that the key is valid from now.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3650))]
     days: u64,
+    /// A full key, for a browser at the regulator's desk: it signs whatever the party may.
+    #[arg(long)]
+    full: bool,
     /// Don't ask whether the key's number on the phone is the same.
     #[arg(long)]
     yes: bool,
@@ -77,12 +81,24 @@ impl Enrol {
         let key = self.checked(&code, &device)?;
         self.confirm(&key)?;
         let from = now();
-        let body = Body::Delegate(wire::Delegate {
-            key: Some(public(&key)),
-            valid_from_ms: from.0,
-            valid_until_ms: from.plus(self.days * 86_400_000).0,
-            possession: binary(&device.possession)?,
-        });
+        let (key_wire, valid_from_ms) = (Some(public(&key)), from.0);
+        let valid_until_ms = from.plus(self.days * 86_400_000).0;
+        let possession = binary(&device.possession)?;
+        let body = if self.full {
+            Body::AddKey(wire::AddKey {
+                key: key_wire,
+                valid_from_ms,
+                valid_until_ms,
+                possession,
+            })
+        } else {
+            Body::Delegate(wire::Delegate {
+                key: key_wire,
+                valid_from_ms,
+                valid_until_ms,
+                possession,
+            })
+        };
         let done = format!("key {} signs for {party} for {} days", key.id(), self.days);
         submit(&self.remote, signer, body, &done).await
     }
@@ -90,8 +106,9 @@ impl Enrol {
     fn show(&self, code: &PrintedSecret) -> Done {
         let text = code.text();
         let link = Zeroizing::new(format!(
-            "{}/scan#enrol={}",
+            "{}/{}#enrol={}",
             self.pages.trim_end_matches('/'),
+            if self.full { "desk/key" } else { "scan" },
             *text
         ));
         if self.remote.json {
@@ -103,8 +120,10 @@ impl Enrol {
             output::line(picture.to_str())?;
         }
         output::line(format!(
-            "On the phone, scan this code or open {}\nand type {}\nIt is good for one phone and 15 minutes. Waiting ...",
-            *link, *text
+            "On the {}, scan this code or open {}\nand type {}\nIt is good for one of them and 15 minutes. Waiting ...",
+            self.device(),
+            *link,
+            *text
         ))
     }
 
@@ -119,14 +138,18 @@ impl Enrol {
         PublicKey::parse(1, &bytes).map_err(|error| Failure::No(error.to_string()))
     }
 
+    const fn device(&self) -> &'static str {
+        if self.full { "browser" } else { "phone" }
+    }
+
     fn confirm(&self, key: &PublicKey) -> Done {
         let number: String = key.id().to_string().chars().take(8).collect();
         if self.yes {
             return Ok(());
         }
         let mut error = std::io::stderr().lock();
-        let asked =
-            write!(error, "Does the phone show {number}? [y/N] ").and_then(|()| error.flush());
+        let asked = write!(error, "Does the {} show {number}? [y/N] ", self.device())
+            .and_then(|()| error.flush());
         asked.map_err(could("the standard error"))?;
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
@@ -134,7 +157,7 @@ impl Enrol {
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             return Ok(());
         }
-        Err(Failure::No("nothing was delegated".into()))
+        Err(Failure::No("no key was enrolled".into()))
     }
 }
 

@@ -9,6 +9,8 @@ mod session;
 
 use std::time::Duration;
 
+use tonic::body::Body;
+use tonic::codegen::{Body as HttpBody, Bytes, Service, StdError, http};
 use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -84,22 +86,25 @@ impl Interceptor for Token {
     }
 }
 
-/// A channel that puts a token into every call.
-pub type TokenChannel = InterceptedService<Channel, Token>;
-
-/// A connection with a client for each service.
+/// A connection with a client for each service: over the network, or to services in this process.
 #[derive(Clone)]
-pub struct Ledger {
-    channel: Channel,
+pub struct Ledger<T = Channel> {
+    channel: T,
     token: Token,
 }
 
 macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $module:ident::$client:ident;)*) => {
-        impl Ledger {
+        impl<T, B> Ledger<T>
+        where
+            T: Clone + Service<http::Request<Body>, Response = http::Response<B>>,
+            T::Error: Into<StdError> + Send + Sync,
+            B: HttpBody<Data = Bytes> + Default + Send + 'static,
+            B::Error: Into<StdError> + Send,
+        {
             $($(#[$doc])*
             #[must_use]
-            pub fn $name(&self) -> wire::$module::$client<TokenChannel> {
+            pub fn $name(&self) -> wire::$module::$client<InterceptedService<T, Token>> {
                 wire::$module::$client::with_interceptor(self.channel.clone(), self.token.clone())
                     .max_decoding_message_size(MAX_ANSWER_BYTES)
             })*
@@ -138,6 +143,27 @@ clients! {
     log: log_service_client::LogServiceClient;
 }
 
+impl<T> Ledger<T> {
+    /// Over something that answers calls.
+    pub fn over(channel: T) -> Self {
+        Self {
+            channel,
+            token: Token::default(),
+        }
+    }
+}
+
+impl<T: Clone> Ledger<T> {
+    /// The same connection with a token in every call.
+    #[must_use]
+    pub fn with_token(&self, token: Token) -> Self {
+        Self {
+            channel: self.channel.clone(),
+            token,
+        }
+    }
+}
+
 impl Ledger {
     /// Connects. With a certificate authority's PEM, only its certificates are trusted.
     ///
@@ -158,19 +184,7 @@ impl Ledger {
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             endpoint = endpoint.tls_config(tls)?;
         }
-        Ok(Self {
-            channel: endpoint.connect().await?,
-            token: Token::default(),
-        })
-    }
-
-    /// The same connection with a token in every call.
-    #[must_use]
-    pub fn with_token(&self, token: Token) -> Self {
-        Self {
-            channel: self.channel.clone(),
-            token,
-        }
+        Ok(Self::over(endpoint.connect().await?))
     }
 
     /// The newest checkpoint, and the origin that it names.

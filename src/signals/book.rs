@@ -11,6 +11,7 @@
 //! | `f`, regulator | parties whose files it opened, [`Watched`] |
 //! | `g`, regulator, party | when it opened that one, [`Watched`] |
 //! | `l`, unit | how often it was looked up, [`Asked`] |
+//! | `d`, day, region, city | what happened there, [`Activity`](super::Activity) |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::{Counts, Spot};
 use super::{Event, MAX_EVIDENCE, Signal};
 use crate::core::credit::SignalKind;
 use crate::core::credit::alert::Days;
@@ -112,6 +114,7 @@ pub(super) struct Book<'a> {
     watched: BTreeMap<Subject, Watched>,
     raised: BTreeMap<(SignalKind, LogIndex), u64>,
     events: Vec<Event>,
+    pub counts: Counts,
 }
 
 impl<'a> Book<'a> {
@@ -122,6 +125,7 @@ impl<'a> Book<'a> {
             watched: BTreeMap::new(),
             raised: BTreeMap::new(),
             events: Vec::new(),
+            counts: Counts::default(),
         })
     }
 
@@ -148,6 +152,9 @@ impl<'a> Book<'a> {
         if !known {
             metrics::counter!("custody_signals_total", "kind" => format!("{:?}", signal.kind))
                 .increment(1);
+            let day = signal.time.day_in_china();
+            let spot = Spot::new(day, &signal.region, &signal.city);
+            self.counts.at(spot).signals += 1;
             self.add(Event::Raised(Box::new(signal)));
             self.raised.insert(id, self.cursors.last_event);
         }
@@ -168,6 +175,7 @@ impl<'a> Book<'a> {
         for (id, number) in &self.raised {
             changes.put(id_key(*id), number)?;
         }
+        self.counts.put(self.store, &mut changes)?;
         if self.events.is_empty() {
             return self.store.side_write(Side::Signals, changes);
         }
@@ -179,6 +187,21 @@ impl<'a> Book<'a> {
 fn cursors(store: &Store) -> Result<Cursors, StoreError> {
     let cursors = store.side_get(Side::Signals, CURSORS)?;
     Ok(cursors.unwrap_or_default())
+}
+
+/// Entries that were looked at.
+///
+/// # Errors
+/// [`StoreError`] when it can't be read.
+pub fn seen(view: &View<'_>) -> Result<u64, StoreError> {
+    let mut seen = 0;
+    view.side_scan(Side::Signals, CURSORS, CURSORS, |key, cursors: Cursors| {
+        if key == CURSORS {
+            seen = cursors.seen;
+        }
+        false
+    })?;
+    Ok(seen)
 }
 
 pub(super) fn last_event(store: &Store) -> Result<u64, StoreError> {

@@ -16,6 +16,7 @@
 //! move in time cost no row and no timer, only the second look. The rules themselves are pure and in
 //! `core::credit::alert`.
 
+mod activity;
 mod book;
 mod due;
 mod look_ups;
@@ -36,7 +37,8 @@ use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::store::{Store, StoreError};
 
-pub use book::{Asked, event, events, signal};
+pub use activity::{Activity, Spot, activity};
+pub use book::{Asked, event, events, seen, signal};
 pub use look_ups::{LookUps, Network, network};
 pub use watchman::{Progress, step};
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::activity::Spot;
 use super::book::{Book, Search, Subject};
 use super::{Event, MAX_EVIDENCE, MAX_UNITS, Signal};
 use crate::core::apply::state::{HistoryRow, Keys, Ledger, Ledgers, Read as _, Units};
@@ -12,6 +13,7 @@ use crate::core::credit::alert::{
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{AccessBody, Body, CaseRecord, Kind, Millis, Record, RevocationReason};
+use crate::core::rules::{FindingKind, Severity};
 use crate::core::search::first_where;
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
@@ -152,8 +154,25 @@ impl Found {
     }
 
     pub(super) fn broke_rules(&self) -> bool {
-        let verdict = self.frame.verdict.as_ref();
-        verdict.is_some_and(|verdict| !verdict.findings.is_empty())
+        self.worst().is_some()
+    }
+
+    /// How severe its most severe finding is.
+    fn worst(&self) -> Option<Severity> {
+        let findings = self
+            .frame
+            .verdict
+            .iter()
+            .flat_map(|verdict| &verdict.findings);
+        let kinds = findings.filter_map(|finding| FindingKind::from_number(finding.kind));
+        kinds.map(|kind| kind.rule().severity).max()
+    }
+
+    /// The day in China, and where the record says that it happened.
+    fn spot(&self) -> Spot {
+        let envelope = self.frame.envelope.as_ref();
+        let payload = envelope.map_or(&[][..], |envelope| &envelope.payload);
+        Spot::of_payload(self.time().day_in_china(), payload)
     }
 
     /// A signal about this entry, its place taken from the record.
@@ -199,6 +218,7 @@ impl Watchman<'_> {
         if !row.kind.is_custody() {
             return self.govern(book, &found);
         }
+        book.counts.at(found.spot()).record(found.worst());
         if let Some(party) = row.signer.party() {
             self.count(book, &found, party)?;
         }

@@ -15,7 +15,7 @@ pub(super) struct China {
     pub view_box: [i32; 4],
     projection: Projection,
     pub provinces: Vec<Province>,
-    nanhai: Inset,
+    pub nanhai: Inset,
 }
 
 #[derive(Debug, Deserialize)]
@@ -43,10 +43,10 @@ pub(super) struct Province {
 
 /// The South China Sea, in a corner of its own.
 #[derive(Debug, Deserialize)]
-struct Inset {
-    d: String,
+pub(super) struct Inset {
+    pub d: String,
     #[serde(rename = "box")]
-    frame: [i32; 4],
+    pub frame: [i32; 4],
 }
 
 /// The map.

@@ -5,6 +5,7 @@
 //!  /01/{gtin}/21/{serial}, /00/{sscc}, …  a unit: page, verdict, bundle, EPCIS, linkset (`unit`)
 //!  /01/{gtin}[/10/{lot}]                 a product or a lot (`goods`)
 //!  /scan                                 the courier's scanner, and where phones are enrolled (`scan`)
+//!  /desk                                 the regulator's desk (`desk`)
 //!  /checkpoint, /tile/…                  the log, as c2sp.org/tlog-tiles lays it out (`log`)
 //!  /custody.v1.…Service/…                gRPC-Web, the same services as on the gRPC port
 //!  /assets/…                             scripts, styles, the map, what browsers decode messages by
@@ -15,6 +16,7 @@
 //! the same reads as the gRPC answers.
 
 mod asset;
+mod desk;
 mod goods;
 mod hot;
 mod language;
@@ -25,6 +27,7 @@ mod page;
 mod problem;
 mod scan;
 mod unit;
+mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -59,6 +62,9 @@ pub(crate) struct Web {
     node: Arc<Node>,
     limit: Option<Limit>,
     rooms: scan::Rooms,
+    sessions: desk::Sessions,
+    /// The services, for pages that ask them as every other client does.
+    grpc: Router,
     hot: hot::Hot,
     options: WebOptions,
 }
@@ -77,6 +83,8 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         node: Arc::clone(node),
         limit,
         rooms: scan::Rooms::default(),
+        sessions: desk::Sessions::default(),
+        grpc: grpc.clone(),
         hot: hot::Hot::default(),
         options,
     });
@@ -106,6 +114,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
                 .layer(DefaultBodyLimit::max(scan::MAX_BODY)),
         )
         .route("/scan/enrol/{room}/device", get(scan::came))
+        .merge(desk::routes(&web))
         .route("/checkpoint", get(log::checkpoint))
         .route("/tile/{*path}", get(log::tile))
         .route("/assets/{version}/{*path}", get(asset::get))

@@ -1,5 +1,7 @@
 //! What all pages share, and the first one.
 
+use std::borrow::Borrow;
+
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -9,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::language::{NAME, Spoken};
 use super::problem::Problem;
+use super::unit::Moment;
+use super::words::Named;
 use super::{Shared, Web, asset, problem};
 use crate::core::id::UnitId;
 use crate::core::lang::Lang;
@@ -40,6 +44,24 @@ impl Site {
             // Only what comes after the path: that may be anything, even another host's name.
             other: format!("?{query}{NAME}={other}"),
         }
+    }
+
+    /// A moment, as people read it until the browser puts it into its own time.
+    #[allow(clippy::unused_self)]
+    pub(super) fn time(&self, ms: impl Borrow<u64>) -> String {
+        let when = Moment::of(*ms.borrow());
+        format!("<time datetime=\"{}\">{}</time>", when.exact, when.shown)
+    }
+
+    /// An id in hexadecimal.
+    #[allow(clippy::unused_self)]
+    pub(super) fn hex(&self, id: &[u8]) -> String {
+        hex::encode(id)
+    }
+
+    /// What a word of the proto is called.
+    pub(super) fn w<N: Named>(&self, word: N) -> &'static str {
+        word.named(self.lang)
     }
 
     /// One of two texts.

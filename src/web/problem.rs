@@ -32,6 +32,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "The request is wrong", detail)
     }
 
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", detail)
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
     }
@@ -72,7 +76,7 @@ impl std::convert::From<Status> for Problem {
             Code::Unauthenticated => {
                 Self::new(StatusCode::UNAUTHORIZED, "A token is needed", message)
             }
-            Code::PermissionDenied => Self::new(StatusCode::FORBIDDEN, "Not allowed", message),
+            Code::PermissionDenied => Self::forbidden(message),
             Code::ResourceExhausted | Code::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Too much at once", message)
             }
@@ -88,12 +92,15 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        (
+        let mut response = (
             self.status,
             [(header::CONTENT_TYPE, "application/problem+json")],
             body.to_string(),
         )
-            .into_response()
+            .into_response();
+        // For whoever shows it as a page instead.
+        response.extensions_mut().insert(self);
+        response
     }
 }
 

@@ -182,8 +182,14 @@ pub(super) async fn files() -> Response {
         "js/",
         "vendor/",
     ]));
-    let unneeded = ["js/scan_worker.js", "vendor/LICENSES.txt"];
-    files.retain(|file| !unneeded.iter().any(|name| file.ends_with(name)));
+    let unneeded = [
+        "/js/desk/",
+        "/css/desk.css",
+        "/js/scan_worker.js",
+        "/vendor/LICENSES.txt",
+        "/vendor/uplot.",
+    ];
+    files.retain(|file| !unneeded.iter().any(|name| file.contains(name)));
     Json(serde_json::json!({ "version": *asset::VERSION, "files": files })).into_response()
 }
 

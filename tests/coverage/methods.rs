@@ -71,6 +71,7 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.RegulatorService/VerifyUnit" => verify_unit,
         "custody.v1.RegulatorService/ListEntries" => list_entries,
         "custody.v1.RegulatorService/Stats" => stats,
+        "custody.v1.RegulatorService/GetActivity" => get_activity,
         "custody.v1.LogService/GetCheckpoint" => get_checkpoint,
         "custody.v1.LogService/GetInclusionProof" => get_inclusion_proof,
         "custody.v1.LogService/GetConsistencyProof" => get_consistency_proof,
@@ -99,6 +100,7 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.PrivateService/GetPrivate" => supervision::get_private,
         "custody.v1.PrivateService/ListPrivate" => supervision::list_private,
         "custody.v1.PrivateService/ErasePrivate" => supervision::erase_private,
+        "custody.v1.CreditService/ListObjections" => supervision::list_objections,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
@@ -711,6 +713,41 @@ async fn stats(world: &mut World) {
         .unwrap();
     assert_eq!(not_holder.count, stats.findings);
     assert!(stats.last_time_ms > TIME);
+}
+
+async fn get_activity(world: &mut World) {
+    let mut regulator = world.regulator.regulator();
+    // A node counts after it has answered: until it has, it says so.
+    let size = world.checkpoint().await.size().get();
+    let answer = loop {
+        let request = wire::GetActivityRequest::default();
+        let answer = regulator.get_activity(request).await.unwrap().into_inner();
+        if answer.log_size >= size {
+            break answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    let sum = |of: fn(&wire::Activity) -> u64| answer.activity.iter().map(of).sum::<u64>();
+    let stats = regulator.stats(wire::StatsRequest {}).await.unwrap();
+    assert_eq!(
+        sum(|one| one.look_closer + one.do_not_sell),
+        stats.into_inner().findings,
+        "here each record breaks one rule at one unit"
+    );
+    assert!(sum(|one| one.records) > 3);
+    let elsewhere = wire::GetActivityRequest {
+        region: "JP".into(),
+        ..wire::GetActivityRequest::default()
+    };
+    let answer = regulator.get_activity(elsewhere).await.unwrap();
+    assert!(answer.into_inner().activity.is_empty());
+    let backwards = wire::GetActivityRequest {
+        from_day: 20_260_102,
+        until_day: 20_260_101,
+        ..wire::GetActivityRequest::default()
+    };
+    let refused = regulator.get_activity(backwards).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
 async fn get_checkpoint(world: &mut World) {

@@ -68,6 +68,7 @@ fn guarded() -> Vec<(&'static str, Vec<wire::Role>, Call)> {
         "RegulatorService", "VerifyUnit": [Regulator] => regulator.verify_unit(wire::VerifyUnitRequest { unit: unit(1).to_string() });
         "RegulatorService", "ListEntries": [Regulator] => regulator.list_entries(wire::ListEntriesRequest::default());
         "RegulatorService", "Stats": [Regulator] => regulator.stats(wire::StatsRequest {});
+        "RegulatorService", "GetActivity": [Regulator] => regulator.get_activity(wire::GetActivityRequest::default());
         "LogService", "StreamEntries": [Regulator, Auditor] => log.stream_entries(wire::StreamEntriesRequest::default());
         "AlertService", "ListAlerts": [Regulator] => alert.list_alerts(wire::ListAlertsRequest::default());
         "AlertService", "WatchAlerts": [Regulator] => alert.watch_alerts(wire::WatchAlertsRequest::default());
@@ -79,6 +80,7 @@ fn guarded() -> Vec<(&'static str, Vec<wire::Role>, Call)> {
         "CreditService", "GetScore": [Platform, Regulator] => credit.get_score(wire::GetScoreRequest { party: MAKER.into(), ..Default::default() });
         "CreditService", "GetFinancialView": [Bank, Fund] => credit.get_financial_view(wire::GetFinancialViewRequest { party: MAKER.into(), ..Default::default() });
         "CreditService", "ListFileReads": [Regulator, Auditor] => credit.list_file_reads(wire::ListFileReadsRequest { party: MAKER.into(), ..Default::default() });
+        "CreditService", "ListObjections": [Regulator] => credit.list_objections(wire::ListObjectionsRequest::default());
         "ListingService", "CheckParties": [Platform, Regulator] => listing.check_parties(wire::CheckPartiesRequest { parties: vec![MAKER.into()] });
         "MeasureService", "GetMeasures": [Platform, Bank, Fund, Regulator] => measure.get_measures(wire::GetMeasuresRequest { parties: vec![MAKER.into()] });
         "InspectionService", "PlanInspections": [Regulator] => inspection.plan_inspections(wire::PlanInspectionsRequest::default());

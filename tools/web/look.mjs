@@ -45,7 +45,7 @@ export function misfits(page) {
     for (const element of document.querySelectorAll('body *')) {
       const style = getComputedStyle(element);
       const box = element.getBoundingClientRect();
-      if (box.width === 0 || style.visibility === 'hidden' || element.closest('svg, canvas, .skip')) continue;
+      if (box.width === 0 || style.visibility === 'hidden' || element.closest('svg, canvas, .skip, .visually-hidden')) continue;
       const name = `${element.tagName.toLowerCase()}.${element.className}`;
       if (box.right > width + 1 && !element.closest('.scrolls')) found.push(`${name} ends at ${Math.round(box.right)}`);
       const cuts = ['hidden', 'clip'].includes(style.overflowX) || ['hidden', 'clip'].includes(style.overflowY);

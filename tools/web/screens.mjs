@@ -1,7 +1,9 @@
 // Takes a picture of every page, at the size of a phone and of a desk, in both languages, light and dark,
 // and fails where one has errors, overflows or cuts text off.
 //
-//   node screens.mjs BASE-URL OUT-FOLDER PATH...
+//   CUSTODY_TOKEN=... node screens.mjs BASE-URL OUT-FOLDER PATH...
+//
+// Paths of the desk need a regulator's token.
 
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -26,10 +28,19 @@ for (const { lang, size, scheme } of KINDS) {
   const context = await chromium.newContext({
     ...SIZES[size], colorScheme: scheme, locale: lang === 'zh' ? 'zh-CN' : 'en-GB', timezoneId: 'Asia/Shanghai',
   });
+  if (paths.some((path) => path.startsWith('/desk'))) {
+    const page = await context.newPage();
+    await page.goto(`${base}/desk/login`);
+    await page.fill('#token', process.env.CUSTODY_TOKEN ?? '');
+    await page.click('#login button');
+    await page.waitForURL(`${base}/desk`);
+    await page.close();
+  }
   for (const [number, path] of paths.entries()) {
     const page = await context.newPage();
     const wrong = listen(page);
-    await page.goto(base + path, { waitUntil: 'networkidle' });
+    // The list of alerts is never idle: its stream goes on.
+    await page.goto(base + path, { waitUntil: path.startsWith('/desk') ? 'load' : 'networkidle' });
     wrong.push(...await misfits(page));
     const name = path.split('?')[0].replace(/[^0-9A-Za-z]+/g, '-').replace(/^-|-$/g, '') || 'start';
     const file = join(out, `${String(number).padStart(2, '0')}-${name}-${size}-${lang}-${scheme}.png`);

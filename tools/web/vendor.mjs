@@ -53,6 +53,7 @@ const modules = {
     code: `export { prepareZXingModule, readBarcodes } from "zxing-wasm/reader";`,
   },
   idb: { packages: ["idb"], code: `export { openDB } from "idb";` },
+  uplot: { packages: ["uplot"], code: `export { default as uPlot } from "uplot";` },
 };
 
 // Two copies of the protobuf runtime would not know each other's messages, so
@@ -110,6 +111,7 @@ async function buildAll(outdir) {
     });
   }
   await writeFile(join(outdir, "zxing_reader.wasm"), await readFile(npm("zxing-wasm/dist/reader/zxing_reader.wasm")));
+  await writeFile(join(outdir, "uplot.css"), await readFile(npm("uplot/dist/uPlot.min.css")));
   await writeFile(join(outdir, "LICENSES.txt"), await licences());
 }
 
@@ -132,6 +134,7 @@ async function licences() {
     [await describe("@noble/ed25519"), await shipped("@noble/ed25519")],
     [await describe("@noble/hashes"), await shipped("@noble/hashes")],
     [await describe("idb"), await shipped("idb")],
+    [await describe("uplot"), await shipped("uplot")],
     [await describe("zxing-wasm"), await shipped("zxing-wasm")],
     ["zxing-cpp (compiled into zxing_reader.wasm)", zxingNotice],
   ];

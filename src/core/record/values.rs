@@ -139,6 +139,26 @@ impl CalendarDate {
         }
     }
 
+    /// The day so many days after 1970-01-01; the last one that there is for what lies beyond.
+    #[must_use]
+    pub fn of_day(days: u32) -> Self {
+        let first = jiff::civil::date(1970, 1, 1);
+        let later = jiff::Span::new().try_days(i64::from(days));
+        let date = later.and_then(|days| first.checked_add(days));
+        let date = date.unwrap_or(jiff::civil::Date::MAX);
+        let part = |number: i32| u32::try_from(number).unwrap_or(0);
+        let (year, month, day) = (date.year().into(), date.month().into(), date.day().into());
+        Self(part(year) * 10_000 + part(month) * 100 + part(day))
+    }
+
+    /// Days from 1970-01-01 to it.
+    #[must_use]
+    pub fn day(self) -> u32 {
+        let first = jiff::civil::date(1970, 1, 1);
+        let days = self.civil().and_then(|day| day.since(first).ok());
+        days.map_or(0, |days| u32::try_from(days.get_days()).unwrap_or(0))
+    }
+
     /// YYYYMMDD.
     #[must_use]
     pub const fn number(self) -> u32 {

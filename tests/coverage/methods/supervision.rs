@@ -275,3 +275,59 @@ pub(super) async fn erase_private(world: &mut World) {
     let status = world.regulator.private().get_private(request).await;
     assert_eq!(status.unwrap_err().code(), Code::NotFound);
 }
+
+pub(super) async fn list_objections(world: &mut World) {
+    // Goods that the courier collected without all checks, which its score deducts for.
+    let scanner = world.trade.scanner.clone();
+    let made = draft(&world.trade.maker, &[unit(90)], commission());
+    let offered = draft(&world.trade.maker, &[unit(90)], handover(COURIER));
+    let taken = draft(&scanner, &[unit(90)], accept());
+    let receipts = all_accepted(
+        world
+            .session
+            .submit(vec![made, offered, taken])
+            .await
+            .unwrap(),
+    );
+    let lapse = wire::LapseRef {
+        key_id: scanner.key_id().0.to_vec(),
+        log_index: receipts[2].log_index,
+    };
+    let deduction = wire::DeductionRef {
+        deduction: Some(wire::deduction_ref::Deduction::Lapse(lapse)),
+    };
+    let objection = wire::record::Body::ObjectToDeduction(wire::ObjectToDeduction {
+        deduction: Some(deduction.clone()),
+        document: digest(),
+    });
+    let courier = world.trade.courier.clone();
+    let index = world.submitted(&courier, objection).await;
+    let open = async |world: &World| {
+        let request = wire::ListObjectionsRequest {
+            open: true,
+            ..wire::ListObjectionsRequest::default()
+        };
+        let mut credit = world.regulator.credit();
+        let answer = credit.list_objections(request).await.unwrap();
+        answer.into_inner().objections
+    };
+    let [found] = &open(world).await[..] else {
+        panic!("one objection waits");
+    };
+    assert_eq!(found.deduction, Some(deduction));
+    let request = found.request.unwrap();
+    assert_eq!((request.log_index, request.answered_ms), (index, 0));
+    assert!(request.answer_until_ms > request.made_ms);
+    let answer = wire::record::Body::AnswerDeduction(wire::AnswerDeduction {
+        objection: index,
+        answer: wire::Answer::Granted.into(),
+        document: "A-1".into(),
+    });
+    world.governed(answer).await;
+    assert!(open(world).await.is_empty());
+    let refused = world.ledger.credit();
+    let refused = { refused }
+        .list_objections(wire::ListObjectionsRequest::default())
+        .await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+}

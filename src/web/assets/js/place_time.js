@@ -3,9 +3,14 @@
 const lang = document.documentElement.lang;
 const manner = new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'short' });
 
-for (const element of document.querySelectorAll('time[datetime]')) {
-  const moment = new Date(element.dateTime);
-  if (Number.isNaN(moment.getTime())) continue;
-  element.textContent = manner.format(moment);
-  element.title = element.dateTime;
+/** Those below an element. */
+export function placeTimes(root) {
+  for (const element of root.querySelectorAll('time[datetime]')) {
+    const moment = new Date(element.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    element.textContent = manner.format(moment);
+    element.title = element.dateTime;
+  }
 }
+
+placeTimes(document);

@@ -55,7 +55,7 @@ export async function sign(wire, origin, signer, draft, { offset = 0, nonce } = 
 export function services(wire) {
   const transport = createGrpcWebTransport({ baseUrl: location.origin });
   const client = (name) => createClient(wire.service(name), transport);
-  return { ledger: client('LedgerService') };
+  return { ledger: client('LedgerService'), personal: client('PrivateService') };
 }
 
 /** What the server refused, in its own words and with its own name for it. */

@@ -6,6 +6,7 @@ import {
   create,
   createFileRegistry,
   fromBinary,
+  fromJson,
   toBinary,
 } from '../vendor/protobuf.js';
 
@@ -15,6 +16,7 @@ const PACKAGE = 'custody.v1';
  * @param {Uint8Array | string | URL} source an encoded FileDescriptorSet, or where to fetch it
  * @returns {Promise<{decode: (name: string, bytes: Uint8Array) => object,
  *                    encode: (name: string, message: object) => Uint8Array,
+ *                    fromJson: (name: string, json: object) => object,
  *                    service: (name: string) => object}>}
  */
 export async function wire(source = '/assets/custody.v1.binpb') {
@@ -31,6 +33,8 @@ export async function wire(source = '/assets/custody.v1.binpb') {
     decode: (name, bytes) => fromBinary(schema(name), bytes, { readUnknownFields: false }),
     encode: (name, message) =>
       toBinary(schema(name), create(schema(name), message), { writeUnknownFields: false }),
+    /** A message from its JSON (the protobuf mapping); unknown fields and values are errors. */
+    fromJson: (name, json) => fromJson(schema(name), json),
     /** The description of a service, for a client. */
     service: (name) => registry.getService(`${PACKAGE}.${name}`),
   };

@@ -42,7 +42,7 @@ export async function offerKey(app, code) {
   };
   await call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(said) });
   const pending = { party, partyName, since: Date.now() };
-  await remember('pending', pending);
+  await remember(`${app.prefix ?? ''}pending`, pending);
   return pending;
 }
 
@@ -71,12 +71,12 @@ export async function awaitKey(app, pending, { cancelled }) {
   while (!cancelled()) {
     if (await isInUse(app)) {
       const enrolled = { party: pending.party, partyName: pending.partyName, keyId, publicKey };
-      await remember('enrolled', enrolled);
-      await forget('pending');
+      await remember(`${app.prefix ?? ''}enrolled`, enrolled);
+      await forget(`${app.prefix ?? ''}pending`);
       return enrolled;
     }
     if (Date.now() - pending.since > PATIENCE_MS) {
-      await forget('pending');
+      await forget(`${app.prefix ?? ''}pending`);
       throw new Wrong('等待已超时，请向管理员索取新码。', 'Nobody confirmed in ten minutes; ask for a new code.');
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -84,5 +84,5 @@ export async function awaitKey(app, pending, { cancelled }) {
   return null;
 }
 
-export const enrolment = () => recall('enrolled');
-export const pendingEnrolment = () => recall('pending');
+export const enrolment = (prefix = '') => recall(`${prefix}enrolled`);
+export const pendingEnrolment = (prefix = '') => recall(`${prefix}pending`);

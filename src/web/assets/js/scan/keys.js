@@ -34,13 +34,13 @@ function asSigner({ publicKey, privateKey }) {
   return { publicKey, keyId: keyId(publicKey), sign: signs(privateKey) };
 }
 
-/** The device's key, made when there is none. */
-export async function deviceKey() {
-  const kept = await recall('key');
+/** The device's key, made when there is none; the scanner's, and the desk's, each under a name of its own. */
+export async function deviceKey(name = 'key') {
+  const kept = await recall(name);
   if (kept) return asSigner(kept);
   const pair = await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify']);
   const publicKey = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey));
-  await remember('key', { publicKey, privateKey: pair.privateKey });
+  await remember(name, { publicKey, privateKey: pair.privateKey });
   return asSigner({ publicKey, privateKey: pair.privateKey });
 }
 

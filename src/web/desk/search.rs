@@ -1,0 +1,204 @@
+//! Search: a unit or waybill, a party, an entry, a case; or findings by place and time.
+
+use askama::Template;
+use axum::extract::Query;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde::Deserialize;
+
+use super::alerts::View;
+use super::{Desk, Frame, MOST_PAGES, framed, in_query, options};
+use crate::api::log::first_entry_since;
+use crate::core::id::{PartyId, UnitId};
+use crate::core::record::{CalendarDate, Millis};
+use crate::core::wire;
+use crate::web::page::{Site, shown};
+use crate::web::problem::Problem;
+use crate::web::words::Named as _;
+
+/// Parties, and findings, that are shown.
+const SHOWN: usize = 100;
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    /// A code, a party, an entry's number, or a part of a party's name.
+    q: String,
+    kind: String,
+    region: String,
+    city: String,
+    /// Days, YYYY-MM-DD in China.
+    from: String,
+    until: String,
+    page: String,
+}
+
+#[derive(Template)]
+#[template(path = "desk/search.html")]
+struct SearchPage {
+    site: Site,
+    desk: Frame,
+    asked: Asked,
+    kinds: Vec<(&'static str, &'static str)>,
+    parties: Vec<wire::Party>,
+    findings: Option<Vec<View>>,
+    next: String,
+    /// The first entry of the day that was asked for.
+    entry: Option<u64>,
+    said: &'static str,
+}
+
+framed!(SearchPage);
+
+/// What names one thing leads there.
+fn named(q: &str) -> Option<String> {
+    if let Ok(index) = q.trim_start_matches('#').parse::<u64>()
+        && q.len() < 8
+    {
+        return Some(format!("/desk/entries/{index}"));
+    }
+    if let Ok(party) = q.parse::<PartyId>() {
+        return Some(format!("/desk/parties/{party}"));
+    }
+    let unit = UnitId::parse_any(q).ok()?;
+    Some(format!("/desk/units/{}", in_query(&unit.to_string())))
+}
+
+/// The first moment of a day in China.
+fn begins(day: &str) -> Option<u64> {
+    let number = day.replace('-', "").parse().ok()?;
+    let day = CalendarDate::parse(number, "day").ok()?.day();
+    (u64::from(day) * 86_400_000).checked_sub(8 * 3_600_000)
+}
+
+pub(super) async fn page(desk: Desk, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let lang = desk.site.lang;
+    let q = asked.q.trim();
+    if let Some(path) = named(q) {
+        return Ok(Redirect::to(&path).into_response());
+    }
+    let parties = if q.is_empty() {
+        Vec::new()
+    } else {
+        called(&desk, q).await?
+    };
+    let by_place = [
+        &asked.kind,
+        &asked.region,
+        &asked.city,
+        &asked.from,
+        &asked.until,
+    ];
+    let by_place = by_place.iter().any(|part| !part.is_empty());
+    let (mut findings, mut next) = (None, String::new());
+    if by_place {
+        let (found, token) = found(&desk, &asked).await?;
+        findings = Some(found);
+        if !token.is_empty() {
+            next = format!(
+                "/desk/search?kind={}&region={}&city={}&from={}&until={}&page={token}",
+                in_query(&asked.kind),
+                in_query(&asked.region),
+                in_query(&asked.city),
+                in_query(&asked.from),
+                in_query(&asked.until),
+            );
+        }
+    }
+    let entry = match begins(&asked.from) {
+        Some(time) => first_entry_since(&desk.web.node, Millis(time))
+            .await?
+            .map(|index| index.0),
+        None => None,
+    };
+    let said = if !q.is_empty() && parties.is_empty() {
+        lang.pick(
+            "没有这个名称的主体；这也不是商品编码、运单号、主体标识或日志序号。",
+            "No party has this name, and it is no code of goods, waybill, party id or number of an entry.",
+        )
+    } else {
+        ""
+    };
+    Ok(shown(&SearchPage {
+        kinds: options::<wire::FindingKind>()
+            .map(|kind| (kind.as_str_name(), kind.named(lang)))
+            .collect(),
+        site: desk.site,
+        desk: desk.frame,
+        asked,
+        parties,
+        findings,
+        next,
+        entry,
+        said,
+    }))
+}
+
+/// Parties whose name or id has a part.
+async fn called(desk: &Desk, part: &str) -> Result<Vec<wire::Party>, Problem> {
+    let part = part.to_lowercase();
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    for _ in 0..MOST_PAGES {
+        let request = wire::ListPartiesRequest {
+            page_size: 1_000,
+            page_token,
+        };
+        let answer = desk
+            .ledger
+            .registry()
+            .list_parties(request)
+            .await?
+            .into_inner();
+        let fits = |party: &wire::Party| {
+            party.name.to_lowercase().contains(&part) || party.id.to_lowercase().contains(&part)
+        };
+        found.extend(answer.parties.into_iter().filter(fits));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() || found.len() >= SHOWN {
+            break;
+        }
+    }
+    found.truncate(SHOWN);
+    Ok(found)
+}
+
+/// Findings by kind, place and time.
+async fn found(desk: &Desk, asked: &Asked) -> Result<(Vec<View>, String), Problem> {
+    const DAY: u64 = 86_400_000;
+    let kind = wire::FindingKind::from_str_name(&asked.kind);
+    let filter = wire::FindingFilter {
+        kinds: kind.map(i32::from).into_iter().collect(),
+        from_ms: begins(&asked.from).unwrap_or(0),
+        until_ms: begins(&asked.until).map_or(0, |day| day + DAY),
+        region: asked.region.trim().to_owned(),
+        city: asked.city.trim().to_owned(),
+        ..wire::FindingFilter::default()
+    };
+    let request = wire::ListFindingsRequest {
+        filter: Some(filter),
+        page_size: u32::try_from(SHOWN).unwrap_or(u32::MAX),
+        page_token: asked.page.clone(),
+    };
+    let answer = desk
+        .ledger
+        .regulator()
+        .list_findings(request)
+        .await?
+        .into_inner();
+    let mut views = Vec::with_capacity(answer.findings.len());
+    for finding in answer.findings {
+        let id = wire::AlertId {
+            alert: Some(wire::alert_id::Alert::Finding(finding.sequence)),
+        };
+        let request = wire::GetAlertRequest { id: Some(id) };
+        let alert = desk
+            .ledger
+            .alert()
+            .get_alert(request)
+            .await?
+            .into_inner()
+            .alert;
+        views.extend(alert.and_then(|alert| View::of(alert, desk.site.lang)));
+    }
+    Ok((views, answer.next_page_token))
+}
