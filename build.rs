@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 24] = [
+const PROTOS: [&str; 25] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -32,6 +32,7 @@ const PROTOS: [&str; 24] = [
     "custody/v1/access_record.proto",
     "custody/v1/export.proto",
     "custody/v1/private.proto",
+    "custody/v1/report.proto",
 ];
 
 /// What pages load.

@@ -28,6 +28,8 @@ pub mod node;
 #[cfg(feature = "store")]
 pub mod private;
 #[cfg(feature = "net")]
+pub mod report;
+#[cfg(feature = "net")]
 pub mod sequence;
 #[cfg(feature = "net")]
 pub mod signals;

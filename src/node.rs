@@ -1,6 +1,6 @@
 //! A running ledger: the steps of the flow wired to each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -34,7 +34,7 @@ const MAX_STREAMS: usize = 4_096;
 const MAX_OPEN_STREAMS: usize = 1_024;
 
 /// What a node is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// Of the store.
     pub store: StoreOptions,
@@ -49,6 +49,8 @@ pub struct NodeOptions {
     pub remembered_units: usize,
     /// How long personal data is kept.
     pub retention: Retention,
+    /// Font of reports; none is the first one that is found.
+    pub report_font: Option<PathBuf>,
 }
 
 impl Default for NodeOptions {
@@ -60,6 +62,7 @@ impl Default for NodeOptions {
             on_their_way: 16_384,
             remembered_units: 1 << 17,
             retention: Retention::default(),
+            report_font: None,
         }
     }
 }
@@ -96,6 +99,7 @@ pub struct Node {
     events: watch::Receiver<u64>,
     look_ups: Arc<LookUps>,
     retention: Retention,
+    report_font: Option<PathBuf>,
 }
 
 impl Node {
@@ -152,7 +156,13 @@ impl Node {
             events,
             look_ups,
             retention: options.retention,
+            report_font: options.report_font.clone(),
         }))
+    }
+
+    /// The font that was named for reports.
+    pub(crate) fn report_font(&self) -> Option<&Path> {
+        self.report_font.as_deref()
     }
 
     /// The ledger's name.

@@ -54,13 +54,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("signals", &["core", "store", "signals"]),
     ("export", &["core", "client", "export"]),
     ("private", &["core", "store", "private"]),
+    ("report", &["core", "report"]),
     ("client", &["core", "client"]),
     ("epcis", &["core", "epcis"]),
     ("simulate", &["core", "client", "simulate"]),
     (
         "api",
         &[
-            "core", "store", "admit", "sequence", "commit", "signals", "private", "node", "api",
+            "core", "store", "admit", "sequence", "commit", "signals", "private", "report", "node",
+            "api",
         ],
     ),
     (

@@ -13,6 +13,7 @@ use super::{errors, read, token};
 use crate::core::apply::state::{
     CreditRecords, Listings, Measures, Read, ShareEnds, Shares, Table as _, Tallies,
 };
+use crate::core::credit::calendar::{month_begins, month_of};
 use crate::core::credit::export::{Batch, Cursor, FORMAT, Item, ItemKind, Manifest};
 use crate::core::credit::measure::Measure;
 use crate::core::credit::share::{Shared, Subject};
@@ -96,6 +97,35 @@ fn export(
         next_cursor: next.to_string(),
         more,
     })
+}
+
+/// What a receiver gets from a month on, until the visitor says stop.
+pub(super) fn since_month(
+    sight: &Sight<'_>,
+    month: u32,
+    mut visit: impl FnMut(Millis, Item) -> Result<bool, Status>,
+) -> Result<(), Status> {
+    let first = super::log::entry_since(sight.view.store(), month_begins(month))?;
+    let size = sight.view.head().map_err(errors::store)?.size;
+    let cursor = Cursor {
+        next: first.map_or(size, |index| index.0),
+        ended: None,
+    };
+    let mut feed = Feed::open(sight, cursor)?;
+    let mut going = true;
+    while going {
+        let mut items = Vec::new();
+        going = feed.step(&mut items)?;
+        for item in items {
+            let time: jiff::Timestamp = item.time.parse().unwrap_or_default();
+            let time = Millis(u64::try_from(time.as_millisecond()).unwrap_or(0));
+            // Terms that ran out before are told of from the beginning.
+            if month_of(time) >= month {
+                going &= visit(time, item)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn json(origin: &str, (from, next): (Cursor, Cursor), items: &[Item]) -> Result<Vec<u8>, Status> {

@@ -18,6 +18,7 @@ pub(crate) mod provenance;
 mod read;
 mod registry;
 mod regulator;
+mod report;
 mod score;
 pub mod token;
 
@@ -167,6 +168,10 @@ pub fn services(
         )
         .add_service(
             wire::private_service_server::PrivateServiceServer::new(private::Private::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::report_service_server::ReportServiceServer::new(report::Reports::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(

@@ -107,7 +107,7 @@ impl ExportCommand {
                 };
                 let answer = ledger.export().export_since(request).await?.into_inner();
                 std::fs::write(&out, &answer.batch).map_err(could(out.display()))?;
-                let note = beside(&out);
+                let note = output::beside(&out);
                 std::fs::write(&note, &answer.note).map_err(could(note.display()))?;
                 if remote.json {
                     let (next, more) = (answer.next_cursor, answer.more);
@@ -119,7 +119,7 @@ impl ExportCommand {
             Self::Push(push) => push.run().await,
             Self::Verify { batch, note, trust } => {
                 let verifier = read::verifier(&trust)?;
-                let note = note.unwrap_or_else(|| beside(&batch));
+                let note = note.unwrap_or_else(|| output::beside(&batch));
                 let bytes = std::fs::read(&batch).map_err(could(batch.display()))?;
                 let note = std::fs::read(&note).map_err(could(note.display()))?;
                 let manifest = Manifest::verify(&note, &verifier, &bytes);
@@ -131,13 +131,6 @@ impl ExportCommand {
             }
         }
     }
-}
-
-/// The name of a batch's signature.
-fn beside(batch: &Path) -> PathBuf {
-    let mut name = batch.as_os_str().to_owned();
-    name.push(".note");
-    name.into()
 }
 
 impl Push {

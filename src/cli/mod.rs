@@ -24,6 +24,7 @@ mod listing;
 mod measure;
 mod output;
 mod read;
+mod report;
 mod scan;
 mod score;
 mod serve;
@@ -138,6 +139,9 @@ enum Command {
     /// What is shared with public-credit platforms.
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// Signed reports for supervising agencies.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Who reads a party's file, what a bank may see of it, and the personal data in it.
     #[command(subcommand)]
     File(file::FileCommand),
@@ -270,6 +274,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Measure(command) => command.run().await,
         Command::Inspect(command) => command.run().await,
         Command::Export(command) => command.run().await,
+        Command::Report(command) => command.run().await,
         Command::File(command) => command.run().await,
         Command::Epcis(command) => command.run().await,
         Command::Simulate(command) => command.run().await,

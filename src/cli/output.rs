@@ -91,3 +91,10 @@ pub(super) fn progress(total: u64, what: &'static str) -> indicatif::ProgressBar
         Err(_) => bar,
     }
 }
+
+/// The name of a file's signature: its own, with `.note` after it.
+pub(super) fn beside(file: &std::path::Path) -> std::path::PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".note");
+    name.into()
+}

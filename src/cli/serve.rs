@@ -73,6 +73,9 @@ pub(crate) struct Serve {
     /// X-Forwarded-For [default: 0].
     #[arg(long)]
     proxies: Option<usize>,
+    /// Font with Chinese letters for reports as PDF (OpenType) [default: Noto Sans CJK, where it is installed].
+    #[arg(long)]
+    report_font: Option<PathBuf>,
     /// PEM file of the certificate chain; with --tls-key, gRPC and HTTP speak TLS.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -122,6 +125,7 @@ struct Config {
     public_url: Option<String>,
     look_up_rate: Option<u32>,
     proxies: Option<usize>,
+    report_font: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     log_format: Option<LogFormat>,
@@ -239,6 +243,7 @@ impl Serve {
         self.public_url = self.public_url.take().or(file.public_url);
         self.look_up_rate = self.look_up_rate.or(file.look_up_rate);
         self.proxies = self.proxies.or(file.proxies);
+        self.report_font = self.report_font.take().or(file.report_font);
         self.tls_cert = self.tls_cert.take().or(file.tls_cert);
         self.tls_key = self.tls_key.take().or(file.tls_key);
         self.log_format = self.log_format.or(file.log_format);
@@ -279,6 +284,7 @@ impl Serve {
                 sync: !self.unsafe_no_sync,
                 ..StoreOptions::default()
             },
+            report_font: self.report_font.clone(),
             ..NodeOptions::default()
         };
         if self.unsafe_no_sync {

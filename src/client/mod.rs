@@ -131,6 +131,8 @@ clients! {
     inspection: inspection_service_client::InspectionServiceClient;
     /// What is shared with public-credit platforms.
     export: export_service_client::ExportServiceClient;
+    /// Signed reports.
+    report: report_service_client::ReportServiceClient;
     /// Personal data.
     private: private_service_client::PrivateServiceClient;
     /// Cases of regulators.

@@ -59,6 +59,17 @@ impl Activity {
     }
 }
 
+/// What buyers got in a month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// Units, by a Deliver that joined their chains.
+    pub delivered: u64,
+    /// Those of them that broke no rule there, and were seen on the way or sold in person.
+    pub whole: u64,
+    /// Confirmations by buyers.
+    pub confirmed: u64,
+}
+
 /// Of a record only where it happened: to decode the rest costs several times as much.
 #[derive(Clone, PartialEq, Message)]
 struct WhereOnly {
@@ -115,16 +126,32 @@ fn short(text: &str, letters: usize) -> String {
 
 /// Counts under change in one step.
 #[derive(Default)]
-pub(super) struct Counts(BTreeMap<Spot, Activity>);
+pub(super) struct Counts {
+    spots: BTreeMap<Spot, Activity>,
+    months: BTreeMap<u32, Deliveries>,
+}
 
 impl Counts {
     pub(super) fn at(&mut self, spot: Spot) -> &mut Activity {
-        self.0.entry(spot).or_default()
+        self.spots.entry(spot).or_default()
+    }
+
+    /// A month, as [`month_of`](crate::core::credit::calendar::month_of) counts them.
+    pub(super) fn in_month(&mut self, month: u32) -> &mut Deliveries {
+        self.months.entry(month).or_default()
     }
 
     /// Adds them to what is written down.
     pub(super) fn put(&self, store: &Store, changes: &mut SideChanges) -> Result<(), StoreError> {
-        for (spot, more) in &self.0 {
+        for (month, more) in &self.months {
+            let key = month_key(*month);
+            let mut all: Deliveries = store.side_get(Side::Signals, &key)?.unwrap_or_default();
+            all.delivered += more.delivered;
+            all.whole += more.whole;
+            all.confirmed += more.confirmed;
+            changes.put(key, &all)?;
+        }
+        for (spot, more) in &self.spots {
             let key = spot.key();
             let mut all: Activity = store.side_get(Side::Signals, &key)?.unwrap_or_default();
             all.add(*more);
@@ -132,6 +159,36 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+fn month_key(month: u32) -> Vec<u8> {
+    [b"m".as_slice(), &month.to_be_bytes()].concat()
+}
+
+/// What buyers got, by month.
+///
+/// # Errors
+/// [`StoreError`] when a row can't be read.
+pub fn deliveries(
+    view: &View<'_>,
+    months: std::ops::RangeInclusive<u32>,
+) -> Result<BTreeMap<u32, Deliveries>, StoreError> {
+    let mut found = BTreeMap::new();
+    view.side_scan(
+        Side::Signals,
+        b"m",
+        &month_key(*months.start()),
+        |key, row| {
+            let month = key
+                .last_chunk::<4>()
+                .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+            if months.contains(&month) {
+                found.insert(month, row);
+            }
+            month < *months.end()
+        },
+    )?;
+    Ok(found)
 }
 
 /// What happened from a day on to another, by day, region, city, until the visitor says stop.

@@ -12,6 +12,7 @@
 //! | `g`, regulator, party | when it opened that one, [`Watched`] |
 //! | `l`, unit | how often it was looked up, [`Asked`] |
 //! | `d`, day, region, city | what happened there, [`Activity`](super::Activity) |
+//! | `m`, month | what buyers got, [`Deliveries`](super::Deliveries) |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.

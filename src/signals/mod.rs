@@ -37,7 +37,7 @@ use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::store::{Store, StoreError};
 
-pub use activity::{Activity, Spot, activity};
+pub use activity::{Activity, Deliveries, Spot, activity, deliveries};
 pub use book::{Asked, event, events, seen, signal};
 pub use look_ups::{LookUps, Network, network};
 pub use watchman::{Progress, step};

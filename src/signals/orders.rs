@@ -8,6 +8,7 @@ use super::{MAX_EVIDENCE, Signal};
 use crate::core::apply::state::{Attestations, Read as _};
 use crate::core::credit::SignalKind;
 use crate::core::credit::alert::{RING_DAYS, ring_closes};
+use crate::core::credit::calendar::month_of;
 use crate::core::id::PartyId;
 use crate::core::record::Record;
 use crate::core::tlog::LogIndex;
@@ -23,6 +24,7 @@ impl Watchman<'_> {
         let mut least = u64::MAX;
         let courier = found.rows.first().and_then(|(_, row)| row.signer.party());
         let day = found.time().day();
+        self.count_deliveries(book, found, &record);
         for (id, row) in found.rows.iter().filter(|(_, row)| row.joined) {
             let Some(way) = row.delivered else {
                 continue;
@@ -76,6 +78,19 @@ impl Watchman<'_> {
             self.close_ring(book, found, &record, seller, courier)?;
         }
         Ok(())
+    }
+
+    /// Units that reached their buyers, and those that can be traced all the way.
+    #[allow(clippy::unused_self)]
+    fn count_deliveries(&self, book: &mut Book<'_>, found: &Found, record: &Record) {
+        let broken = found.broken_at(record);
+        let joined = found.rows.iter().filter(|(_, row)| row.joined);
+        let month = book.counts.in_month(month_of(found.time()));
+        for (id, row) in joined {
+            let traced = row.delivered.is_some_and(|way| way.seen || way.in_person);
+            month.delivered += 1;
+            month.whole += u64::from(traced && !broken.contains(id));
+        }
     }
 
     /// A seller, a courier's key, and buyers that nobody knows.

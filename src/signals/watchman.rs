@@ -1,15 +1,18 @@
 //! One step of early warning: what is new in the log. What a delivery shows is in `orders`, which deadlines
 //! passed in `due`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::activity::Spot;
 use super::book::{Book, Search, Subject};
 use super::{Event, MAX_EVIDENCE, MAX_UNITS, Signal};
+use crate::core::apply::ranges_cover;
 use crate::core::apply::state::{HistoryRow, Keys, Ledger, Ledgers, Read as _, Units};
 use crate::core::credit::alert::{
     FILES_A_DAY, LOOK_UP_NETWORKS, RATE_DAYS, RATE_RESTS, rate_rises,
 };
+use crate::core::credit::calendar::month_of;
 use crate::core::credit::{AlertId, SignalKind};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{AccessBody, Body, CaseRecord, Kind, Millis, Record, RevocationReason};
@@ -168,6 +171,28 @@ impl Found {
         kinds.map(|kind| kind.rule().severity).max()
     }
 
+    /// The units at which the record broke a rule.
+    pub(super) fn broken_at(&self, record: &Record) -> BTreeSet<UnitId> {
+        let findings = self
+            .frame
+            .verdict
+            .iter()
+            .flat_map(|verdict| &verdict.findings);
+        let findings: Vec<_> = findings.collect();
+        if findings.is_empty() {
+            return BTreeSet::new();
+        }
+        let broken = |number: &u32| {
+            let mut all = findings.iter();
+            all.any(|finding| ranges_cover(&finding.subjects, *number))
+        };
+        let subjects = (0..).zip(record.subjects());
+        subjects
+            .filter(|(number, _)| broken(number))
+            .map(|(_, unit)| unit)
+            .collect()
+    }
+
     /// The day in China, and where the record says that it happened.
     fn spot(&self) -> Spot {
         let envelope = self.frame.envelope.as_ref();
@@ -225,6 +250,9 @@ impl Watchman<'_> {
         if row.kind == Kind::Deliver {
             let found = self.found(index, true)?;
             self.deliver(book, &found)?;
+        }
+        if row.kind == Kind::Confirm {
+            book.counts.in_month(month_of(found.time())).confirmed += 1;
         }
         Ok(())
     }

@@ -27,7 +27,6 @@ mod page;
 mod problem;
 mod scan;
 mod unit;
-mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -37,7 +36,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
@@ -63,6 +62,7 @@ pub(crate) struct Web {
     limit: Option<Limit>,
     rooms: scan::Rooms,
     sessions: desk::Sessions,
+    shelf: desk::Shelf,
     /// The services, for pages that ask them as every other client does.
     grpc: Router,
     hot: hot::Hot,
@@ -84,6 +84,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         limit,
         rooms: scan::Rooms::default(),
         sessions: desk::Sessions::default(),
+        shelf: desk::Shelf::default(),
         grpc: grpc.clone(),
         hot: hot::Hot::default(),
         options,
@@ -94,10 +95,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/waybill/{*rest}", get(unit::unit))
         .route("/drug/{*rest}", get(unit::unit))
         .merge(for_browsers(grpc))
-        .route_layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&web),
-            limit::limited,
-        ));
+        .route_layer(from_fn_with_state(Arc::clone(&web), limit::limited));
     Router::new()
         .route("/", get(page::start))
         .route("/find", get(page::find))

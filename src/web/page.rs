@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 use super::language::{NAME, Spoken};
 use super::problem::Problem;
 use super::unit::Moment;
-use super::words::Named;
 use super::{Shared, Web, asset, problem};
 use crate::core::id::UnitId;
 use crate::core::lang::Lang;
+use crate::core::words::Named;
 
 /// What the frame around every page needs.
 #[derive(Clone, Debug)]

@@ -2,87 +2,19 @@
 // decision, a listing from its proposal to its exit, and who is kept out.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { after, before, test } from 'node:test';
-import { SIZES, barriers, browser, listen, misfits } from '../../tools/web/look.mjs';
-import { PAGES, custody, file, program, samples, trade } from './trade.mjs';
+import { writeFileSync } from 'node:fs';
+import { before, test } from 'node:test';
+import { barriers, misfits } from '../../tools/web/look.mjs';
+import { DESK, alertOf, login, official, open, token } from './desk.mjs';
+import { PAGES, custody, file, samples, trade } from './trade.mjs';
 
 const MAKER = 'gln:6901234000009';
 const COURIER = 'uscc:91440300708461136T';
-const REGULATOR = file('regulator.key');
-const DESK = `${PAGES}/desk`;
 
-let chromium;
 let firm;
-before(async () => {
-  chromium = await browser();
+before(() => {
   firm = trade({ maker: MAKER, courier: COURIER, gtin: '06901234000016' });
 });
-after(() => chromium.close());
-
-const token = () => custody('token', '--key', REGULATOR).trim();
-
-async function open({ lang = 'en-GB', size = 'desk', ...more } = {}) {
-  const context = await chromium.newContext({ ...SIZES[size], locale: lang, timezoneId: 'Asia/Shanghai', ...more });
-  const page = await context.newPage();
-  page.on('dialog', (dialog) => dialog.accept());
-  const wrong = listen(page);
-  return { context, page, wrong, close: () => context.close() };
-}
-
-async function login(page) {
-  await page.goto(DESK);
-  assert.equal(new URL(page.url()).pathname, '/desk/login');
-  await page.fill('#token', token());
-  await page.click('#login button');
-  await page.waitForURL(DESK);
-}
-
-/** Gives the browser a key of the regulator's, as an administrator would. */
-async function enrol(page) {
-  const enrolling = spawn(program, ['enrol', '--full', '--key', REGULATOR, '--pages', PAGES, '--json', '--yes'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = new Promise((resolve) => { enrolling.on('exit', resolve); });
-  const lines = createInterface({ input: enrolling.stdout })[Symbol.asyncIterator]();
-  const { link } = JSON.parse((await lines.next()).value);
-  await page.goto(link);
-  await page.waitForSelector('#key[data-state=enrolled]', { timeout: 30_000 });
-  assert.equal(await ended, 0);
-  assert.equal(new URL(page.url()).hash, '', 'the code is not left in the address bar');
-}
-
-/** A desk with a session, opened by the key in the browser, that can sign. */
-async function official(options) {
-  const desk = await open(options);
-  await enrol(desk.page);
-  await desk.page.goto(`${DESK}/login`);
-  await desk.page.click('#by-key:not([hidden]) button');
-  await desk.page.waitForURL(DESK);
-  /** Fills a form, looks at what is signed, and signs. */
-  const sign = async (form, fields = {}, { quick = false } = {}) => {
-    const { page } = desk;
-    const within = page.locator(form);
-    const folded = page.locator(`details:not([open]):has(${form}) > summary`);
-    if (await folded.count()) await folded.first().click();
-    for (const [name, value] of Object.entries(fields)) {
-      const field = within.locator(`[name="${name}"]`).first();
-      const kind = await field.evaluate((element) => (element.type === 'radio' ? 'radio' : element.type === 'file' ? 'file' : element.tagName));
-      if (kind === 'radio') await within.locator(`[name="${name}"][value="${value}"]`).check();
-      else if (kind === 'file') await field.setInputFiles({ name: 'a.pdf', mimeType: 'application/pdf', buffer: Buffer.from(value) });
-      else if (kind === 'SELECT') await field.selectOption(value);
-      else await field.fill(value);
-    }
-    await within.locator('button').last().click();
-    if (!quick) await page.locator('dialog.sign[open] button.sign').click();
-  };
-  return { ...desk, sign };
-}
-
-/** The address of an alert about a unit. */
-async function alertOf(page, unit) {
-  await page.goto(`${DESK}/alerts?unit=${encodeURIComponent(unit)}`);
-  return page.getAttribute('#live li .headline a', 'href');
-}
 
 test('given a token, when a regulator logs in, then the session is the server’s and ends with the logout', async () => {
   const { page, context, wrong, close } = await open();
@@ -132,7 +64,7 @@ test('given any page of the desk, when it is opened, then it fits and nothing ba
   const regulator = 'uscc:91350100M000100Y43';
   const paths = ['', '/alerts', '/alerts?state=all', '/search', '/search?from=2020-01-01&region=CN', '/parties', `/parties/${regulator}`,
     `/units/${encodeURIComponent(goods.get('BROKEN'))}`, `/units/${encodeURIComponent(goods.get('DELIVERED'))}`, '/cases?show=all', '/lists',
-    '/lists/propose', '/objections', '/inspections', '/entries', '/entries/0', '/entries/200', '/log', '/key', '/login', '/nowhere'];
+    '/lists/propose', '/objections', '/inspections', '/reports', '/entries', '/entries/0', '/entries/200', '/log', '/key', '/login', '/nowhere'];
   for (const [lang, size, colorScheme] of [['zh-CN', 'desk', 'light'], ['en-GB', 'phone', 'dark']]) {
     const { page, wrong, close } = await open({ lang, size, colorScheme });
     await login(page);
@@ -275,5 +207,28 @@ test('given a browser without a key, when a form is shown, then it says how to g
   await page.goto(`${DESK}/lists/propose`);
   assert.equal(await page.locator('#propose button').isDisabled(), true);
   assert.match(await page.textContent('#propose .result'), /holds no signing key/);
+  await close();
+});
+
+test('given the reports, when one is made, then it is fetched with its signature, and the program verifies it', async () => {
+  const { page, context, wrong, close } = await open();
+  await login(page);
+  for (const format of ['REPORT_FORMAT_CSV', 'REPORT_FORMAT_PDF']) {
+    await page.goto(`${DESK}/reports`);
+    await page.check('[value=REPORT_KIND_COURIERS]');
+    await page.selectOption('[name=format]', format);
+    await page.click('#make button');
+    await page.waitForSelector('#made');
+    const links = await page.$$eval('#made a', (links) => links.map((link) => link.getAttribute('href')));
+    const paths = [];
+    for (const link of links) {
+      const answer = await context.request.get(PAGES + link);
+      assert.match(answer.headers()['content-disposition'], /^attachment/);
+      paths.push(file(link.split('/').at(-1)));
+      writeFileSync(paths.at(-1), await answer.body());
+    }
+    assert.match(custody('report', 'verify', paths[0], '--trust', file('log.vkey')), /^ok: couriers/);
+  }
+  assert.deepEqual(wrong, []);
   await close();
 });

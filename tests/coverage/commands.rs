@@ -103,6 +103,8 @@ const COMMANDS: &[Case] = &[
     ("export since", supervision::export_since),
     ("export push", supervision::export_push),
     ("export verify", supervision::export_verify),
+    ("report make", supervision::report_make),
+    ("report verify", supervision::report_verify),
     ("credit object", credit::credit_object),
     ("credit correct", credit::credit_correct),
     ("alert list", credit::alert_list),

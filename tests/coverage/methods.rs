@@ -100,6 +100,7 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.PrivateService/GetPrivate" => supervision::get_private,
         "custody.v1.PrivateService/ListPrivate" => supervision::list_private,
         "custody.v1.PrivateService/ErasePrivate" => supervision::erase_private,
+        "custody.v1.ReportService/MakeReport" => supervision::make_report,
         "custody.v1.CreditService/ListObjections" => supervision::list_objections,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,

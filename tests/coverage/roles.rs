@@ -80,6 +80,7 @@ fn guarded() -> Vec<(&'static str, Vec<wire::Role>, Call)> {
         "CreditService", "GetScore": [Platform, Regulator] => credit.get_score(wire::GetScoreRequest { party: MAKER.into(), ..Default::default() });
         "CreditService", "GetFinancialView": [Bank, Fund] => credit.get_financial_view(wire::GetFinancialViewRequest { party: MAKER.into(), ..Default::default() });
         "CreditService", "ListFileReads": [Regulator, Auditor] => credit.list_file_reads(wire::ListFileReadsRequest { party: MAKER.into(), ..Default::default() });
+        "ReportService", "MakeReport": [Regulator] => report.make_report(wire::MakeReportRequest { kind: wire::ReportKind::Couriers.into(), ..Default::default() });
         "CreditService", "ListObjections": [Regulator] => credit.list_objections(wire::ListObjectionsRequest::default());
         "ListingService", "CheckParties": [Platform, Regulator] => listing.check_parties(wire::CheckPartiesRequest { parties: vec![MAKER.into()] });
         "MeasureService", "GetMeasures": [Platform, Bank, Fund, Regulator] => measure.get_measures(wire::GetMeasuresRequest { parties: vec![MAKER.into()] });

@@ -21,7 +21,7 @@ use crate::core::credit::{
     CreditRecord, Fund, Listing, Redlisting, Report, Request, Reviews, Stamp, Voice,
 };
 use crate::core::envelope::RecordId;
-use crate::core::id::{PartyId, UnitId};
+use crate::core::id::{Gtin14, MAX_COMPACT_BYTES, PartyId, UnitId};
 use crate::core::record::{
     Attributes, GoodsId, Kind, Means, Millis, Position, ProductScope, Role, Thresholds,
 };
@@ -318,6 +318,14 @@ pub fn unit_bytes(unit: &UnitId) -> Vec<u8> {
     bytes.push(u8::try_from(compact.len()).unwrap_or(u8::MAX)); // an id has at most 64 bytes
     bytes.extend_from_slice(&compact);
     bytes
+}
+
+/// What the rows of all items of a product begin with: one for each length of a serial.
+pub fn item_prefixes(gtin: Gtin14) -> impl Iterator<Item = Vec<u8>> {
+    let prefix = UnitId::compact_prefix(gtin);
+    let longest = u8::try_from(MAX_COMPACT_BYTES).unwrap_or(u8::MAX);
+    (u8::try_from(prefix.len()).unwrap_or(0)..=longest)
+        .map(move |length| [&[length][..], &prefix].concat())
 }
 
 /// The ledger as a whole.

@@ -60,6 +60,20 @@ pub fn month_of(time: Millis) -> u32 {
     month.unwrap_or(0)
 }
 
+/// The first moment of a month.
+#[must_use]
+pub fn month_begins(month: u32) -> Millis {
+    let begins = || {
+        let (year, month) = (
+            i16::try_from(month / 12).ok()?,
+            i8::try_from(month % 12).ok()?,
+        );
+        let day = jiff::civil::Date::new(year, month + 1, 1).ok()?;
+        millis(day.to_datetime(jiff::civil::Time::midnight()))
+    };
+    begins().unwrap_or(Millis(0))
+}
+
 /// A month as the number YYYYMM.
 #[must_use]
 pub const fn yyyymm(month: u32) -> u32 {

@@ -32,8 +32,7 @@ pub(super) fn encode(unit: &UnitId) -> Vec<u8> {
     let mut out = Vec::with_capacity(MAX_COMPACT_BYTES);
     match unit {
         UnitId::Sgtin(id) => {
-            out.push(TAG_SGTIN);
-            out.extend_from_slice(&id.gtin.as_u64().to_be_bytes()[8 - GTIN_BYTES..]);
+            out.extend_from_slice(&items_of(id.gtin));
             encode_serial(&mut out, id.serial.as_str());
         }
         UnitId::Sscc(id) => {
@@ -53,6 +52,13 @@ pub(super) fn encode(unit: &UnitId) -> Vec<u8> {
         }
     }
     debug_assert!(out.len() <= MAX_COMPACT_BYTES);
+    out
+}
+
+/// What all items of a product begin with.
+pub(super) fn items_of(gtin: Gtin14) -> Vec<u8> {
+    let mut out = vec![TAG_SGTIN];
+    out.extend_from_slice(&gtin.as_u64().to_be_bytes()[8 - GTIN_BYTES..]);
     out
 }
 

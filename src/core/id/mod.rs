@@ -128,6 +128,12 @@ impl UnitId {
         compact::encode(self)
     }
 
+    /// What the stored form of every item of a product begins with.
+    #[must_use]
+    pub fn compact_prefix(gtin: Gtin14) -> Vec<u8> {
+        compact::items_of(gtin)
+    }
+
     /// Reads what [`UnitId::to_compact`] writes, and nothing else.
     ///
     /// # Errors

@@ -19,10 +19,11 @@ use crate::core::lang::Lang;
 use crate::core::rules::FindingKind;
 use crate::core::wire;
 use crate::core::wire::alert::About;
+use crate::core::wire::alert_id::Alert;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 use crate::web::unit::Moment;
-use crate::web::words::Named as _;
 
 /// Alerts of one page.
 const PAGE: u32 = 50;
@@ -486,30 +487,22 @@ struct OnePage {
 }
 
 /// The alert that an address names.
-fn id_of(text: &str) -> Option<wire::AlertId> {
-    use wire::alert_id::Alert;
-    let alert = if let Some(number) = text.strip_prefix('f') {
-        Alert::Finding(number.parse().ok()?)
-    } else {
-        let (kind, index) = text.strip_prefix('s')?.split_once('-')?;
-        Alert::Signal(wire::SignalId {
-            kind: kind.parse().ok()?,
-            log_index: index.parse().ok()?,
-        })
-    };
-    Some(wire::AlertId { alert: Some(alert) })
+fn id_of(text: &str) -> Option<Alert> {
+    if let Some(number) = text.strip_prefix('f') {
+        return Some(Alert::Finding(number.parse().ok()?));
+    }
+    let (kind, index) = text.strip_prefix('s')?.split_once('-')?;
+    Some(Alert::Signal(wire::SignalId {
+        kind: kind.parse().ok()?,
+        log_index: index.parse().ok()?,
+    }))
 }
 
 pub(super) async fn one(desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
     let lang = desk.site.lang;
     let missing = || Problem::not_found(lang.pick("没有这条预警。", "There is no such alert."));
     let id = id_of(&id).ok_or_else(missing)?;
-    let request = wire::GetAlertRequest { id: Some(id) };
-    let answer = desk.ledger.alert().get_alert(request).await?.into_inner();
-    let alert = answer
-        .alert
-        .and_then(|alert| View::of(alert, lang))
-        .ok_or_else(missing)?;
+    let alert = desk.alert(id).await?.ok_or_else(missing)?;
     let mut indexes = vec![alert.log_index];
     indexes.extend(
         alert

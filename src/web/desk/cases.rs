@@ -8,9 +8,10 @@ use serde::Deserialize;
 use super::alerts::View;
 use super::{Desk, Frame, framed, options};
 use crate::core::wire;
+use crate::core::wire::alert_id::Alert;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Cases of one page.
 const PAGE: u32 = 100;
@@ -119,15 +120,7 @@ pub(super) async fn one(desk: Desk, Path(index): Path<u64>) -> Result<Response, 
     let case = case.unwrap_or_default();
     let mut alerts = Vec::new();
     for id in alerts_of(&case) {
-        let request = wire::GetAlertRequest { id: Some(id) };
-        let alert = desk
-            .ledger
-            .alert()
-            .get_alert(request)
-            .await?
-            .into_inner()
-            .alert;
-        alerts.extend(alert.and_then(|alert| View::of(alert, lang)));
+        alerts.extend(desk.alert(id).await?);
     }
     let mut steps = Vec::with_capacity(case.steps.len());
     for step in &case.steps {
@@ -149,13 +142,9 @@ pub(super) async fn one(desk: Desk, Path(index): Path<u64>) -> Result<Response, 
 }
 
 /// The findings and signals that a case rests on.
-fn alerts_of(case: &wire::Case) -> Vec<wire::AlertId> {
-    use wire::alert_id::Alert;
+fn alerts_of(case: &wire::Case) -> Vec<Alert> {
     let grounds = case.grounds.clone().unwrap_or_default();
     let findings = grounds.findings.into_iter().map(Alert::Finding);
     let signals = grounds.signals.into_iter().map(Alert::Signal);
-    findings
-        .chain(signals)
-        .map(|alert| wire::AlertId { alert: Some(alert) })
-        .collect()
+    findings.chain(signals).collect()
 }

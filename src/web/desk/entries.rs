@@ -13,9 +13,9 @@ use crate::core::tlog::proof::verify_inclusion;
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 use crate::core::wire::get_inclusion_proof_request::Leaf;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Entries of one page.
 const PAGE: u32 = 50;

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 use super::{Desk, Frame, framed, options};
 use crate::client::draft;
 use crate::core::wire;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Plans, and firms of a plan, that are shown.
 const PAGE: u32 = 1_000;

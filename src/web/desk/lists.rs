@@ -10,10 +10,10 @@ use super::entries::{Summary, summaries};
 use super::{Desk, Frame, framed, in_query, options};
 use crate::core::wire;
 use crate::core::wire::{ListKind, ListingPhase};
+use crate::core::words::Named as _;
 use crate::node;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Listings, and objections, of one page.
 const PAGE: u32 = 200;

@@ -11,6 +11,7 @@
 //!  /desk/inspections/…   plans, the draw, results                       (`inspections`)
 //!  /desk/entries/…       an entry with its proof                        (`entries`)
 //!  /desk/log             health of the log                              (`log`)
+//!  /desk/reports/…       signed reports                                 (`reports`)
 //!  /desk/key             the key by which this browser signs
 //! ```
 //!
@@ -26,6 +27,7 @@ mod lists;
 mod log;
 mod overview;
 mod parties;
+mod reports;
 mod search;
 mod session;
 mod units;
@@ -50,6 +52,7 @@ use crate::client::{Ledger, Token};
 use crate::core::id::PartyId;
 use crate::core::signature::KeyId;
 use crate::core::wire;
+pub(super) use reports::Shelf;
 use session::COOKIE;
 pub(super) use session::Sessions;
 
@@ -87,6 +90,9 @@ pub(super) fn routes(web: &Arc<Web>) -> Router<Arc<Web>> {
             get(inspections::one).post(inspections::draw),
         )
         .route("/desk/log", get(log::page))
+        .route("/desk/reports", get(reports::list).post(reports::make))
+        .route("/desk/reports/{id}", get(reports::one))
+        .route("/desk/reports/{id}/{name}", get(reports::file))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(Arc::clone(web), guarded))
 }
@@ -140,6 +146,23 @@ impl Desk {
 
     /// All agencies that a case may be referred to.
     async fn regulators(&self) -> Result<Vec<(String, String)>, Problem> {
+        let active = |party: &wire::Party| {
+            party.status() == wire::PartyStatus::Active
+                && party.roles().any(|role| role == wire::Role::Regulator)
+        };
+        let found = self.parties(usize::MAX, active).await?;
+        Ok(found
+            .into_iter()
+            .map(|party| (party.id, party.name))
+            .collect())
+    }
+
+    /// The first parties of the register that fit.
+    async fn parties(
+        &self,
+        most: usize,
+        fits: impl Fn(&wire::Party) -> bool,
+    ) -> Result<Vec<wire::Party>, Problem> {
         let mut found = Vec::new();
         let mut page_token = String::new();
         for _ in 0..MOST_PAGES {
@@ -153,23 +176,38 @@ impl Desk {
                 .list_parties(request)
                 .await?
                 .into_inner();
-            let active = |party: &wire::Party| {
-                party.status() == wire::PartyStatus::Active
-                    && party.roles().any(|role| role == wire::Role::Regulator)
-            };
-            found.extend(
-                answer
-                    .parties
-                    .into_iter()
-                    .filter(active)
-                    .map(|party| (party.id, party.name)),
-            );
+            found.extend(answer.parties.into_iter().filter(&fits));
             page_token = answer.next_page_token;
-            if page_token.is_empty() {
+            if page_token.is_empty() || found.len() >= most {
                 break;
             }
         }
+        found.truncate(most);
         Ok(found)
+    }
+
+    /// One alert, as pages show it.
+    async fn alert(&self, id: wire::alert_id::Alert) -> Result<Option<alerts::View>, Problem> {
+        let id = Some(wire::AlertId { alert: Some(id) });
+        let answer = self
+            .ledger
+            .alert()
+            .get_alert(wire::GetAlertRequest { id })
+            .await?;
+        let alert = answer.into_inner().alert;
+        Ok(alert.and_then(|alert| alerts::View::of(alert, self.site.lang)))
+    }
+
+    /// Findings as alerts.
+    async fn found(&self, findings: &[wire::FindingRecord]) -> Result<Vec<alerts::View>, Problem> {
+        let mut views = Vec::with_capacity(findings.len());
+        for finding in findings {
+            views.extend(
+                self.alert(wire::alert_id::Alert::Finding(finding.sequence))
+                    .await?,
+            );
+        }
+        Ok(views)
     }
 
     /// Terms and deadlines in force.

@@ -10,9 +10,9 @@ use super::{Desk, Frame, framed, in_query, options};
 use crate::core::id::PartyId;
 use crate::core::wire;
 use crate::core::wire::credit_item::Item;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Parties of one page.
 const PAGE: u32 = 100;

@@ -6,14 +6,14 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
 use super::alerts::View;
-use super::{Desk, Frame, MOST_PAGES, framed, in_query, options};
+use super::{Desk, Frame, framed, in_query, options};
 use crate::api::log::first_entry_since;
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{CalendarDate, Millis};
 use crate::core::wire;
+use crate::core::words::Named as _;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
-use crate::web::words::Named as _;
 
 /// Parties, and findings, that are shown.
 const SHOWN: usize = 100;
@@ -136,30 +136,9 @@ pub(super) async fn page(desk: Desk, Query(asked): Query<Asked>) -> Result<Respo
 /// Parties whose name or id has a part.
 async fn called(desk: &Desk, part: &str) -> Result<Vec<wire::Party>, Problem> {
     let part = part.to_lowercase();
-    let mut found = Vec::new();
-    let mut page_token = String::new();
-    for _ in 0..MOST_PAGES {
-        let request = wire::ListPartiesRequest {
-            page_size: 1_000,
-            page_token,
-        };
-        let answer = desk
-            .ledger
-            .registry()
-            .list_parties(request)
-            .await?
-            .into_inner();
-        let fits = |party: &wire::Party| {
-            party.name.to_lowercase().contains(&part) || party.id.to_lowercase().contains(&part)
-        };
-        found.extend(answer.parties.into_iter().filter(fits));
-        page_token = answer.next_page_token;
-        if page_token.is_empty() || found.len() >= SHOWN {
-            break;
-        }
-    }
-    found.truncate(SHOWN);
-    Ok(found)
+    let has = |text: &str| text.to_lowercase().contains(&part);
+    desk.parties(SHOWN, |party| has(&party.name) || has(&party.id))
+        .await
 }
 
 /// Findings by kind, place and time.
@@ -185,20 +164,5 @@ async fn found(desk: &Desk, asked: &Asked) -> Result<(Vec<View>, String), Proble
         .list_findings(request)
         .await?
         .into_inner();
-    let mut views = Vec::with_capacity(answer.findings.len());
-    for finding in answer.findings {
-        let id = wire::AlertId {
-            alert: Some(wire::alert_id::Alert::Finding(finding.sequence)),
-        };
-        let request = wire::GetAlertRequest { id: Some(id) };
-        let alert = desk
-            .ledger
-            .alert()
-            .get_alert(request)
-            .await?
-            .into_inner()
-            .alert;
-        views.extend(alert.and_then(|alert| View::of(alert, desk.site.lang)));
-    }
-    Ok((views, answer.next_page_token))
+    Ok((desk.found(&answer.findings).await?, answer.next_page_token))
 }

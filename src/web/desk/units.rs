@@ -51,21 +51,7 @@ pub(super) async fn page(desk: Desk, Path(text): Path<String>) -> Result<Respons
         .await?
         .into_inner()
         .findings;
-    let mut findings = Vec::with_capacity(found.len());
-    for finding in found {
-        let id = wire::AlertId {
-            alert: Some(wire::alert_id::Alert::Finding(finding.sequence)),
-        };
-        let request = wire::GetAlertRequest { id: Some(id) };
-        let alert = desk
-            .ledger
-            .alert()
-            .get_alert(request)
-            .await?
-            .into_inner()
-            .alert;
-        findings.extend(alert.and_then(|alert| View::of(alert, lang)));
-    }
+    let findings = desk.found(&found).await?;
     let known = answer
         .standing
         .as_ref()

@@ -375,3 +375,56 @@ pub(super) fn file_erase(desk: &mut Desk) {
             .contains("erased")
     );
 }
+
+/// Makes a report of the desk's ledger; its lines.
+fn report(desk: &mut Desk, kind: &str, more: &[&str]) -> Vec<String> {
+    let (key, out) = (desk.regulator(), desk.path("report.csv"));
+    let make = ["report", "make", kind, "--key", &key, "-o", &out];
+    let make = [&make[..], &["--language", "en"], more].concat();
+    assert!(desk.ok(&make).contains("report verify"));
+    let text = std::fs::read_to_string(&out).unwrap();
+    text.lines().map(ToOwned::to_owned).collect()
+}
+
+pub(super) fn report_make(desk: &mut Desk) {
+    for (kind, head) in [
+        ("completeness", "month,units made,"),
+        ("alerts", "kind,level,raised,"),
+        ("couriers", "rank,firm,id,"),
+        ("listings", "time,list,number,"),
+        ("sharing", "time,item,number,"),
+    ] {
+        let lines = report(desk, kind, &["--months", "60"]);
+        assert!(lines[0].starts_with(head), "{}", lines[0]);
+        assert!(lines.len() > 1, "{kind} says something");
+    }
+    let goods = format!("01/{}", &unit(1).to_string()[3..17]);
+    let lines = report(desk, "recalled", &["--goods", &goods]);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with(&unit(1).to_string()))
+    );
+    let (key, own) = (desk.regulator(), desk.path("maker.key"));
+    let out = desk.path("no.csv");
+    let make = ["report", "make", "alerts", "-o", &out, "--key"];
+    desk.fails(EXIT_NO, "roles", &[&make[..], &[&own]].concat());
+    let lot = ["report", "make", "recalled", "-o", &out, "--key", &key];
+    desk.fails(EXIT_NO, "goods", &[&lot[..], &["--goods", "01/1"]].concat());
+    let year = ["--until", "202613"];
+    desk.fails(
+        EXIT_NO,
+        "until_month",
+        &[&make[..], &[&key], &year].concat(),
+    );
+}
+
+pub(super) fn report_verify(desk: &mut Desk) {
+    report(desk, "couriers", &[]);
+    let (out, trust) = (desk.path("report.csv"), desk.trust());
+    let verify = ["report", "verify", &out, "--trust", &trust];
+    assert!(desk.ok(&verify).contains("ok: couriers (csv)"));
+    let text = std::fs::read_to_string(&out).unwrap();
+    std::fs::write(&out, text.replace("rank", "Rank")).unwrap();
+    desk.fails(EXIT_NO, "not the one that was signed", &verify);
+}

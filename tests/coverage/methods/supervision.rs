@@ -331,3 +331,48 @@ pub(super) async fn list_objections(world: &mut World) {
         .await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 }
+
+pub(super) async fn make_report(world: &mut World) {
+    use custody::core::report::{Manifest, ReportError};
+    let key = world.server.log_key().parse().unwrap();
+    let made = async |world: &World, kind: wire::ReportKind, format: wire::ReportFormat| {
+        let request = wire::MakeReportRequest {
+            kind: kind.into(),
+            format: format.into(),
+            goods: "01/10614141123459".into(),
+            language: "en".into(),
+            ..Default::default()
+        };
+        let answer = world.regulator.report().make_report(request).await;
+        answer.map(tonic::Response::into_inner)
+    };
+    let (csv, pdf) = (wire::ReportFormat::Csv, wire::ReportFormat::Pdf);
+    let answer = made(world, wire::ReportKind::Recalled, csv).await.unwrap();
+    let text = String::from_utf8(answer.report.clone()).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&unit(2).to_string()));
+    assert!(line.unwrap().contains(MAKER), "its maker has it: {text}");
+    let manifest = Manifest::verify(&answer.note, &key, &answer.report).unwrap();
+    assert_eq!(
+        (manifest.kind.as_str(), manifest.form.as_str()),
+        ("recalled", "csv")
+    );
+    assert_eq!(manifest.origin, ORIGIN);
+    assert_eq!(manifest.log_size, world.checkpoint().await.size().get());
+    let other = Manifest::verify(&answer.note, &key, b"another");
+    assert!(matches!(other, Err(ReportError::Digest(_))));
+    let alerts = made(world, wire::ReportKind::Alerts, csv).await.unwrap();
+    let alerts = String::from_utf8(alerts.report).unwrap();
+    assert!(alerts.contains("Not the holder,Severe,"), "{alerts}");
+    match made(world, wire::ReportKind::Alerts, pdf).await {
+        Ok(answer) => {
+            assert!(answer.report.starts_with(b"%PDF-"));
+            let manifest = Manifest::verify(&answer.note, &key, &answer.report).unwrap();
+            assert_eq!(manifest.form, "pdf");
+        }
+        Err(status) => assert_eq!(status.code(), Code::FailedPrecondition, "no font here"),
+    }
+    let unset = made(world, wire::ReportKind::Unspecified, csv).await;
+    assert_eq!(unset.unwrap_err().code(), Code::InvalidArgument);
+}

@@ -4,6 +4,7 @@ import { uPlot } from '../../vendor/uplot.js';
 import { make, t } from '../scan/lang.js';
 
 const HEIGHT = 220;
+const DAY_SECONDS = 86_400;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const LINES = ['--bad', '--warn', '--accent'];
 
@@ -32,7 +33,11 @@ function draw(figure, place, { names, values }) {
     height: HEIGHT,
     legend: { show: !bars },
     cursor: { y: false },
-    scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] } },
+    scales: {
+      // Room for the halves of the first and the last bar.
+      x: { range: (_, least, most) => (bars ? [least - DAY_SECONDS / 2, most + DAY_SECONDS / 2] : [least, most]) },
+      y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] },
+    },
     axes: [
       { ...axis(), values: (_, times) => times.map((time) => day.format(time * 1000)) },
       { ...axis(), size: 56, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7] },
@@ -50,7 +55,7 @@ for (const figure of document.querySelectorAll('figure.chart')) {
   holder.before(place, folded);
   folded.append(holder);
   let chart = draw(figure, place, numbers);
-  const name = figure.querySelector('figcaption').textContent;
+  const name = figure.querySelector('figcaption').textContent.trim();
   const describe = () => {
     const canvas = place.querySelector('canvas');
     canvas.setAttribute('role', 'img');

@@ -1,9 +1,14 @@
 // What a form says, as the JSON of a record's body (the protobuf mapping). Pure, but for the digests of files.
 
 import { sha256 } from '../../vendor/ed25519.js';
+import { Wrong } from '../scan/lang.js';
 
 export const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
-export const fromHex = (text) => Uint8Array.from(text.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));
+
+function fromHex(text) {
+  if (!/^([0-9a-f]{2})+$/i.test(text)) throw new Wrong(`“${text}”不是十六进制数。`, `“${text}” is no hexadecimal number.`);
+  return Uint8Array.from(text.match(/../g), (pair) => parseInt(pair, 16));
+}
 
 /** A SHA-256 as the proto has digests. */
 export const digest = (bytes) => ({ algorithm: 'DIGEST_ALGORITHM_SHA256', value: base64(sha256(bytes)) });
@@ -17,24 +22,26 @@ const READ = {
   json: (value) => JSON.parse(value),
   'month-day': (value) => Number(value.replaceAll('-', '')),
   'bytes-hex': (value) => base64(fromHex(value)),
+  'kept-secret': (value) => base64(fromHex(value)),
+  // A moment in the time zone of who typed it.
+  ms: (value) => String(new Date(value).getTime()),
 };
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function put(body, path, value) {
-  if (!path) return Object.assign(body, value);
-  const names = path.split('.');
-  const last = names.pop();
-  let at = body;
-  for (const name of names) {
-    at[name] ??= {};
-    if (!isObject(at[name])) throw new Error(`${path}: ${name} holds a value already`);
-    at = at[name];
-  }
-  if (at[last] === undefined) at[last] = value;
-  else if (Array.isArray(at[last]) && Array.isArray(value)) at[last].push(...value);
-  else throw new Error(`${path} is given twice`);
-  return body;
+function merge(into, name, value) {
+  const there = into[name];
+  if (there === undefined) into[name] = value;
+  else if (Array.isArray(there) && Array.isArray(value)) there.push(...value);
+  else if (isObject(there) && isObject(value)) for (const key of Object.keys(value)) merge(there, key, value[key]);
+  else throw new Error(`${name} is given twice`);
+}
+
+/** Puts a value at a path. Lists and objects that meet become one; an object without a path is put at the root. */
+export function put(body, path, value) {
+  const nested = (path ? path.split('.') : []).reduceRight((inner, name) => ({ [name]: inner }), value);
+  if (!isObject(nested)) throw new Error('a value needs a path');
+  for (const name of Object.keys(nested)) merge(body, name, nested[name]);
 }
 
 /**

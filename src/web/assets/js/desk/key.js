@@ -4,7 +4,7 @@ import { forget, recall } from '../scan/store.js';
 import { offset } from '../scan/clock.js';
 import { deviceKey } from '../scan/keys.js';
 import { enrolment } from '../scan/enrol.js';
-import { hex } from '../scan/lang.js';
+import { equal, hex } from '../scan/lang.js';
 
 /** Under which names it is kept: the same browser may be a scanner as well. */
 export const PREFIX = 'desk-';
@@ -12,8 +12,8 @@ export const KEY = `${PREFIX}key`;
 
 /** The key, once an administrator has enrolled it; else nothing. */
 export async function deskKey() {
-  const enrolled = await enrolment(PREFIX);
-  if (!enrolled || !(await recall(KEY))) return null;
+  const [enrolled, kept] = await Promise.all([enrolment(PREFIX), recall(KEY)]);
+  if (!enrolled || !kept || !equal(kept.publicKey, enrolled.publicKey)) return null;
   return { ...(await deviceKey(KEY)), party: enrolled.party, partyName: enrolled.partyName };
 }
 
@@ -26,6 +26,7 @@ export async function forgetKey() {
 }
 
 const HEADER = 'v4.public.';
+const SLACK_SECONDS = 5;
 const utf8 = (text) => new TextEncoder().encode(text);
 
 function count(number) {
@@ -48,10 +49,16 @@ export async function paseto(payload, sign) {
   return HEADER + base64url(Uint8Array.of(...message, ...signature));
 }
 
-/** A token by which the ledger knows the agency; src/api/token.rs has the claims. */
-export async function token(key, { origin, seconds = 1800 }) {
-  const now = Math.floor((Date.now() + (await offset())) / 1000);
+/** What a token says; src/api/token.rs has the claims. `now` is the ledger's time in milliseconds. */
+export function claims(key, { origin, now, seconds }) {
+  // Clocks agree to a second or two only, and a token of the future is none.
+  const from = Math.floor(now / 1000) - SLACK_SECONDS;
   const time = (at) => new Date(at * 1000).toISOString().replace('.000Z', 'Z');
-  const claims = { iss: key.party, sub: hex(key.keyId), aud: origin, iat: time(now), nbf: time(now), exp: time(now + seconds) };
-  return paseto(JSON.stringify(claims), key.sign);
+  return { iss: key.party, sub: hex(key.keyId), aud: origin, iat: time(from), nbf: time(from), exp: time(from + seconds) };
+}
+
+/** A token by which the ledger knows the agency. */
+export async function token(key, { origin, seconds = 1800 }) {
+  const now = Date.now() + (await offset());
+  return paseto(JSON.stringify(claims(key, { origin, now, seconds })), key.sign);
 }

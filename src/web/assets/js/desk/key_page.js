@@ -6,11 +6,13 @@ import { deviceKey, obstacle } from '../scan/keys.js';
 import { awaitKey, offerKey, pendingEnrolment } from '../scan/enrol.js';
 import { measure } from '../scan/clock.js';
 import { inWords, make, t } from '../scan/lang.js';
+import { askToBeKept } from '../scan/storage.js';
 import { KEY, PREFIX, deskKey, forgetKey, keyNumber } from './key.js';
 
 const section = document.getElementById('key');
 const { origin, wire: descriptors } = document.body.dataset;
-let cancelled = false;
+// Whoever waits gives up when another round has begun.
+let round = 0;
 
 function show(state, ...children) {
   section.dataset.state = state;
@@ -18,6 +20,7 @@ function show(state, ...children) {
 }
 
 const line = (kind, text) => make('p', { class: `notice-line ${kind}`, role: 'status' }, text);
+const who = ({ partyName, party }) => make('p', {}, make('b', {}, partyName), ' ', make('code', {}, party));
 
 async function app() {
   const messages = await wire(descriptors);
@@ -39,8 +42,19 @@ function ask(problem) {
 }
 
 async function enrol(code) {
+  // A link that somebody sends must not put this browser under another agency.
+  if (await deskKey()) {
+    await shown(line('maybe', t(
+      '本浏览器已有密钥，须先删除才能登记新密钥。',
+      'This browser holds a key already: forget it before another is enrolled.',
+    )));
+    return;
+  }
+  round += 1;
   show('working', line('maybe', t('正在连接……', 'Connecting …')));
   try {
+    // Each code gets a key of its own: one that was offered before may be in use by now, for somebody else.
+    await forgetKey();
     const joining = await app();
     await wait(joining, await offerKey(joining, code));
   } catch (error) {
@@ -49,21 +63,26 @@ async function enrol(code) {
 }
 
 async function wait(joining, pending) {
-  cancelled = false;
+  round += 1;
+  const mine = round;
   const stop = async () => {
-    cancelled = true;
+    round += 1;
     await forgetKey();
     ask();
   };
   show('waiting',
+    who(pending),
     make('p', {}, t('请管理员核对本浏览器的密钥编号：', 'The administrator compares the number of this key:')),
     make('p', {}, make('b', { class: 'key' }, keyNumber(joining.signer))),
     line('maybe', t('等待管理员确认……', 'Waiting for the administrator …')),
     make('button', { class: 'quiet', type: 'button', on: { click: stop } }, t('取消', 'Cancel')));
-  if (await awaitKey(joining, pending, { cancelled: () => cancelled })) await shown();
+  if (await awaitKey(joining, pending, { cancelled: () => mine !== round })) {
+    await shown();
+    await askToBeKept();
+  }
 }
 
-async function shown() {
+async function shown(...notes) {
   const key = await deskKey();
   if (!key) {
     const pending = await pendingEnrolment(PREFIX);
@@ -75,8 +94,9 @@ async function shown() {
     ask();
   };
   return show('enrolled',
+    ...notes,
     line('ok', t('本浏览器可代表以下部门签署：', 'This browser signs for')),
-    make('p', {}, make('b', {}, key.partyName), ' ', make('code', {}, key.party)),
+    who(key),
     make('p', {}, t('密钥编号 ', 'Number of the key '), make('b', { class: 'key' }, keyNumber(key))),
     make('button', { class: 'quiet', type: 'button', on: { click: drop } }, t('删除此密钥', 'Forget this key')));
 }

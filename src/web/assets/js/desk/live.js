@@ -33,14 +33,22 @@ function put(row) {
   while (list.children.length > MOST_ROWS) list.lastElementChild.remove();
   placeTimes(row);
   attend(row);
-  count.textContent = list.querySelectorAll('[data-open]').length;
+  if (count) count.textContent = list.querySelectorAll('[data-open]').length;
 }
 
 const source = new EventSource(`${list.dataset.source}&cursor=${encodeURIComponent(list.dataset.cursor)}`);
-source.addEventListener('open', () => { state.textContent = t('● 实时', '● live'); });
-source.addEventListener('error', () => { state.textContent = t('○ 连接中断，正在重连', '○ disconnected, trying again'); });
-source.addEventListener('alert', ({ data }) => put(rowOf(data)));
-source.addEventListener('ended', () => {
+
+function ended() {
   source.close();
-  state.replaceChildren(t('○ 登录已结束，', '○ the session has ended: '), make('a', { href: '/desk/login?to=/desk/alerts' }, t('重新登录', 'log in again')));
+  const login = `/desk/login?to=${encodeURIComponent(location.pathname + location.search)}`;
+  state.replaceChildren(t('○ 登录已结束，', '○ the session has ended: '), make('a', { href: login }, t('重新登录', 'log in again')));
+}
+
+source.addEventListener('open', () => { state.textContent = t('● 实时', '● live'); });
+source.addEventListener('error', () => {
+  // A browser tries again by itself, unless it was sent something else than events: the way to the login.
+  if (source.readyState === EventSource.CLOSED) ended();
+  else state.textContent = t('○ 连接中断，正在重连', '○ disconnected, reconnecting');
 });
+source.addEventListener('alert', ({ data }) => put(rowOf(data)));
+source.addEventListener('ended', ended);

@@ -69,7 +69,10 @@ async function isInUse(app) {
 export async function awaitKey(app, pending, { cancelled }) {
   const { keyId, publicKey } = app.signer;
   while (!cancelled()) {
-    if (await isInUse(app)) {
+    const inUse = await isInUse(app);
+    // Given up while the ledger was asked.
+    if (cancelled()) break;
+    if (inUse) {
       const enrolled = { party: pending.party, partyName: pending.partyName, keyId, publicKey };
       await remember(`${app.prefix ?? ''}enrolled`, enrolled);
       await forget(`${app.prefix ?? ''}pending`);

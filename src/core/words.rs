@@ -5,8 +5,9 @@ use crate::core::record::Kind;
 use crate::core::wire;
 
 /// What has a name in both languages.
-pub(super) trait Named: Copy {
+pub trait Named: Copy {
     /// Its name.
+    #[must_use]
     fn named(self, lang: Lang) -> &'static str;
 }
 
@@ -208,6 +209,14 @@ named! {
         SeriousRecord: "严重信用记录", "Serious records";
         Award: "表彰", "Awards";
         StruckOut: "异议成立，已更正", "Struck out after an objection";
+    }
+    ReportKind {
+        Completeness: "溯源完整率", "Completeness of traceability";
+        Alerts: "预警处置", "Alerts handled";
+        Couriers: "快递企业信用排名", "Delivery firms by credit score";
+        Listings: "红黑名单变动", "Changes of the lists";
+        Sharing: "信用信息共享与回执", "What was shared, and receipts";
+        Recalled: "召回商品去向", "Where recalled goods went";
     }
     StandingWord {
         Recalled: "已召回", "Recalled";
