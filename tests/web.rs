@@ -54,6 +54,25 @@ fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Got {
     }
 }
 
+fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .into();
+    let mut request = agent.post(format!("{}{path}", server.http));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = request.send(body).unwrap();
+    let body = answer.body_mut().read_to_vec().unwrap();
+    Got {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body,
+    }
+}
+
 /// A ledger with unit 1 in transit, unit 2 touched by a stranger, unit 3 called back, unit 4 destroyed and unit 5
 /// past its last day of use.
 async fn goods(arguments: &[&str]) -> (Server, Trade) {
@@ -516,4 +535,174 @@ async fn given_a_page_when_its_files_are_fetched_then_each_is_there_small_and_ke
     for path in ["/assets/0000/none.css", "/assets/0000/../../Cargo.toml"] {
         assert_eq!(get(&server, path, &[]).status, 404);
     }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn given_a_platform_without_grpc_when_it_posts_json_then_the_same_services_answer() {
+    let (server, trade) = goods(&[]).await;
+    let heads = "/custody.v1.LedgerService/GetHeads";
+    let asked = format!(r#"{{"units":["{}"]}}"#, unit(1));
+    let got = post(&server, heads, &[JSON], &asked);
+    assert_eq!(
+        (got.status, got.header("content-type")),
+        (200, "application/json")
+    );
+    let head = &got.json()["heads"][0];
+    assert_eq!(head["unit"], unit(1).to_string());
+    assert!(head["length"].is_string(), "64 bits are a text: {head}");
+
+    // A record carries its own authority.
+    let mut record = record(&[unit(77)], commission());
+    record.format = 1;
+    record.origin = ORIGIN.into();
+    record.suite = 1;
+    record.key_id = trade.maker.key_id().0.to_vec();
+    record.nonce = vec![7; 16];
+    let envelope = custody::core::envelope::Envelope::sign(&record, &trade.maker).to_wire();
+    let base64 = |bytes: &[u8]| {
+        let engine = &base64::engine::general_purpose::STANDARD;
+        base64::Engine::encode(engine, bytes)
+    };
+    let submit = serde_json::json!({ "envelope": {
+        "payload": base64(&envelope.payload),
+        "keyId": base64(&envelope.key_id),
+        "signature": base64(&envelope.signature),
+    } });
+    let path = "/custody.v1.LedgerService/Submit";
+    let kind = ("content-type", "application/json; charset=utf-8");
+    let got = post(&server, path, &[kind], &submit.to_string());
+    assert_eq!(got.status, 200, "{}", got.text());
+    let index = got.json()["receipt"]["logIndex"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(index.parse::<u64>().unwrap() > 0);
+    let again = post(&server, path, &[kind], &submit.to_string());
+    assert_eq!(
+        again.json()["receipt"]["logIndex"],
+        index.as_str(),
+        "sent again, it is the same entry"
+    );
+
+    // What platforms ask before they let a firm in.
+    let check = "/custody.v1.ListingService/CheckParties";
+    let firms = format!(r#"{{"parties":["{MAKER}"]}}"#);
+    let got = post(&server, check, &[JSON], &firms);
+    assert_eq!(got.status, 401);
+    assert_eq!(got.header("content-type"), "application/problem+json");
+    assert_eq!(got.json()["reason"], "TOKEN_MISSING");
+    let token = server.run_ok(&[
+        "token",
+        "--key",
+        server.data.join("regulator.key").to_str().unwrap(),
+    ]);
+    let bearer = format!("Bearer {}", token.trim());
+    let got = post(&server, check, &[JSON, ("authorization", &bearer)], &firms);
+    assert_eq!(got.status, 200, "{}", got.text());
+    let engine = &base64::engine::general_purpose::STANDARD;
+    let note = base64::Engine::decode(engine, got.json()["note"].as_str().unwrap()).unwrap();
+    assert!(
+        String::from_utf8(note)
+            .unwrap()
+            .contains(&format!("{MAKER} ALLOWED"))
+    );
+    let measures = "/custody.v1.MeasureService/GetMeasures";
+    let got = post(
+        &server,
+        measures,
+        &[JSON, ("authorization", &bearer)],
+        &firms,
+    );
+    assert!(got.json()["untilMs"].is_string(), "{}", got.text());
+
+    for (path, body, status) in [
+        (heads, r#"{"units":"x"}"#, 400),
+        (heads, r#"{"unit":["x"]}"#, 400),
+        (heads, r#"{"units":["x"]} {}"#, 400),
+        (heads, "", 400),
+        (heads, r#"{"units":["no code"]}"#, 400),
+        ("/custody.v1.LedgerService/GetHead", "{}", 404),
+        ("/custody.v1.LedgerService/SubmitStream", "{}", 404),
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "{}",
+            404,
+        ),
+    ] {
+        let got = post(&server, path, &[JSON], body);
+        assert_eq!(got.status, status, "{path} {body}: {}", got.text());
+        assert_eq!(got.header("content-type"), "application/problem+json");
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(post(&server, heads, &[JSON], &deep).status, 400);
+}
+
+#[tokio::test]
+async fn given_the_interfaces_when_they_are_asked_for_then_programs_and_people_get_a_description() {
+    let server = Server::start();
+    let document = get(&server, "/openapi.json", &[]);
+    assert_eq!(
+        (document.status, document.header("content-type")),
+        (200, "application/json")
+    );
+    let document = document.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 50);
+    let page = get(&server, "/api", &[("accept-language", "en")]);
+    assert_eq!(page.status, 200);
+    let rpc = paths.keys().filter(|path| path.starts_with("/custody."));
+    for path in rpc {
+        assert!(page.text().contains(path.as_str()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn given_the_desk_when_nobody_has_logged_in_then_every_page_leads_to_the_login_and_is_not_kept()
+ {
+    let server = Server::start();
+    for path in [
+        "/desk",
+        "/desk/alerts",
+        "/desk/alerts/stream",
+        "/desk/entries/0",
+        "/desk/reports",
+    ] {
+        let got = get(&server, path, &[("cookie", "desk=AAAA")]);
+        assert_eq!(got.status, 303, "{path}");
+        assert!(
+            got.header("location").starts_with("/desk/login?to=%2Fdesk"),
+            "{path}"
+        );
+        assert_eq!(got.header("cache-control"), "no-store");
+    }
+    let login = |headers: &[(&str, &str)], token: &str| {
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        let headers = [&[kind], headers].concat();
+        post(&server, "/desk/login", &headers, &format!("token={token}"))
+    };
+    let token = server.run_ok(&[
+        "token",
+        "--key",
+        server.data.join("regulator.key").to_str().unwrap(),
+    ]);
+    assert_eq!(
+        login(&[], token.trim()).status,
+        403,
+        "who says nothing of itself is refused"
+    );
+    let own = ("sec-fetch-site", "same-origin");
+    let got = login(&[own], token.trim());
+    assert_eq!((got.status, got.header("location")), (303, "/desk"));
+    let cookie = got.header("set-cookie").to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/desk"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let session = cookie.split(';').next().unwrap();
+    assert_eq!(get(&server, "/desk", &[("cookie", session)]).status, 200);
+    assert_eq!(login(&[own], "v4.public.AAAA").status, 401);
+    let huge = "x".repeat(20_000);
+    assert_eq!(login(&[own], &huge).status, 413);
 }

@@ -50,7 +50,11 @@ pub fn to_json<M: prost::Message>(
         .map_err(|error| draft(error.to_string()))
 }
 
-fn descriptors() -> Result<DescriptorPool, ClientError> {
+/// The descriptors of all messages and services.
+///
+/// # Errors
+/// None: they were compiled with the program, and a test reads them.
+pub fn descriptors() -> Result<DescriptorPool, ClientError> {
     static POOL: std::sync::OnceLock<Option<DescriptorPool>> = std::sync::OnceLock::new();
     POOL.get_or_init(|| DescriptorPool::decode(wire::FILE_DESCRIPTOR_SET).ok())
         .clone()

@@ -405,8 +405,16 @@ mod tests {
             .to_pdf(&font, "log.test 12", csv, "report.csv")
             .unwrap();
         assert!(pdf.starts_with(b"%PDF-1."));
-        let holds = |text: &[u8]| pdf.windows(text.len()).any(|bytes| bytes == text);
-        assert!(holds(b"/Count 3"), "a hundred rows take three pages");
+        let holds = |text: &str| {
+            pdf.windows(text.len())
+                .any(|bytes| bytes == text.as_bytes())
+        };
+        let pages = (1..9).find(|pages| holds(&format!("/Count {pages}")));
+        assert_eq!(
+            pages,
+            Some(4),
+            "a hundred rows, some twenty-eight on a page"
+        );
         assert!(
             pdf.len() < 400_000,
             "only the letters that are used are embedded: {}",

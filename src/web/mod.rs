@@ -7,7 +7,8 @@
 //!  /scan                                 the courier's scanner, and where phones are enrolled (`scan`)
 //!  /desk                                 the regulator's desk (`desk`)
 //!  /checkpoint, /tile/…                  the log, as c2sp.org/tlog-tiles lays it out (`log`)
-//!  /custody.v1.…Service/…                gRPC-Web, the same services as on the gRPC port
+//!  /custody.v1.…Service/…                gRPC-Web, the same services as on the gRPC port; and in JSON (`json`)
+//!  /api, /openapi.json                   what can be asked in JSON
 //!  /assets/…                             scripts, styles, the map, what browsers decode messages by
 //! ```
 //!
@@ -19,6 +20,7 @@ mod asset;
 mod desk;
 mod goods;
 mod hot;
+mod json;
 mod language;
 mod limit;
 mod log;
@@ -94,7 +96,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/00/{*rest}", get(unit::unit))
         .route("/waybill/{*rest}", get(unit::unit))
         .route("/drug/{*rest}", get(unit::unit))
-        .merge(for_browsers(grpc))
+        .merge(for_browsers(&web, grpc))
         .route_layer(from_fn_with_state(Arc::clone(&web), limit::limited));
     Router::new()
         .route("/", get(page::start))
@@ -115,6 +117,8 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .merge(desk::routes(&web))
         .route("/checkpoint", get(log::checkpoint))
         .route("/tile/{*path}", get(log::tile))
+        .route("/openapi.json", get(json::document))
+        .route("/api", get(json::page))
         .route("/assets/{version}/{*path}", get(asset::get))
         .route("/.well-known/gs1resolver", get(unit::resolver))
         .route("/healthz", get(healthz))
@@ -123,10 +127,11 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .with_state(web)
 }
 
-/// The services with gRPC-Web's framing; what is none of them is for the pages to answer.
-fn for_browsers(grpc: Router) -> Router<Arc<Web>> {
+/// The services with gRPC-Web's framing, or in JSON; what is none of them is for the pages to answer.
+fn for_browsers(web: &Arc<Web>, grpc: Router) -> Router<Arc<Web>> {
     grpc.reset_fallback()
         .layer(tonic_web::GrpcWebLayer::new())
+        .layer(from_fn_with_state(Arc::clone(web), json::translated))
         .with_state(())
 }
 

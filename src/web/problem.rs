@@ -3,6 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::Shared;
 use super::language::Spoken;
@@ -16,6 +17,8 @@ pub(crate) struct Problem {
     title: &'static str,
     /// What was wrong, and what to do.
     pub detail: String,
+    /// The ledger's own name for it, as in `google.rpc.ErrorInfo`.
+    reason: Option<String>,
 }
 
 impl Problem {
@@ -25,7 +28,12 @@ impl Problem {
             status,
             title,
             detail,
+            reason: None,
         }
+    }
+
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", detail)
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
@@ -70,28 +78,38 @@ impl Problem {
 impl std::convert::From<Status> for Problem {
     fn from(status: Status) -> Self {
         let message = status.message();
-        match status.code() {
-            Code::InvalidArgument => Self::bad_request(message),
+        let problem = match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => Self::bad_request(message),
             Code::NotFound => Self::not_found(message),
             Code::Unauthenticated => {
                 Self::new(StatusCode::UNAUTHORIZED, "A token is needed", message)
             }
             Code::PermissionDenied => Self::forbidden(message),
+            // The heads that a record names are not those that there are.
+            Code::Aborted => Self::new(StatusCode::CONFLICT, "Conflict", message),
+            Code::FailedPrecondition => Self::new(StatusCode::CONFLICT, "Not now", message),
+            Code::AlreadyExists => Self::conflict(message),
             Code::ResourceExhausted | Code::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "Too much at once", message)
             }
+            Code::Unimplemented => Self::not_found(message),
             _ => Self::internal(message),
-        }
+        };
+        let reason = status.get_details_error_info().map(|info| info.reason);
+        Self { reason, ..problem }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let (Some(reason), Some(object)) = (&self.reason, body.as_object_mut()) {
+            object.insert("reason".into(), reason.as_str().into());
+        }
         let mut response = (
             self.status,
             [(header::CONTENT_TYPE, "application/problem+json")],
