@@ -59,8 +59,9 @@ fn method_of(path: &str) -> Result<MethodDescriptor, Problem> {
     let named = path.trim_start_matches('/').split_once('/');
     let method = named.and_then(|(service, method)| {
         let service = pool.get_service_by_name(service)?;
-        let found = service.methods().find(|one| one.name() == method);
-        found
+        let mut methods: Vec<MethodDescriptor> = service.methods().collect();
+        methods.retain(|one| one.name() == method);
+        methods.pop()
     });
     let method =
         method.ok_or_else(|| Problem::not_found("there is no such method; /api lists them"))?;
