@@ -50,9 +50,9 @@ struct SearchPage {
 framed!(SearchPage);
 
 /// What names one thing leads there.
-fn named(q: &str) -> Option<String> {
+fn named(q: &str, size: u64) -> Option<String> {
     if let Ok(index) = q.trim_start_matches('#').parse::<u64>()
-        && q.len() < 8
+        && index < size
     {
         return Some(format!("/desk/entries/{index}"));
     }
@@ -73,7 +73,7 @@ fn begins(day: &str) -> Option<u64> {
 pub(super) async fn page(desk: Desk, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let lang = desk.site.lang;
     let q = asked.q.trim();
-    if let Some(path) = named(q) {
+    if let Some(path) = named(q, desk.web.node.head().borrow().size) {
         return Ok(Redirect::to(&path).into_response());
     }
     let parties = if q.is_empty() {
@@ -165,4 +165,39 @@ async fn found(desk: &Desk, asked: &Asked) -> Result<(Vec<View>, String), Proble
         .await?
         .into_inner();
     Ok((desk.found(&answer.findings).await?, answer.next_page_token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_one_thing_leads_there_and_a_name_leads_nowhere() {
+        let size = 100_000_000;
+        for (q, path) in [
+            ("12345678", Some("/desk/entries/12345678")),
+            ("#7", Some("/desk/entries/7")),
+            ("100000000", None),
+            ("gln:0614141000005", Some("/desk/parties/gln:0614141000005")),
+            (
+                "81234567890123456789",
+                Some("/desk/units/drug%2F81234567890123456789"),
+            ),
+            (
+                "sf:SF1234567890123",
+                Some("/desk/units/waybill%2Fsf%3ASF1234567890123"),
+            ),
+            ("Fast Courier", None),
+            ("", None),
+        ] {
+            assert_eq!(named(q, size).as_deref(), path, "{q}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_china() {
+        assert_eq!(begins("1970-01-02"), Some(16 * 3_600_000));
+        assert_eq!(begins("2026-02-30"), None);
+        assert_eq!(begins(""), None);
+    }
 }
