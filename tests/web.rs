@@ -35,17 +35,23 @@ impl Got {
     }
 }
 
-fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Got {
+fn sent(
+    server: &Server,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: impl ureq::AsSendBody,
+) -> Got {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .build()
         .into();
-    let mut request = agent.get(format!("{}{path}", server.http));
+    let address = format!("{}{path}", server.http);
+    let mut request = ureq::http::Request::builder().method(method).uri(address);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut answer = request.call().unwrap();
+    let mut answer = agent.run(request.body(body).unwrap()).unwrap();
     let body = answer.body_mut().read_to_vec().unwrap();
     Got {
         status: answer.status().as_u16(),
@@ -54,23 +60,12 @@ fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Got {
     }
 }
 
+fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Got {
+    sent(server, ("GET", path), headers, ())
+}
+
 fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .build()
-        .into();
-    let mut request = agent.post(format!("{}{path}", server.http));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut answer = request.send(body).unwrap();
-    let body = answer.body_mut().read_to_vec().unwrap();
-    Got {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body,
-    }
+    sent(server, ("POST", path), headers, body)
 }
 
 /// A ledger with unit 1 in transit, unit 2 touched by a stranger, unit 3 called back, unit 4 destroyed and unit 5

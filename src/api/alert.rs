@@ -198,10 +198,7 @@ fn finding_at(view: &View<'_>, number: u64) -> Result<Option<Happened>, Status> 
 
 fn event_at(view: &View<'_>, number: u64) -> Result<Option<Happened>, Status> {
     let event = signals::event(view.store(), number).map_err(errors::store)?;
-    Ok(event.map(|event| match event {
-        Event::Raised(signal) => Happened::Signalled(signal),
-        Event::Answered(id, time) => Happened::Answered(id, time),
-    }))
+    Ok(event.map(Happened::from))
 }
 
 /// Alerts from a place on, then live, until the caller is gone. The token is checked again for each
@@ -304,6 +301,15 @@ enum Happened {
     Answered(AlertId, Millis),
 }
 
+impl From<Event> for Happened {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Raised(signal) => Self::Signalled(signal),
+            Event::Answered(id, time) => Self::Answered(id, time),
+        }
+    }
+}
+
 impl Happened {
     const fn time(&self) -> Millis {
         match self {
@@ -344,11 +350,7 @@ impl Batch {
         })?;
         let mut events = VecDeque::new();
         signals::events(view, place.event, |number, event| {
-            let happened = match event {
-                Event::Raised(signal) => Happened::Signalled(signal),
-                Event::Answered(id, time) => Happened::Answered(id, time),
-            };
-            events.push_back((number, happened));
+            events.push_back((number, Happened::from(event)));
             events.len() < BATCH
         })
         .map_err(errors::store)?;

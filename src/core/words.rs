@@ -11,6 +11,27 @@ pub trait Named: Copy {
     fn named(self, lang: Lang) -> &'static str;
 }
 
+/// What is chosen among: an enumeration of the proto.
+pub trait Choice: Named + TryFrom<i32> {
+    /// Its name in the proto.
+    #[must_use]
+    fn code(self) -> &'static str;
+
+    /// Every value but the unset one.
+    fn all() -> impl Iterator<Item = Self> {
+        (1..).map_while(|number| Self::try_from(number).ok())
+    }
+}
+
+/// Values for a form: the name in the proto, and for people.
+pub fn choices<C: Choice>(
+    values: impl IntoIterator<Item = C>,
+    lang: Lang,
+) -> Vec<(&'static str, &'static str)> {
+    let pair = |value: C| (value.code(), value.named(lang));
+    values.into_iter().map(pair).collect()
+}
+
 impl<N: Named> Named for &N {
     fn named(self, lang: Lang) -> &'static str {
         (*self).named(lang)
@@ -25,6 +46,12 @@ macro_rules! named {
                     Self::Unspecified => lang.pick("未注明", "not said"),
                     $(Self::$variant => lang.pick($zh, $en),)*
                 }
+            }
+        }
+
+        impl Choice for wire::$enum {
+            fn code(self) -> &'static str {
+                self.as_str_name()
             }
         }
     )*};

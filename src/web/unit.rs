@@ -279,12 +279,10 @@ pub(super) struct Moment {
 impl Moment {
     /// In China Standard Time, until the browser puts it into its own.
     pub(super) fn of(ms: u64) -> Self {
-        let time = i64::try_from(Millis(ms).min(Millis::MAX).0).unwrap_or(0);
-        let time = jiff::Timestamp::from_millisecond(time).unwrap_or_default();
-        let china = jiff::tz::offset(8).to_datetime(time);
-        let shown = china.strftime("%Y-%m-%d %H:%M").to_string();
+        let time = Millis(ms).min(Millis::MAX);
+        let shown = time.minute_in_china();
         Self {
-            exact: format!("{time:.0}"),
+            exact: time.to_string(),
             day: shown.chars().take(10).collect(),
             shown,
         }

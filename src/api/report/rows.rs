@@ -49,16 +49,6 @@ impl Period {
     }
 }
 
-/// A time in China, to the minute.
-fn minute(time: Millis) -> String {
-    let ms = i64::try_from(time.min(Millis::MAX).0).unwrap_or(0);
-    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-    jiff::tz::offset(8)
-        .to_datetime(time)
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
-}
-
 fn percent(part: u64, all: u64) -> String {
     let share = (u128::from(part) * 10_000)
         .checked_div(u128::from(all))
@@ -457,7 +447,7 @@ fn of_listing(
             severity => severity.named(lang),
         };
         let values = [
-            &minute(Millis(time)),
+            &Millis(time).minute_in_china(),
             listing.list().named(lang),
             &listing.log_index.to_string(),
             change,
@@ -491,7 +481,7 @@ pub(super) fn sharing(sight: &Sight<'_>, period: Period, lang: Lang) -> Result<T
             ItemKind::Retraction => lang.pick("撤回", "retraction"),
         };
         rows.push(vec![
-            minute(time),
+            time.minute_in_china(),
             word(item.item).to_owned(),
             item.number.to_string(),
             item.subject_name,
@@ -547,7 +537,7 @@ fn receipts(sight: &Sight<'_>, measure: LogIndex, lang: Lang) -> Result<String, 
             MeasureAction::Applied => lang.pick("已执行", "applied"),
             MeasureAction::Lifted => lang.pick("已解除", "lifted"),
         };
-        said.push(format!("{name} {action} {}", minute(time)));
+        said.push(format!("{name} {action} {}", time.minute_in_china()));
     }
     Ok(said.join("; "))
 }
@@ -637,7 +627,7 @@ fn whereabouts(sight: &Sight<'_>, id: UnitId, lang: Lang) -> Result<Vec<String>,
         holder.0,
         holder.1,
         lot.map(ToString::to_string).unwrap_or_default(),
-        minute(unit.last_time),
+        unit.last_time.minute_in_china(),
         unit.last_index.to_string(),
     ])
 }

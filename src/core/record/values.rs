@@ -37,6 +37,15 @@ impl Millis {
         self.0.saturating_add(8 * 3_600_000) / 86_400_000
     }
 
+    /// Its date and time in China Standard Time to the minute: `2026-03-07 14:05`.
+    #[must_use]
+    pub fn minute_in_china(self) -> String {
+        let ms = i64::try_from(self.min(Self::MAX).0).unwrap_or(0);
+        let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        let china = jiff::tz::offset(8).to_datetime(time);
+        china.strftime("%Y-%m-%d %H:%M").to_string()
+    }
+
     /// RFC 3339 with milliseconds, in UTC.
     #[must_use]
     pub fn exact(self) -> String {

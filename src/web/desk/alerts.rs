@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::entries::{Summary, summaries};
-use super::{Desk, Frame, cookie, framed, in_query, options};
+use super::{Desk, Frame, cookie, framed, in_query};
 use crate::client::{Ledger, Token};
 use crate::core::lang::Lang;
 use crate::core::rules::FindingKind;
 use crate::core::wire;
 use crate::core::wire::alert::About;
 use crate::core::wire::alert_id::Alert;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, Named as _, choices};
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 use crate::web::unit::Moment;
@@ -336,10 +336,9 @@ framed!(ListPage, OnePage);
 
 /// Every kind of alert, for a choice.
 fn kinds(lang: Lang) -> Vec<(&'static str, &'static str)> {
-    let findings =
-        options::<wire::FindingKind>().map(|kind| (kind.as_str_name(), kind.named(lang)));
-    let signals = options::<wire::SignalKind>().map(|kind| (kind.as_str_name(), kind.named(lang)));
-    findings.chain(signals).collect()
+    let mut kinds = choices(wire::FindingKind::all(), lang);
+    kinds.extend(choices(wire::SignalKind::all(), lang));
+    kinds
 }
 
 pub(super) async fn list(desk: Desk, Query(asked): Query<Asked>) -> Result<Response, Problem> {
@@ -524,9 +523,7 @@ pub(super) async fn one(desk: Desk, Path(id): Path<String>) -> Result<Response, 
         parties: desk.names(&alert.parties)?,
         evidence: summaries(&desk, &indexes).await?,
         cases: desk.ledger.case().list_cases(own).await?.into_inner().cases,
-        case_kinds: options::<wire::CaseKind>()
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
+        case_kinds: choices(wire::CaseKind::all(), lang),
         site: desk.site,
         desk: desk.frame,
         alert,

@@ -6,10 +6,10 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::alerts::View;
-use super::{Desk, Frame, framed, options};
+use super::{Desk, Frame, framed};
 use crate::core::wire;
 use crate::core::wire::alert_id::Alert;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 
@@ -83,9 +83,7 @@ pub(super) async fn list(desk: Desk, Query(asked): Query<Asked>) -> Result<Respo
     let cases = answer.cases.into_iter().map(|case| line(&desk, case));
     Ok(shown(&ListPage {
         cases: cases.collect::<Result<_, _>>()?,
-        kinds: options::<wire::CaseKind>()
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
+        kinds: choices(wire::CaseKind::all(), lang),
         site: desk.site,
         desk: desk.frame,
         asked,
@@ -129,9 +127,7 @@ pub(super) async fn one(desk: Desk, Path(index): Path<u64>) -> Result<Response, 
     let agencies = desk.regulators().await?;
     Ok(shown(&OnePage {
         own: case.agency == desk.frame.party.to_string(),
-        outcomes: options::<wire::CaseOutcome>()
-            .map(|outcome| (outcome.as_str_name(), outcome.named(lang)))
-            .collect(),
+        outcomes: choices(wire::CaseOutcome::all(), lang),
         line: line(&desk, case)?,
         site: desk.site,
         desk: desk.frame,

@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Desk, Frame, framed, options};
+use super::{Desk, Frame, framed};
 use crate::client::draft;
 use crate::core::wire;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 
@@ -73,9 +73,7 @@ pub(super) async fn list(desk: Desk) -> Result<Response, Problem> {
         wire::Role::Courier,
     ];
     Ok(shown(&ListPage {
-        roles: inspected
-            .map(|role| (role.as_str_name(), role.named(lang)))
-            .to_vec(),
+        roles: choices(inspected, lang),
         inspectors: active
             .map(|key| (STANDARD.encode(&key.id), hex::encode(&key.id)))
             .collect(),
@@ -166,9 +164,7 @@ async fn shown_plan(
     Ok(shown(&OnePage {
         authority: desk.name(&plan.authority)?,
         own: plan.authority == desk.frame.party.to_string(),
-        outcomes: options::<wire::InspectionOutcome>()
-            .map(|one| (one.as_str_name(), one.named(lang)))
-            .collect(),
+        outcomes: choices(wire::InspectionOutcome::all(), lang),
         commitment: hex::encode(&plan.secret_commitment),
         site: desk.site,
         desk: desk.frame,

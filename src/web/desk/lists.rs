@@ -7,10 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::entries::{Summary, summaries};
-use super::{Desk, Frame, framed, in_query, options};
+use super::{Desk, Frame, framed, in_query};
 use crate::core::wire;
 use crate::core::wire::{ListKind, ListingPhase};
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::node;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
@@ -103,9 +103,7 @@ pub(super) async fn propose(desk: Desk, Query(asked): Query<Asked>) -> Result<Re
     Ok(shown(&ProposePage {
         name,
         policy: desk.policy().await?,
-        severities: options::<wire::CreditSeverity>()
-            .map(|one| (one.as_str_name(), one.named(lang)))
-            .collect(),
+        severities: choices(wire::CreditSeverity::all(), lang),
         site: desk.site,
         desk: desk.frame,
         subject,
@@ -178,19 +176,16 @@ pub(super) async fn one(desk: Desk, Path(index): Path<u64>) -> Result<Response, 
         own: listing.authority == desk.frame.party.to_string(),
         may_decide,
         months,
-        severities: options::<wire::CreditSeverity>()
-            .filter(|severity| *severity <= told)
-            .map(|severity| (severity.as_str_name(), severity.named(lang)))
-            .collect(),
+        severities: choices(
+            wire::CreditSeverity::all().filter(|severity| *severity <= told),
+            lang,
+        ),
         evidence: summaries(&desk, &listing.evidence).await?,
         entries: summaries(&desk, &listing.entries).await?,
         measures: desk
             .measures(&listing.subject, Some(listing.log_index))
             .await?,
-        measure_kinds: options::<wire::MeasureKind>()
-            .filter(fits)
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
+        measure_kinds: choices(wire::MeasureKind::all().filter(fits), lang),
         minor: told == wire::CreditSeverity::Minor,
         ended: has_ended(&listing),
         site: desk.site,

@@ -50,8 +50,10 @@ use super::{Shared, Tls, Web, base};
 use crate::api;
 use crate::client::{Ledger, Token};
 use crate::core::id::PartyId;
+use crate::core::record::Millis;
 use crate::core::signature::KeyId;
 use crate::core::wire;
+use crate::node;
 pub(super) use reports::Shelf;
 use session::COOKIE;
 pub(super) use session::Sessions;
@@ -118,11 +120,6 @@ async fn guarded(State(web): Shared, spoken: Spoken, request: Request, next: Nex
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// Every value of an enumeration of the proto but the unset one.
-fn options<E: TryFrom<i32>>() -> impl Iterator<Item = E> {
-    (1..).map_while(|number| E::try_from(number).ok())
 }
 
 /// Pages with the frame.
@@ -404,8 +401,7 @@ async fn login(
     match web.sessions.open(&web.node, token.trim()) {
         Ok((name, session)) => {
             let mut response = Redirect::to(&to).into_response();
-            let life = session.ends.0.saturating_sub(crate::node::now().0) / 1000;
-            set_cookie(&mut response, &web, &parts, &name, life);
+            set_cookie(&mut response, &web, &parts, &name, session.ends);
             response
         }
         Err(problem) => {
@@ -423,7 +419,8 @@ async fn login(
 }
 
 /// Scripts can't read it, other sites can't have it sent, and over TLS it never goes in the clear.
-fn set_cookie(response: &mut Response, web: &Web, parts: &Parts, name: &str, life: u64) {
+fn set_cookie(response: &mut Response, web: &Web, parts: &Parts, name: &str, ends: Millis) {
+    let life = ends.0.saturating_sub(node::now().0) / 1000;
     let secure =
         parts.extensions.get::<Tls>().is_some() || base(web, parts).starts_with("https://");
     let secure = if secure { "; Secure" } else { "" };
@@ -440,7 +437,7 @@ async fn logout(State(web): Shared, parts: Parts) -> Response {
         web.sessions.end(&name);
     }
     let mut response = Redirect::to("/desk/login").into_response();
-    set_cookie(&mut response, &web, &parts, "", 0);
+    set_cookie(&mut response, &web, &parts, "", Millis(0));
     response
 }
 
@@ -462,8 +459,7 @@ async fn renew(
     match web.sessions.renew(&web.node, &name, token.trim()) {
         Ok(session) => {
             let mut response = StatusCode::NO_CONTENT.into_response();
-            let life = session.ends.0.saturating_sub(crate::node::now().0) / 1000;
-            set_cookie(&mut response, &web, &parts, &name, life);
+            set_cookie(&mut response, &web, &parts, &name, session.ends);
             let ends = HeaderValue::from(session.ends.0);
             response.headers_mut().insert("x-session-ends", ends);
             response

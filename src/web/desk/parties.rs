@@ -6,11 +6,11 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{Desk, Frame, framed, in_query, options};
+use super::{Desk, Frame, framed, in_query};
 use crate::core::id::PartyId;
 use crate::core::wire;
 use crate::core::wire::credit_item::Item;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 
@@ -164,12 +164,8 @@ pub(super) async fn one(desk: Desk, Path(id): Path<String>) -> Result<Response, 
     }
     Ok(shown(&OnePage {
         file: file(&desk, &party).await?,
-        record_kinds: options::<wire::CreditRecordKind>()
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
-        severities: options::<wire::CreditSeverity>()
-            .map(|one| (one.as_str_name(), one.named(lang)))
-            .collect(),
+        record_kinds: choices(wire::CreditRecordKind::all(), lang),
+        severities: choices(wire::CreditSeverity::all(), lang),
         site: desk.site,
         desk: desk.frame,
         party,

@@ -9,12 +9,12 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use super::{Desk, Frame, framed, options};
+use super::{Desk, Frame, framed};
 use crate::core::id::PartyId;
 use crate::core::lang::Lang;
 use crate::core::record::Millis;
 use crate::core::wire;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::node;
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
@@ -82,9 +82,7 @@ framed!(ListPage);
 fn page(desk: Desk, made: Option<Arc<Made>>) -> Response {
     let lang = desk.site.lang;
     shown(&ListPage {
-        kinds: options::<wire::ReportKind>()
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
+        kinds: choices(wire::ReportKind::all(), lang),
         site: desk.site,
         desk: desk.frame,
         made,

@@ -6,12 +6,12 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
 use super::alerts::View;
-use super::{Desk, Frame, framed, in_query, options};
+use super::{Desk, Frame, framed, in_query};
 use crate::api::log::first_entry_since;
 use crate::core::id::{PartyId, UnitId};
 use crate::core::record::{CalendarDate, Millis};
 use crate::core::wire;
-use crate::core::words::Named as _;
+use crate::core::words::{Choice as _, choices};
 use crate::web::page::{Site, shown};
 use crate::web::problem::Problem;
 
@@ -119,9 +119,7 @@ pub(super) async fn page(desk: Desk, Query(asked): Query<Asked>) -> Result<Respo
         ""
     };
     Ok(shown(&SearchPage {
-        kinds: options::<wire::FindingKind>()
-            .map(|kind| (kind.as_str_name(), kind.named(lang)))
-            .collect(),
+        kinds: choices(wire::FindingKind::all(), lang),
         site: desk.site,
         desk: desk.frame,
         asked,
