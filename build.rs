@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 25] = [
+const PROTOS: [&str; 26] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -33,6 +33,7 @@ const PROTOS: [&str; 25] = [
     "custody/v1/export.proto",
     "custody/v1/private.proto",
     "custody/v1/report.proto",
+    "custody/v1/event.proto",
 ];
 
 /// What pages load.
@@ -55,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ".custody.v1.Envelope",
         ".custody.v1.ProvenEntry.entry",
         ".custody.v1.IndexedEntry.entry",
+        ".custody.v1.CapturedEvent.record",
     ]);
     // Comments of the proto files are prose for every language, not rustdoc.
     config.disable_comments(["."]);

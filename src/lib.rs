@@ -19,7 +19,7 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "net")]
 pub mod commit;
-#[cfg(feature = "cli")]
+#[cfg(feature = "net")]
 pub mod epcis;
 #[cfg(feature = "cli")]
 pub mod export;
@@ -29,6 +29,8 @@ pub mod node;
 pub mod private;
 #[cfg(feature = "net")]
 pub mod report;
+#[cfg(feature = "cli")]
+pub mod rest;
 #[cfg(feature = "net")]
 pub mod sequence;
 #[cfg(feature = "net")]

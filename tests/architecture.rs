@@ -57,17 +57,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("report", &["core", "report"]),
     ("client", &["core", "client"]),
     ("epcis", &["core", "epcis"]),
+    // Of `api` the tokens, of `sequence` the clock.
+    (
+        "rest",
+        &["core", "client", "epcis", "api", "sequence", "rest"],
+    ),
     ("simulate", &["core", "client", "simulate"]),
     (
         "api",
         &[
-            "core", "store", "admit", "sequence", "commit", "signals", "private", "report", "node",
-            "api",
+            "core", "store", "admit", "sequence", "commit", "signals", "private", "report",
+            "epcis", "node", "api",
         ],
     ),
     (
         "web",
-        &["core", "signals", "node", "api", "client", "epcis", "web"],
+        &[
+            "core", "signals", "node", "api", "client", "epcis", "rest", "web",
+        ],
     ),
 ];
 

@@ -94,3 +94,13 @@ pub(super) fn store(error: impl Into<StoreError>) -> Status {
 pub(super) fn not_found(message: impl Into<String>) -> Status {
     status(&Refusal::new(Reason::NotFound, message))
 }
+
+/// A status with a reason of its own in `google.rpc.ErrorInfo`, and the field that it is about, if there is one.
+pub(super) fn of_reason(code: Code, reason: &str, field: &str, message: &str) -> Status {
+    let mut details =
+        ErrorDetails::with_error_info(reason, DOMAIN, std::collections::HashMap::new());
+    if !field.is_empty() {
+        details.add_bad_request_violation(field, message);
+    }
+    Status::with_error_details(code, message, details)
+}

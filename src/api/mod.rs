@@ -6,6 +6,7 @@ mod case;
 mod claim;
 mod credit;
 pub(crate) mod errors;
+mod event;
 mod export;
 mod inspection;
 mod ledger;
@@ -164,6 +165,10 @@ pub fn services(
         )
         .add_service(
             wire::export_service_server::ExportServiceServer::new(export::Export::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
+            wire::event_service_server::EventServiceServer::new(event::Events::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(

@@ -19,7 +19,6 @@ use pasetors::version4::V4;
 use pasetors::{Public, public};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 use zeroize::Zeroizing;
 
 use crate::core::apply::state::{KeyScope, Keys, Parties, Read};
@@ -241,7 +240,5 @@ fn invalid(message: &str) -> Status {
 }
 
 fn denied(code: Code, reason: &str, message: &str) -> Status {
-    let details =
-        ErrorDetails::with_error_info(reason, "custody", std::collections::HashMap::new());
-    Status::with_error_details(code, message, details)
+    super::errors::of_reason(code, reason, "", message)
 }

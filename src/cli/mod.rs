@@ -15,7 +15,9 @@ mod evidence;
 mod export;
 mod file;
 mod findings;
+mod gateway;
 mod govern;
+mod http;
 mod init;
 mod inspect;
 mod keys;
@@ -148,6 +150,8 @@ enum Command {
     /// Import and export EPCIS documents.
     #[command(subcommand)]
     Epcis(epcis::EpcisCommand),
+    /// Serve EPCIS 2.0 over HTTP for your own systems, signing with your key.
+    Gateway(gateway::Gateway),
     /// Drive a ledger with a believable trade and planted frauds, and compare what it finds.
     Simulate(simulate::Simulate),
     /// Write completions for a shell.
@@ -202,12 +206,14 @@ pub(crate) fn could<E: std::fmt::Display>(
 type Done = Result<(), Failure>;
 
 impl Remote {
+    /// The certificate authority's PEM, where one is named.
+    fn ca(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let read = |path: &PathBuf| std::fs::read(path).map_err(could(path.display()));
+        self.ca.as_ref().map(read).transpose()
+    }
+
     async fn connect(&self) -> Result<Ledger, Failure> {
-        let ca = self
-            .ca
-            .as_ref()
-            .map(|path| std::fs::read(path).map_err(could(path.display())))
-            .transpose()?;
+        let ca = self.ca()?;
         Ok(Ledger::connect(&self.ledger, ca.as_deref()).await?)
     }
 
@@ -277,6 +283,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Report(command) => command.run().await,
         Command::File(command) => command.run().await,
         Command::Epcis(command) => command.run().await,
+        Command::Gateway(command) => command.run().await,
         Command::Simulate(command) => command.run().await,
         Command::Completions { shell } => {
             let mut bytes = Vec::new();

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
 
+use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, output};
 use crate::admit::QuotaConfig;
@@ -28,20 +26,8 @@ use crate::web::{self, WebOptions};
 const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 /// How often personal data is looked at that may have been kept long enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
-/// How long open calls may take after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(5);
-/// How long the head of an HTTP request may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Look-ups a second that one network may make over HTTP.
 const LOOK_UP_RATE: u32 = 20;
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-enum LogFormat {
-    #[default]
-    Human,
-    Json,
-}
 
 /// Runs a ledger. What is not given as a flag comes from the configuration file, then from the
 /// default.
@@ -180,7 +166,10 @@ impl Serve {
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, wait(stopped.clone())),
         );
-        let (pages, mut serving_pages) = self.pages(&node, for_browsers, http).await?;
+        let Serving {
+            handle: pages,
+            task: mut serving_pages,
+        } = self.pages(&node, for_browsers, http).await?;
         let measuring = tokio::spawn(
             axum::serve(metrics_port, metrics_route(&node, metrics))
                 .with_graceful_shutdown(wait(stopped))
@@ -321,42 +310,21 @@ impl Serve {
             .map_err(|error| Failure::Could(error.to_string()))
     }
 
-    /// Serves web pages, over TLS where there is a certificate.
+    /// Serves web pages.
     async fn pages(
         &self,
         node: &Arc<Node>,
         for_browsers: axum::Router,
         listener: TcpListener,
-    ) -> Result<
-        (
-            axum_server::Handle<SocketAddr>,
-            JoinHandle<std::io::Result<()>>,
-        ),
-        Failure,
-    > {
+    ) -> Result<Serving, Failure> {
         let options = WebOptions {
             look_up_rate: std::num::NonZeroU32::new(self.look_up_rate.unwrap_or(LOOK_UP_RATE)),
             proxies: self.proxies.unwrap_or(0),
             public_url: self.public_url.clone(),
         };
-        let mut router = web::router(node, for_browsers, options);
-        let listener = listener.into_std().map_err(could("HTTP"))?;
-        let handle = axum_server::Handle::new();
-        let server = axum_server::from_tcp(listener).map_err(could("HTTP"))?;
-        let mut server = server.handle(handle.clone());
-        limit_headers(server.http_builder());
-        let serving = if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            let tls = RustlsConfig::from_pem_file(cert, key).await;
-            let tls = tls.map_err(could("TLS"))?;
-            router = router.layer(axum::Extension(web::Tls));
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            let server = server.acceptor(RustlsAcceptor::new(tls));
-            tokio::spawn(server.serve(service))
-        } else {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            tokio::spawn(server.serve(service))
-        };
-        Ok((handle, serving))
+        let router = web::router(node, for_browsers, options);
+        let tls = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
+        http::serve(router, listener, tls).await
     }
 
     fn server(&self) -> Result<Server, Failure> {
@@ -375,34 +343,6 @@ impl Serve {
                 .map_err(could("TLS"))?;
         }
         Ok(server)
-    }
-}
-
-/// Who is slow to say what it wants is not waited for.
-fn limit_headers(
-    builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>,
-) {
-    builder
-        .http1()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    builder
-        .http2()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .keep_alive_interval(HEADER_TIMEOUT)
-        .keep_alive_timeout(HEADER_TIMEOUT)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
-}
-
-fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CUSTODY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => log.init(),
-        LogFormat::Json => log.json().init(),
     }
 }
 
@@ -435,28 +375,11 @@ async fn sweep(node: Arc<Node>) {
     }
 }
 
-/// The signals that ask the process to stop.
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    /// From here on they end the ledger in order, and no longer at once.
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
 /// Waits for a signal to stop, or for the store to fail. True when it failed.
 async fn wait_for_end(node: &Node, mut signals: Signals) -> bool {
     let mut failed = node.failed();
     tokio::select! {
-        _ = signals.term.recv() => false,
-        _ = signals.int.recv() => false,
+        () = signals.came() => false,
         // A committer that is gone without a word has failed as well.
         _ = failed.wait_for(|failed| *failed) => true,
     }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Done, Failure, Remote, could, keys, output};
-use crate::client::{ClientError, Draft, Outbox, Outcome, Session, draft, is_rebased};
-use crate::core::envelope::Envelope;
-use crate::core::refusal::Reason;
+use crate::client::{Outbox, Outcome, Planned, Session, draft, submit_through};
 use crate::core::wire;
 use crate::sequence::now;
 
@@ -49,51 +47,20 @@ impl Submit {
         let bar = output::progress(lines.len() as u64, "submitting");
         let mut tally = Tally::default();
         for batch in lines.chunks(BATCH) {
-            let mut fresh = Vec::new();
-            let mut drafts = Vec::new();
+            let mut planned = Vec::new();
             for (number, text) in batch {
-                let record = match outbox.waiting(*number, text).cloned() {
-                    _ if outbox.is_done(*number, text) => {
-                        tally.before += 1;
-                        continue;
-                    }
-                    None => drafted(*number, text)?,
-                    Some(envelope) => {
-                        // It may be in the log already: the very same envelope says so.
-                        let outcome = session.send(std::slice::from_ref(&envelope)).await?.pop();
-                        match outcome {
-                            Some(Err(refusal))
-                                if is_rebased(&refusal.reason)
-                                    || (!fresh.is_empty() && waits(&refusal)) =>
-                            {
-                                statement(&envelope)?
-                            }
-                            Some(outcome) => {
-                                self.report(*number, &outcome, &mut outbox, &mut tally)?;
-                                continue;
-                            }
-                            None => return Err(Failure::Could("the ledger did not answer".into())),
-                        }
-                    }
-                };
-                fresh.push((*number, text));
-                drafts.push(Draft {
-                    record,
-                    signer: signer.clone(),
-                    advances: true,
+                if outbox.is_done(*number, text) {
+                    tally.before += 1;
+                    continue;
+                }
+                planned.push(Planned {
+                    line: *number,
+                    text: text.clone(),
+                    record: drafted(*number, text)?,
                 });
             }
-            let mut signed = |i: usize, envelope: &Envelope| {
-                let Some((number, text)) = fresh.get(i).copied() else {
-                    return Ok(());
-                };
-                outbox
-                    .sign(number, text, envelope)
-                    .and_then(|()| outbox.sync())
-                    .map_err(|error| ClientError::Draft(error.to_string()))
-            };
-            let outcomes = session.submit_observed(drafts, &mut signed).await?;
-            for ((number, _), outcome) in fresh.iter().zip(&outcomes) {
+            let answers = submit_through(&mut session, &mut outbox, &signer, planned).await?;
+            for (number, outcome) in &answers {
                 self.report(*number, outcome, &mut outbox, &mut tally)?;
             }
             bar.inc(batch.len() as u64);
@@ -159,11 +126,6 @@ fn beside(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// What comes before it is about to be signed again, and so it is as well.
-fn waits(refusal: &wire::Refusal) -> bool {
-    refusal.reason == Reason::PrevUnknown.name()
-}
-
 /// A line's draft, with the time of now where it names none.
 fn drafted(number: usize, text: &str) -> Result<wire::Record, Failure> {
     let mut record =
@@ -172,13 +134,6 @@ fn drafted(number: usize, text: &str) -> Result<wire::Record, Failure> {
         record.claimed_time_ms = now().0;
     }
     Ok(record)
-}
-
-/// What was signed, to be signed again with new heads: nonce and time stay, so that it is the same
-/// statement, and nobody can take it for double-dealing.
-fn statement(envelope: &Envelope) -> Result<wire::Record, Failure> {
-    prost::Message::decode(envelope.payload.clone())
-        .map_err(|error: prost::DecodeError| Failure::Could(format!("the outbox: {error}")))
 }
 
 /// The lines that say something, with their numbers from 1 on.

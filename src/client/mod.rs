@@ -5,6 +5,7 @@
 
 pub mod draft;
 mod outbox;
+mod planned;
 mod session;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tonic::{Request, Status};
 use crate::core::wire;
 
 pub use outbox::{Outbox, OutboxError};
+pub use planned::{Planned, submit_through};
 pub use session::{Draft, Outcome, Session, is_rebased};
 
 /// Most bytes of one answer: a bundle is the largest.
@@ -131,6 +133,8 @@ clients! {
     inspection: inspection_service_client::InspectionServiceClient;
     /// What is shared with public-credit platforms.
     export: export_service_client::ExportServiceClient;
+    /// Events of EPCIS.
+    event: event_service_client::EventServiceClient;
     /// Signed reports.
     report: report_service_client::ReportServiceClient;
     /// Personal data.

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::MAX_EVENTS;
+
 /// One rule of the standard that a document breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -32,9 +34,20 @@ impl fmt::Display for Problem {
 pub struct DocumentError {
     /// In the order in which they were found; at most [`MAX_PROBLEMS`](super::MAX_PROBLEMS).
     pub problems: Vec<Problem>,
+    /// It has more events than are read at once.
+    pub too_many_events: bool,
 }
 
 impl DocumentError {
+    /// More events than are read at once.
+    pub(super) fn too_many(field: &str, found: usize) -> Self {
+        let rule = format!("has {found} events, at most {MAX_EVENTS}; split it");
+        Self {
+            too_many_events: true,
+            ..Self::one(field, rule)
+        }
+    }
+
     /// A problem of the document as a whole.
     pub(super) fn one(field: &str, rule: impl Into<String>) -> Self {
         Self {
@@ -43,6 +56,7 @@ impl DocumentError {
                 field: field.to_owned(),
                 rule: rule.into(),
             }],
+            too_many_events: false,
         }
     }
 }

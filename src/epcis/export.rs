@@ -8,12 +8,16 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::error::ExportError;
 use super::kinds::{self, Situation};
 use super::vocabulary::Vocabulary;
 use super::{FORMAT, ids, time};
+use crate::core::envelope::RecordId;
+use crate::core::record::Millis;
 use crate::core::wire::record::Body;
 use crate::core::wire::{self, EpcisAction, EpcisEventType, EventContext};
 
@@ -21,7 +25,9 @@ mod body;
 mod parts;
 
 /// Address of the EPCIS context.
-const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld";
+pub const CONTEXT: &str = "https://ref.gs1.org/standards/epcis/epcis-context.jsonld";
+/// GS1's own resolver, before the path of a Digital Link.
+pub const RESOLVER: &str = "https://id.gs1.org";
 /// Prefix and namespace of what the ledger knows and EPCIS has no field for.
 const OURS: (&str, &str) = ("custody", "urn:x-custody:v1:");
 
@@ -42,7 +48,7 @@ impl ExportOptions {
     pub fn new(creation_date: &str) -> Self {
         Self {
             creation_date: creation_date.to_owned(),
-            resolver: "https://id.gs1.org".to_owned(),
+            resolver: RESOLVER.to_owned(),
         }
     }
 }
@@ -56,19 +62,64 @@ pub fn export(records: &[wire::Record], options: &ExportOptions) -> Result<Value
     if time::parse(&options.creation_date).is_none() {
         return Err(ExportError::CreationDate(options.creation_date.clone()));
     }
-    let mut events = Vec::with_capacity(records.len());
-    for (i, record) in records.iter().enumerate() {
-        let number = i + 1;
-        let (context, body) = parts_of(record, number)?;
-        let writer = Writer::new(record, context, body, &options.resolver);
-        let event = writer.event().map_err(|wrong| ExportError::Record {
-            record: number,
-            field: wrong.field,
-            reason: wrong.reason,
-        })?;
-        events.push(event);
+    let events = records.iter().zip(1..);
+    let events = events.map(|(record, number)| written(record, number, &options.resolver));
+    let (list, context) = listed(events.collect::<Result<_, _>>()?);
+    Ok(json!({
+        "@context": context,
+        "type": "EPCISDocument",
+        "schemaVersion": "2.0",
+        "creationDate": options.creation_date,
+        "epcisBody": { "eventList": list },
+    }))
+}
+
+/// The event of one record.
+///
+/// # Errors
+/// As [`export`]; the record is number 1.
+pub fn event(record: &wire::Record, resolver: &str) -> Result<ExportedEvent, ExportError> {
+    written(record, 1, resolver)
+}
+
+fn written(
+    record: &wire::Record,
+    number: usize,
+    resolver: &str,
+) -> Result<ExportedEvent, ExportError> {
+    let (context, body) = parts_of(record, number)?;
+    let writer = Writer::new(record, context, body, resolver);
+    writer.event().map_err(|wrong| ExportError::Record {
+        record: number,
+        field: wrong.field,
+        reason: wrong.reason,
+    })
+}
+
+/// An `EPCISQueryDocument` 2.0 with the events that a query selected, in their order. A subscription is
+/// named by its query and its id.
+#[must_use]
+pub fn query_document(
+    events: Vec<ExportedEvent>,
+    creation_date: &str,
+    subscription: Option<(&str, &str)>,
+) -> Value {
+    let (list, context) = listed(events);
+    let mut results = Map::new();
+    if let Some((query, id)) = subscription {
+        results.insert("queryName".to_owned(), query.into());
+        if !id.is_empty() {
+            results.insert("subscriptionID".to_owned(), id.into());
+        }
     }
-    Ok(document(events, options))
+    results.insert("resultsBody".to_owned(), json!({ "eventList": list }));
+    json!({
+        "@context": context,
+        "type": "EPCISQueryDocument",
+        "schemaVersion": "2.0",
+        "creationDate": creation_date,
+        "epcisBody": { "queryResults": results },
+    })
 }
 
 /// The context and the body of a custody record.
@@ -108,14 +159,89 @@ fn fill(slot: &mut String, word: &str) {
 }
 
 /// An event and the namespaces that its names use.
-struct WrittenEvent {
+#[derive(Clone, Debug)]
+pub struct ExportedEvent {
     members: Map<String, Value>,
     namespaces: BTreeMap<String, String>,
 }
 
+impl ExportedEvent {
+    /// What it says, by the names of EPCIS.
+    #[must_use]
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// What the prefixes of its names mean.
+    #[must_use]
+    pub const fn namespaces(&self) -> &BTreeMap<String, String> {
+        &self.namespaces
+    }
+
+    /// Its id; none if it has none.
+    #[must_use]
+    pub fn event_id(&self) -> Option<&str> {
+        self.members.get("eventID").and_then(Value::as_str)
+    }
+
+    /// Whether it takes back an event with the same id (EPCIS 2.0 section 7.3.8).
+    #[must_use]
+    pub fn is_error_declaration(&self) -> bool {
+        self.members.contains_key("errorDeclaration")
+    }
+
+    /// When it happened, in milliseconds since 1970.
+    #[must_use]
+    pub fn event_time(&self) -> Option<i64> {
+        let text = self.members.get("eventTime").and_then(Value::as_str);
+        text.and_then(time::parse)
+    }
+
+    /// The event as a repository answers it: with the time at which that took it in, in place of any that
+    /// the source had noted (EPCIS 2.0 section 7.4.1), and with an id where it came without.
+    #[must_use]
+    pub fn captured(mut self, record_id: &RecordId, time: Millis) -> Self {
+        self.members
+            .insert("recordTime".to_owned(), time.to_string().into());
+        if !self.members.contains_key("eventID") {
+            let id = record_name(record_id);
+            self.members.insert("eventID".to_owned(), id.into());
+        }
+        self
+    }
+}
+
+/// One event by itself, with the context that its names need.
+#[must_use]
+pub fn single(event: ExportedEvent) -> Value {
+    let (mut list, context) = listed(vec![event]);
+    let mut alone = json!({ "@context": context });
+    if let (Some(Value::Object(members)), Some(into)) = (list.pop(), alone.as_object_mut()) {
+        into.extend(members);
+    }
+    alone
+}
+
+/// Before the digest in the name of a record: RFC 6920 section 3.
+const NAME: &str = "ni:///sha-256;";
+
+/// The name of what was signed: an event's id, where it came without.
+#[must_use]
+pub fn record_name(id: &RecordId) -> String {
+    format!("{NAME}{}", BASE64_URL_SAFE_NO_PAD.encode(id.0))
+}
+
+/// The record that such a name is of.
+#[must_use]
+pub fn named_record(name: &str) -> Option<RecordId> {
+    let digest = BASE64_URL_SAFE_NO_PAD.decode(name.strip_prefix(NAME)?);
+    RecordId::from_slice(&digest.ok()?)
+}
+
 /// Namespaces that hold for all events stand once, the others in their event: then a reader
-/// finds in each event the very namespaces that its record has.
-fn document(events: Vec<WrittenEvent>, options: &ExportOptions) -> Value {
+/// finds in each event the very namespaces that its record has. The list, and the context of the
+/// document.
+fn listed(events: Vec<ExportedEvent>) -> (Vec<Value>, Vec<Value>) {
     let mut common = events
         .first()
         .map_or_else(BTreeMap::new, |e| e.namespaces.clone());
@@ -138,13 +264,7 @@ fn document(events: Vec<WrittenEvent>, options: &ExportOptions) -> Value {
         .collect();
     let mut context = vec![Value::from(CONTEXT)];
     context.append(&mut terms(&common));
-    json!({
-        "@context": context,
-        "type": "EPCISDocument",
-        "schemaVersion": "2.0",
-        "creationDate": options.creation_date,
-        "epcisBody": { "eventList": list },
-    })
+    (list, context)
 }
 
 fn terms(namespaces: &BTreeMap<String, String>) -> Vec<Value> {
@@ -199,7 +319,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn event(mut self) -> Written<WrittenEvent> {
+    fn event(mut self) -> Written<ExportedEvent> {
         self.check_step()?;
         self.put_head()?;
         self.put_subjects()?;
@@ -218,7 +338,7 @@ impl<'a> Writer<'a> {
                 );
             }
         }
-        Ok(WrittenEvent {
+        Ok(ExportedEvent {
             members: self.members,
             namespaces,
         })

@@ -43,7 +43,10 @@ impl Problems {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(DocumentError { problems: self.0 })
+        Err(DocumentError {
+            problems: self.0,
+            too_many_events: false,
+        })
     }
 }
 
@@ -97,11 +100,7 @@ pub(super) fn read(
     }
     let events = events(document, problems)?;
     if events.len() > MAX_EVENTS {
-        let rule = format!(
-            "has {} events, at most {MAX_EVENTS}; split it",
-            events.len()
-        );
-        return Err(DocumentError::one("eventList", rule));
+        return Err(DocumentError::too_many("eventList", events.len()));
     }
     let mut sources = Vec::with_capacity(events.len());
     for (i, event) in events.into_iter().enumerate() {

@@ -25,13 +25,18 @@ mod ids;
 mod import;
 mod json;
 mod kinds;
+mod query;
 mod strict;
 mod time;
 pub mod vocabulary;
 mod xml;
 
 pub use error::{DocumentError, EventRefusal, ExportError, Problem};
-pub use export::{ExportOptions, export};
+pub use export::{
+    CONTEXT, ExportOptions, ExportedEvent, RESOLVER, event, export, named_record, query_document,
+    record_name, single,
+};
+pub use query::{OrderBy, Query, QueryError};
 
 use crate::core::wire;
 

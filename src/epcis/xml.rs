@@ -45,11 +45,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<SourceEvent>, DocumentError> {
     let mut events = Vec::new();
     collect_events(list, &mut events);
     if events.len() > MAX_EVENTS {
-        let rule = format!(
-            "has {} events, at most {MAX_EVENTS}; split it",
-            events.len()
-        );
-        return Err(DocumentError::one("EventList", rule));
+        return Err(DocumentError::too_many("EventList", events.len()));
     }
     Ok(events
         .into_iter()

@@ -13,6 +13,7 @@
 //! | `l`, unit | how often it was looked up, [`Asked`] |
 //! | `d`, day, region, city | what happened there, [`Activity`](super::Activity) |
 //! | `m`, month | what buyers got, [`Deliveries`](super::Deliveries) |
+//! | `C`, `p`, `q` | who signed what, `captured` |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::activity::{Counts, Spot};
+use super::captured::Captures;
 use super::{Event, MAX_EVIDENCE, Signal};
 use crate::core::credit::SignalKind;
 use crate::core::credit::alert::Days;
@@ -116,6 +118,7 @@ pub(super) struct Book<'a> {
     raised: BTreeMap<(SignalKind, LogIndex), u64>,
     events: Vec<Event>,
     pub counts: Counts,
+    pub captures: Captures,
 }
 
 impl<'a> Book<'a> {
@@ -127,6 +130,7 @@ impl<'a> Book<'a> {
             raised: BTreeMap::new(),
             events: Vec::new(),
             counts: Counts::default(),
+            captures: Captures::open(store)?,
         })
     }
 
@@ -177,6 +181,7 @@ impl<'a> Book<'a> {
             changes.put(id_key(*id), number)?;
         }
         self.counts.put(self.store, &mut changes)?;
+        self.captures.put(&mut changes)?;
         if self.events.is_empty() {
             return self.store.side_write(Side::Signals, changes);
         }

@@ -18,6 +18,7 @@
 
 mod activity;
 mod book;
+mod captured;
 mod due;
 mod look_ups;
 mod orders;
@@ -39,6 +40,7 @@ use crate::store::{Store, StoreError};
 
 pub use activity::{Activity, Deliveries, Spot, activity, deliveries};
 pub use book::{Asked, event, events, seen, signal};
+pub use captured::{captured_as, captured_by, looked_at as captured_to};
 pub use look_ups::{LookUps, Network, network};
 pub use watchman::{Progress, step};
 

@@ -59,10 +59,14 @@ pub fn step(store: &Store, now: Millis, most: u64) -> Result<Progress, StoreErro
         behind: end < size,
         left: most,
     };
+    watchman.note_old(&mut book, before, most)?;
     for index in before..end {
         watchman.look_at(&mut book, LogIndex(index))?;
     }
     book.cursors.seen = end;
+    if book.captures.looked_at == before {
+        book.captures.looked_at = end;
+    }
     watchman.deadlines(&mut book)?;
     watchman.search(&mut book)?;
     let progress = Progress {
@@ -146,13 +150,14 @@ impl Found {
         key.unwrap_or(KeyId([0; 16])) // an admitted envelope has one
     }
 
+    /// The record as it was signed.
+    pub(super) fn payload(&self) -> &[u8] {
+        let envelope = self.frame.envelope.as_ref();
+        envelope.map_or(&[], |envelope| &envelope.payload)
+    }
+
     pub(super) fn record(&self) -> Result<Record, StoreError> {
-        let payload = self
-            .frame
-            .envelope
-            .as_ref()
-            .map(|envelope| &envelope.payload);
-        let record = Record::decode(payload.map_or(&[], |payload| payload));
+        let record = Record::decode(self.payload());
         record.map_err(|error| StoreError::Corrupt(format!("entry {}: {error}", self.index)))
     }
 
@@ -195,9 +200,7 @@ impl Found {
 
     /// The day in China, and where the record says that it happened.
     fn spot(&self) -> Spot {
-        let envelope = self.frame.envelope.as_ref();
-        let payload = envelope.map_or(&[][..], |envelope| &envelope.payload);
-        Spot::of_payload(self.time().day_in_china(), payload)
+        Spot::of_payload(self.time().day_in_china(), self.payload())
     }
 
     /// A signal about this entry, its place taken from the record.
@@ -233,6 +236,24 @@ impl Watchman<'_> {
         })
     }
 
+    /// What was looked at before it was noted who signed what.
+    fn note_old(&mut self, book: &mut Book<'_>, before: u64, most: u64) -> Result<(), StoreError> {
+        let from = book.captures.looked_at;
+        let end = before.min(from.saturating_add(most));
+        for index in from..end {
+            let found = self.found(LogIndex(index), false)?;
+            let row = found.rows.first().map(|(_, row)| row);
+            let signer = row.filter(|row| row.kind.is_custody());
+            if let Some(party) = signer.and_then(|row| row.signer.party()) {
+                book.captures.note(party, found.index, found.payload());
+            }
+        }
+        book.captures.looked_at = end;
+        self.moved |= end > from;
+        self.behind |= end < before;
+        Ok(())
+    }
+
     /// A new entry.
     fn look_at(&mut self, book: &mut Book<'_>, index: LogIndex) -> Result<(), StoreError> {
         let found = self.found(index, false)?;
@@ -245,6 +266,7 @@ impl Watchman<'_> {
         }
         book.counts.at(found.spot()).record(found.worst());
         if let Some(party) = row.signer.party() {
+            book.captures.note(party, index, found.payload());
             self.count(book, &found, party)?;
         }
         if row.kind == Kind::Deliver {

@@ -96,6 +96,22 @@ impl View<'_> {
         let family = self.store.family(side.family())?;
         visit_rows(self.snapshot.iterator_cf(family, mode), prefix, visit)
     }
+
+    /// The same from a key back, that key included.
+    ///
+    /// # Errors
+    /// As [`View::scan_prefix`].
+    pub fn side_scan_back<V: DeserializeOwned>(
+        &self,
+        side: Side,
+        prefix: &[u8],
+        from: &[u8],
+        visit: impl FnMut(&[u8], V) -> bool,
+    ) -> Result<(), StoreError> {
+        let mode = IteratorMode::From(from, Direction::Reverse);
+        let family = self.store.family(side.family())?;
+        visit_rows(self.snapshot.iterator_cf(family, mode), prefix, visit)
+    }
 }
 
 impl Read for View<'_> {

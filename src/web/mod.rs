@@ -8,6 +8,7 @@
 //!  /desk                                 the regulator's desk (`desk`)
 //!  /checkpoint, /tile/…                  the log, as c2sp.org/tlog-tiles lays it out (`log`)
 //!  /custody.v1.…Service/…                gRPC-Web, the same services as on the gRPC port; and in JSON (`json`)
+//!  /events, /eventTypes/…                EPCIS 2.0 queries, with a token (`crate::rest`)
 //!  /api, /openapi.json                   what can be asked in JSON
 //!  /assets/…                             scripts, styles, the map, what browsers decode messages by
 //! ```
@@ -37,12 +38,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
+use crate::client::{Ledger, Token};
 use crate::node::Node;
+use crate::rest::{self, Asks, Source};
 use limit::Limit;
 pub(crate) use page::fingerprint;
 
@@ -117,6 +120,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .merge(desk::routes(&web))
         .route("/checkpoint", get(log::checkpoint))
         .route("/tile/{*path}", get(log::tile))
+        .merge(rest::queries::<Arc<Web>>())
         .route("/openapi.json", get(json::document))
         .route("/api", get(json::page))
         .route("/assets/{version}/{*path}", get(asset::get))
@@ -196,26 +200,25 @@ fn client(parts: &Parts, proxies: usize) -> Option<IpAddr> {
 
 /// Where the pages are, as seen from outside.
 fn base(web: &Web, parts: &Parts) -> String {
-    if let Some(url) = &web.options.public_url {
-        return url.trim_end_matches('/').to_owned();
-    }
-    // HTTP/2 names the host in the address, HTTP/1 in a header.
-    let header = parts.headers.get(header::HOST);
-    let host = parts
-        .uri
-        .authority()
-        .map(axum::http::uri::Authority::as_str);
-    let host = host
-        .or_else(|| header.and_then(|host| host.to_str().ok()))
-        .unwrap_or("localhost");
-    let scheme = if parts.extensions.get::<Tls>().is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    format!("{scheme}://{host}")
+    rest::base(web.options.public_url.as_deref(), parts)
 }
 
-/// Marks requests that came over TLS.
-#[derive(Clone, Copy, Debug)]
-pub struct Tls;
+/// Queries by EPCIS, with the caller's own token.
+impl Asks for Arc<Web> {
+    async fn source(&self, headers: &HeaderMap) -> Result<Source, rest::Problem> {
+        let token = headers.get(header::AUTHORIZATION);
+        let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = token.and_then(|token| Token::bearer(token).ok()).ok_or_else(|| {
+            rest::Problem::unauthorized(
+                "send a token as `Authorization: Bearer …`; `custody token` makes one, and `custody gateway` asks \
+                 with the key that it holds",
+            )
+        })?;
+        let ledger = Ledger::over(self.grpc.clone()).with_token(token);
+        Ok(Source::Here(Box::new(ledger)))
+    }
+
+    fn base(&self, parts: &Parts) -> String {
+        base(self, parts)
+    }
+}

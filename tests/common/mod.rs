@@ -224,6 +224,17 @@ pub fn read_key(path: &Path) -> Arc<Signer> {
     Arc::new(Signer::from_seed(&bytes))
 }
 
+/// A key file as `custody key new` makes one.
+pub fn write_key(path: &Path, signer: &Signer) {
+    let text = format!(
+        "custody private key, suite 1 (Ed25519)\nkey-id: {}\npublic-key: {}\nseed: {}\n",
+        signer.key_id(),
+        hex::encode(signer.public_key().as_bytes()),
+        hex::encode(*signer.seed())
+    );
+    std::fs::write(path, text).unwrap();
+}
+
 /// A key that a test knows.
 pub fn key(number: u8) -> Arc<Signer> {
     Arc::new(Signer::from_seed(&Zeroizing::new([number; 32])))

@@ -121,6 +121,7 @@ const COMMANDS: &[Case] = &[
     ("listing end", credit::listing_end),
     ("epcis import", epcis_import),
     ("epcis export", epcis_export),
+    ("gateway", gateway),
     ("audit", audit),
     ("simulate", simulate),
     ("completions", completions),
@@ -1075,6 +1076,47 @@ fn epcis_export(desk: &mut Desk) {
     let maker = desk.path("maker.key");
     let arguments = ["epcis", "export", "--key", &maker, &unit(1).to_string()];
     desk.fails(EXIT_NO, "none of the roles", &arguments);
+}
+
+fn gateway(desk: &mut Desk) {
+    let (key, state) = (desk.path("maker.key"), desk.path("gateway"));
+    let mut child = custody()
+        .env("CUSTODY_LEDGER", &desk.server.address)
+        .args([
+            "gateway",
+            "--listen",
+            "127.0.0.1:0",
+            "--key",
+            &key,
+            "--state",
+            &state,
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = lines.next().unwrap().unwrap();
+    let (who, address) = said.split_once(" on ").unwrap();
+    assert_eq!(who, format!("custody: gateway of {MAKER}"));
+    let said = lines.next().unwrap().unwrap();
+    let token = said.strip_prefix("custody: callers' token in ").unwrap();
+    let mode = std::fs::metadata(token).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Nobody without the token; `tests/epcis_rest.rs` asks with it.
+    assert!(http_get(address, "/events").starts_with("HTTP/1.1 401"));
+    signal(child.id(), "TERM");
+    assert!(child.wait().unwrap().success());
+    let open = [
+        "gateway",
+        "--listen",
+        "0.0.0.0:0",
+        "--key",
+        &key,
+        "--state",
+        &state,
+    ];
+    desk.fails(EXIT_COULD_NOT, "--tls-cert", &open);
 }
 
 fn audit(desk: &mut Desk) {

@@ -102,6 +102,8 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.PrivateService/ErasePrivate" => supervision::erase_private,
         "custody.v1.ReportService/MakeReport" => supervision::make_report,
         "custody.v1.CreditService/ListObjections" => supervision::list_objections,
+        "custody.v1.EventService/QueryEvents" => query_events,
+        "custody.v1.EventService/WatchEvents" => watch_events,
         "grpc.health.v1.Health/Check" => health_check,
         "grpc.health.v1.Health/Watch" => health_watch,
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" => reflection,
@@ -695,6 +697,89 @@ async fn list_entries(world: &mut World) {
         }
     }
     assert_eq!(count, size);
+}
+
+/// The parameter of a query.
+fn asks(name: &str, values: &[&str]) -> wire::QueryParameter {
+    wire::QueryParameter {
+        name: name.into(),
+        values: values.iter().map(ToString::to_string).collect(),
+    }
+}
+
+async fn query_events(world: &mut World) {
+    let request = wire::QueryEventsRequest {
+        parameters: vec![asks("EQ_bizStep", &["commissioning"])],
+        page_size: 1,
+        ..wire::QueryEventsRequest::default()
+    };
+    let maker = world.server.as_party(&world.trade.maker, MAKER).await;
+    let own = maker.event().query_events(request.clone()).await.unwrap();
+    let own = own.into_inner();
+    assert_eq!(own.events.len(), 1);
+    assert_eq!(own.events[0].party, MAKER);
+    let record = wire::Record::decode(own.events[0].record.clone()).unwrap();
+    assert!(matches!(
+        record.body,
+        Some(wire::record::Body::Commission(_))
+    ));
+    // Another party's are not told, unless the unit is named.
+    let courier = world.server.as_party(&world.trade.courier, COURIER).await;
+    let none = courier.event().query_events(request.clone()).await.unwrap();
+    assert!(none.into_inner().events.is_empty());
+    let mut named = request.clone();
+    named
+        .parameters
+        .push(asks("MATCH_anyEPC", &[&unit(1).to_string()]));
+    let found = courier
+        .event()
+        .query_events(named)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(found.events, own.events);
+    let wrong = wire::QueryEventsRequest {
+        parameters: vec![asks("EQ_bizStep", &["dancing"])],
+        ..wire::QueryEventsRequest::default()
+    };
+    let status = maker.event().query_events(wrong).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    let nobody = world.ledger.event().query_events(request).await;
+    assert_eq!(nobody.unwrap_err().code(), tonic::Code::Unauthenticated);
+}
+
+async fn watch_events(world: &mut World) {
+    let courier = world.server.as_party(&world.trade.courier, COURIER).await;
+    let request = wire::WatchEventsRequest {
+        since_ms: 1,
+        ..wire::WatchEventsRequest::default()
+    };
+    let answer = courier.event().watch_events(request).await.unwrap();
+    let mut messages = answer.into_inner();
+    let mut cursor = String::new();
+    let first = loop {
+        let message = messages.message().await.unwrap().unwrap();
+        cursor.clone_from(&message.cursor);
+        if let Some(event) = message.event {
+            break event;
+        }
+    };
+    assert_eq!(first.party, COURIER);
+    // On from there: nothing comes twice.
+    let on = wire::WatchEventsRequest {
+        cursor,
+        ..wire::WatchEventsRequest::default()
+    };
+    let mut messages = courier.event().watch_events(on).await.unwrap().into_inner();
+    let message = messages.message().await.unwrap().unwrap();
+    let index = message.event.map(|event| event.log_index);
+    assert!(index.is_none_or(|index| index > first.log_index));
+    let ordered = wire::WatchEventsRequest {
+        parameters: vec![asks("orderBy", &["eventTime"])],
+        ..wire::WatchEventsRequest::default()
+    };
+    let status = courier.event().watch_events(ordered).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
 }
 
 async fn stats(world: &mut World) {
