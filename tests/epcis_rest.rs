@@ -251,6 +251,15 @@ async fn given_a_document_when_captured_then_its_events_are_in_the_log_and_found
     assert_eq!(got.ids(), ["urn:uuid:made", unnamed]);
     assert_eq!(got.header("gs1-epcis-version"), "2.0");
     assert_eq!(got.header("gs1-epc-format"), "Never_Translates");
+    // To the millisecond: from that very moment on, and not from one later.
+    let recorded = got.events()[1]["recordTime"].as_str().unwrap().to_owned();
+    let (whole, ms) = recorded.split_once('.').unwrap();
+    let ms: u32 = ms[..3].parse().unwrap();
+    let later = format!("{whole}.{:03}%2B00:00", ms.min(998) + 1);
+    let since = recorded.replace('+', "%2B");
+    let query = |from: &str| gateway.get(&format!("/events?GE_recordTime={from}")).ids();
+    assert!(query(&since).contains(&unnamed.to_owned()));
+    assert!(ms == 999 || !query(&later).contains(&unnamed.to_owned()));
     let made = &got.events()[0];
     assert_eq!(made["epcList"], json!([urn(1), urn(2)]));
     assert_eq!(made["example:furnace"], "F7");
@@ -849,7 +858,12 @@ async fn given_a_ledger_out_of_reach_then_jobs_wait_and_are_finished_after_a_res
         .strip_prefix(&gateway.base)
         .unwrap()
         .to_owned();
-    assert_eq!(gateway.get(&job).json()["running"], true);
+    let waits = wait_for(|| {
+        let waiting = gateway.get(&job).json();
+        assert_eq!(waiting["running"], true);
+        waiting.get("custody:waitsFor").cloned()
+    });
+    assert!(waits.is_string());
     gateway
         .get("/events")
         .is_problem(503, "ImplementationException");

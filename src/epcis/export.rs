@@ -200,9 +200,12 @@ impl ExportedEvent {
     /// The event as a repository answers it: with the time at which that took it in, in place of any that
     /// the source had noted (EPCIS 2.0 section 7.4.1), and with an id where it came without.
     #[must_use]
-    pub fn captured(mut self, record_id: &RecordId, time: Millis) -> Self {
+    pub fn captured(mut self, record_id: &RecordId, taken_in: Millis) -> Self {
+        // To the millisecond, as it is compared.
+        let exact = i64::try_from(taken_in.0).ok();
+        let exact = exact.and_then(|ms| time::format(ms, 0));
         self.members
-            .insert("recordTime".to_owned(), time.to_string().into());
+            .insert("recordTime".to_owned(), exact.unwrap_or_default().into());
         if !self.members.contains_key("eventID") {
             let id = record_name(record_id);
             self.members.insert("eventID".to_owned(), id.into());

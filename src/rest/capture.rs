@@ -185,7 +185,12 @@ pub(super) async fn one(
 ) -> Result<Response, Problem> {
     negotiated(&headers)?;
     let job = read(&gateway, &id).await?;
-    Ok(answer(StatusCode::OK, &job.body(true)))
+    let mut body = job.body(true);
+    let trouble = gateway.trouble();
+    if job.finished.is_none() && !trouble.is_empty() {
+        body["custody:waitsFor"] = trouble.into();
+    }
+    Ok(answer(StatusCode::OK, &body))
 }
 
 async fn read(gateway: &Arc<Gateway>, id: &str) -> Result<Job, Problem> {

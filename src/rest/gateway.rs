@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -69,6 +69,8 @@ pub struct Gateway {
     pub(super) queries: Queries,
     /// A job was added.
     pub(super) added: Notify,
+    /// Why the job that is next can't be done now; empty when nothing is in the way.
+    trouble: Mutex<String>,
     /// Id of the job that was finished last.
     pub(super) finished: watch::Sender<String>,
     pub(super) stop: watch::Sender<bool>,
@@ -100,6 +102,7 @@ impl Gateway {
             jobs,
             queries,
             added: Notify::new(),
+            trouble: Mutex::default(),
             finished: watch::Sender::new(String::new()),
             stop: watch::Sender::new(false),
             _lock: lock,
@@ -170,6 +173,19 @@ impl Gateway {
 
     pub(super) fn party(&self) -> &str {
         &self.party
+    }
+
+    /// What is in the way of jobs now.
+    pub(super) fn trouble(&self) -> String {
+        let trouble = self.trouble.lock();
+        trouble
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_trouble(&self, trouble: String) {
+        let kept = self.trouble.lock();
+        *kept.unwrap_or_else(std::sync::PoisonError::into_inner) = trouble;
     }
 
     pub(super) fn signer(&self) -> Arc<Signer> {

@@ -55,7 +55,7 @@ impl Source {
     ) -> Result<wire::QueryEventsResponse, tonic::Status> {
         let answer = match self {
             Self::Here(ledger) => ledger.event().query_events(request).await,
-            Self::There(ledger) => ledger.event().query_events(request).await,
+            Self::There(ledger) => known(ledger.event().query_events(request).await),
         };
         answer.map(tonic::Response::into_inner)
     }
@@ -66,10 +66,22 @@ impl Source {
     ) -> Result<Streaming<wire::WatchEventsResponse>, tonic::Status> {
         let answer = match self {
             Self::Here(ledger) => ledger.event().watch_events(request).await,
-            Self::There(ledger) => ledger.event().watch_events(request).await,
+            Self::There(ledger) => known(ledger.event().watch_events(request).await),
         };
         answer.map(tonic::Response::into_inner)
     }
+}
+
+/// Over the network it is a gateway that asks: its caller has shown who it is, and it is the gateway's key that the
+/// ledger doesn't take.
+fn known<T>(answer: Result<T, tonic::Status>) -> Result<T, tonic::Status> {
+    answer.map_err(|status| match status.code() {
+        tonic::Code::Unauthenticated => tonic::Status::permission_denied(format!(
+            "the ledger doesn't take the gateway's key: {}",
+            status.message()
+        )),
+        _ => status,
+    })
 }
 
 /// Whoever serves queries.

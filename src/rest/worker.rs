@@ -64,10 +64,8 @@ impl From<tonic::Status> for Stopped {
         use tonic::Code;
         let message = format!("{:?}: {}", status.code(), status.message());
         match status.code() {
-            Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented => {
-                Self::ForGood(message)
-            }
-            // UNAUTHENTICATED as well: a party whose key is approved later can go on.
+            Code::InvalidArgument | Code::Unimplemented => Self::ForGood(message),
+            // A key that isn't taken as well: a party that is approved later can go on.
             _ => Self::ForNow(message),
         }
     }
@@ -90,13 +88,17 @@ pub(super) async fn work(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>)
         };
         let Err(reason) = outcome else {
             failures = 0;
+            gateway.set_trouble(String::new());
             continue;
         };
         let pause = PAUSES[failures.min(PAUSES.len() - 1)];
         failures += 1;
         tracing::warn!(job = id, %reason, "a capture job waits for {} s", pause.as_secs());
+        gateway.set_trouble(reason.to_string());
+        let added = gateway.added.notified();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = added => {}
             () = stopped(&mut stop) => return,
         }
     }

@@ -5,6 +5,7 @@
 //! the very services that gRPC reaches; the description for programs (`/openapi.json`, OpenAPI 3.1) and for
 //! people (`/api`) is made from the same descriptors and their comments.
 
+mod addresses;
 mod openapi;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ use prost_reflect::{
 };
 use serde_json::{Value, json};
 
+use super::addresses;
 use crate::client::draft::descriptors;
 use crate::web::language::Spoken;
 use crate::web::page::{Framed, Site, shown};
@@ -146,7 +147,7 @@ fn openapi(services: &[Described], comments: &Comments) -> Vec<u8> {
             paths.insert(call.path.clone(), json!({ "post": operation }));
         }
     }
-    paths.extend(read_only());
+    paths.extend(addresses::all());
     schemas.insert("Problem".to_owned(), problem_schema());
     let tags: Vec<Value> = services
         .iter()
@@ -170,6 +171,7 @@ fn openapi(services: &[Described], comments: &Comments) -> Vec<u8> {
                 "description": "RFC 9457",
                 "content": { "application/problem+json": { "schema": reference("Problem") } },
             } },
+            "parameters": addresses::parameters(),
             "securitySchemes": { "token": {
                 "type": "http", "scheme": "bearer", "bearerFormat": "PASETO v4.public",
                 "description": "Signed by a full key of the caller's party; `custody token` makes one.",
@@ -179,91 +181,13 @@ fn openapi(services: &[Described], comments: &Comments) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-/// What is read by its address.
-fn read_only() -> serde_json::Map<String, Value> {
-    let get = |about: &str, kinds: &[&str], names: &[(&str, &str)]| {
-        let content: serde_json::Map<String, Value> = kinds
-            .iter()
-            .map(|kind| ((*kind).to_owned(), json!({})))
-            .collect();
-        let parameters: Vec<Value> = names
-            .iter()
-            .map(|(name, about)| {
-                json!({ "name": name, "in": "path", "required": true, "description": about, "schema": { "type": "string" } })
-            })
-            .collect();
-        json!({ "get": {
-            "tags": ["By address"],
-            "description": about,
-            "parameters": parameters,
-            "responses": {
-                "200": { "description": "The answer", "content": content },
-                "default": { "$ref": "#/components/responses/Problem" },
-            },
-        } })
-    };
-    let forms = [
-        "text/html",
-        "application/json",
-        "application/ld+json",
-        "application/linkset+json",
-        "application/vnd.custody.unit-bundle.v1+protobuf",
-    ];
-    let gtin = ("gtin", "14 digits, with check digit");
-    let mut paths = serde_json::Map::new();
-    for (path, value) in [
-        (
-            "/01/{gtin}/21/{serial}",
-            get(
-                "A unit (GS1 Digital Link): its page, its history as GetProvenanceResponse or as EPCIS 2.0, its links, or the \
-                 bundle that proves it.",
-                &forms,
-                &[gtin, ("serial", "Serial number, percent-encoded")],
-            ),
-        ),
-        (
-            "/00/{sscc}",
-            get(
-                "A logistic unit, likewise.",
-                &forms,
-                &[("sscc", "18 digits")],
-            ),
-        ),
-        ("/01/{gtin}", get("A product.", &["text/html"], &[gtin])),
-        (
-            "/checkpoint",
-            get(
-                "The log's checkpoint (C2SP tlog-checkpoint).",
-                &["text/plain"],
-                &[],
-            ),
-        ),
-        (
-            "/tile/{path}",
-            get(
-                "Hash tiles, and with an auditor's or a regulator's token entry bundles (C2SP tlog-tiles).",
-                &["application/octet-stream"],
-                &[(
-                    "path",
-                    "Level, index and width, as C2SP tlog-tiles has them",
-                )],
-            ),
-        ),
-        (
-            "/healthz",
-            get("Whether the store works.", &["text/plain"], &[]),
-        ),
-    ] {
-        paths.insert(path.to_owned(), value);
-    }
-    paths
-}
-
 fn problem_schema() -> Value {
     json!({
         "type": "object",
         "description": "RFC 9457, problem details.",
         "properties": {
+            "type": { "type": "string", "description": "Of queries by EPCIS: the exception of the standard, such as \
+                epcisException:QueryParameterException." },
             "title": { "type": "string", "description": "Short, the same for all of a kind." },
             "status": { "type": "integer", "description": "The HTTP status." },
             "detail": { "type": "string", "description": "What was wrong, and what to do." },
@@ -436,6 +360,14 @@ mod tests {
                 .unwrap()
                 .contains("enter a market")
         );
+        let parameters = paths["/bizSteps/{bizStep}/events"]["get"]["parameters"].as_array();
+        let named = parameters.unwrap().iter();
+        let named: Vec<&Value> = named.filter_map(|one| one.get("$ref")).collect();
+        for one in named {
+            let name = one.as_str().unwrap().rsplit('/').next().unwrap();
+            let parameters = &document["components"]["parameters"];
+            assert!(parameters[name].is_object(), "{name}");
+        }
         assert!(
             !paths.contains_key("/custody.v1.AlertService/WatchAlerts"),
             "a stream"
