@@ -11,24 +11,14 @@ use std::time::{Duration, Instant};
 use common::*;
 use serde_json::{Value, json};
 
-/// An answer: status, headers, body.
-struct Got {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    body: Vec<u8>,
+/// What an answer by EPCIS says.
+trait Says {
+    fn events(&self) -> Vec<Value>;
+    fn ids(&self) -> Vec<String>;
+    fn is_problem(&self, status: u16, kind: &str) -> String;
 }
 
-impl Got {
-    fn header(&self, name: &str) -> &str {
-        let value = self.headers.get(name);
-        value.map_or("", |value| value.to_str().unwrap())
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
-    }
-
+impl Says for Got {
     /// Of a query document.
     fn events(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
@@ -58,25 +48,10 @@ impl Got {
 }
 
 fn sent(address: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Got {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .allow_non_standard_methods(true)
-        .build()
-        .into();
-    let mut request = ureq::http::Request::builder().method(method).uri(address);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut answer = if body.is_empty() {
-        agent.run(request.body(()).unwrap()).unwrap()
+    if body.is_empty() {
+        http((method, address), headers, ())
     } else {
-        agent.run(request.body(body).unwrap()).unwrap()
-    };
-    let body = answer.body_mut().read_to_vec().unwrap();
-    Got {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body,
+        http((method, address), headers, body)
     }
 }
 
@@ -975,4 +950,73 @@ async fn given_the_published_documents_when_captured_then_each_event_is_in_the_l
             "{name}: {detail}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_gateway_killed_within_a_job_when_it_is_back_then_each_event_is_captured_once() {
+    let (server, mut gateway, folder) = set_up().await;
+    let many = 2_500;
+    let serials: Vec<u64> = (1..=many).collect();
+    let mut events: Vec<Value> = serials
+        .chunks(500)
+        .zip(1..)
+        .map(|(some, number): (&[u64], usize)| {
+            event(&format!("urn:uuid:made-{number}"), "commissioning", some)
+        })
+        .collect();
+    let commissions = events.len();
+    // Half of them without an id: these are known by their envelopes only.
+    events.extend(serials.iter().map(|serial| {
+        let id = if serial % 2 == 0 {
+            format!("urn:uuid:{serial}")
+        } else {
+            String::new()
+        };
+        event(&id, "storing", &[*serial])
+    }));
+    let ledger = server.ledger().await;
+    let size = async || {
+        let (note, _) = ledger.checkpoint().await.unwrap();
+        let text = String::from_utf8(note).unwrap();
+        text.lines().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let before = size().await;
+    let got = gateway.ask("POST", "/capture", &[JSON], &document(&events));
+    assert_eq!(got.status, 202);
+    let job = got
+        .header("location")
+        .strip_prefix(&gateway.base)
+        .unwrap()
+        .to_owned();
+    while size().await < before + 600 {
+        tokio::task::yield_now().await;
+    }
+    gateway.child.kill().unwrap();
+    gateway.child.wait().unwrap();
+    let killed_at = size().await - before;
+    assert!(
+        killed_at < events.len(),
+        "it was finished before it was killed"
+    );
+
+    gateway = Gateway::start(
+        &server.address,
+        &folder.path().join("maker.key"),
+        &folder.path().join("gateway"),
+    );
+    let done = gateway.finished(&format!("{}{job}", gateway.base));
+    assert_eq!(done["success"], true, "{}", done["errors"]);
+    let told = done["custody:events"].as_array().unwrap();
+    assert_eq!(told.len(), events.len());
+    assert!(told.iter().all(|event| event["outcome"] == "captured"));
+    assert_eq!(size().await - before, events.len());
+    assert_eq!(commissions, 5);
+    assert!(
+        !gateway
+            .state
+            .join("jobs")
+            .join(&job["/capture/".len()..])
+            .join("outbox")
+            .exists()
+    );
 }

@@ -9,63 +9,13 @@ use custody::core::tlog::tile::{decode_bundle, decode_tile};
 use custody::core::tlog::{Hash, leaf_hash, node_hash};
 use custody::core::wire::record::Body;
 use custody::core::{bundle, wire};
-use serde_json::Value;
-
-/// An answer: status, headers, body.
-struct Got {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Got {
-    fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-}
-
-fn sent(
-    server: &Server,
-    (method, path): (&str, &str),
-    headers: &[(&str, &str)],
-    body: impl ureq::AsSendBody,
-) -> Got {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .build()
-        .into();
-    let address = format!("{}{path}", server.http);
-    let mut request = ureq::http::Request::builder().method(method).uri(address);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut answer = agent.run(request.body(body).unwrap()).unwrap();
-    let body = answer.body_mut().read_to_vec().unwrap();
-    Got {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body,
-    }
-}
 
 fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Got {
-    sent(server, ("GET", path), headers, ())
+    http(("GET", &format!("{}{path}", server.http)), headers, ())
 }
 
 fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Got {
-    sent(server, ("POST", path), headers, body)
+    http(("POST", &format!("{}{path}", server.http)), headers, body)
 }
 
 /// A ledger with unit 1 in transit, unit 2 touched by a stranger, unit 3 called back, unit 4 destroyed and unit 5

@@ -43,6 +43,8 @@ const MAX_LOOKED_AT: usize = 5_000;
 const MAX_WHOLE: usize = 50_000;
 /// Events that are put into another order.
 const MAX_SORTED: usize = 10_000;
+/// Who follows is so near the end of the log that its last entries are looked at one by one.
+const NEAR: u64 = 4_096;
 /// What is captured within so long comes to those who watch at once.
 const TOGETHER: Duration = Duration::from_millis(50);
 
@@ -137,7 +139,17 @@ async fn watch(
         let query = query.clone();
         let (events, after, all) = super::off_thread(node, move |node| {
             let view = node.store().view();
-            let search = Search::new(&view, query, sight)?;
+            let size = view.head().map_err(errors::store)?.size;
+            let search = if size.saturating_sub(next) <= NEAR {
+                Search {
+                    candidates: Candidates::onward(&view, next)?,
+                    view: &view,
+                    query,
+                    sight,
+                }
+            } else {
+                Search::new(&view, query, sight)?
+            };
             search.onward(next)
         })
         .await?;
@@ -425,7 +437,8 @@ impl<'a> Search<'a> {
         let signer = key
             .map_err(errors::store)?
             .and_then(|key| key.owner.party());
-        if !self.candidates.of_named_units() && !self.sight.covers(signer) {
+        // Everybody may see every event of a unit, as on its page; what is selected names one of them.
+        if self.query.units.is_empty() && !self.sight.covers(signer) {
             return Ok(None);
         }
         let Ok(record) = wire::Record::decode(envelope.payload.clone()) else {

@@ -3,10 +3,8 @@
 //! EPCIS writes an identifier as an EPC pure identity URN or as a GS1 Digital Link (CBV 2.0
 //! section 8.2); the ledger has one canonical text. Only this file knows both.
 
-use std::fmt::Write;
-
 use super::error::EventRefusal;
-use crate::core::id::{Gln, Gtin14, LocationId, Lot, PartyId, UnitId, digital_link, epc};
+use crate::core::id::{Gln, Gtin14, LocationId, Lot, PartyId, UnitId, digital_link, epc, escaped};
 
 /// Length of the company prefix that stands for "the source wrote a Digital Link".
 pub(super) const DIGITAL_LINK: u32 = 0;
@@ -185,19 +183,5 @@ pub(super) fn spell_class(gtin: &str, lot: Option<&str>, resolver: &str) -> Resu
     let base = format!("{}/01/{gtin}", resolver.trim_end_matches('/'));
     let Some(lot) = lot else { return Ok(base) };
     let lot = Lot::new(lot).map_err(|e| format!("{lot:?}: {e}"))?;
-    Ok(format!("{base}/10/{}", escape(lot.as_str())))
-}
-
-/// RFC 3986 section 2.1, over the unreserved characters of section 2.3.
-fn escape(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            // Writing to a string can't fail.
-            _ => _ = write!(escaped, "%{byte:02X}"),
-        }
-        escaped
-    })
+    Ok(format!("{base}/10/{}", escaped(lot.as_str())))
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::events::{self, per_page};
-use super::gateway::{Gateway, escaped, unreachable_ledger};
+use super::gateway::{Gateway, unreachable_ledger};
 use super::jobs::{Behaviour, FolderError, Job, Outcome};
 use super::problem::Problem;
-use super::{Asks, answer, may, negotiated};
+use super::{Asks, answer, linked, located, may, media_type, negotiated};
+use crate::core::id::escaped;
 use crate::epcis::{self, DocumentError, MAX_DOCUMENT_BYTES, MAX_EVENTS};
 use crate::sequence::now;
 
@@ -22,7 +23,7 @@ const BEHAVIOUR: HeaderName = HeaderName::from_static("gs1-capture-error-behavio
 /// Jobs on a page when the caller doesn't say: the standard's default.
 const DEFAULT_PAGE: u32 = 30;
 /// Most jobs on a page.
-const MAX_PAGE: u32 = 1_000;
+const MAX_PAGE: u32 = 100;
 /// How long the capture of one event is waited for; then its job is told instead.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
@@ -78,11 +79,10 @@ pub(super) async fn post(
         Behaviour::Proceed => "proceed",
     };
     headers.insert(BEHAVIOUR, HeaderValue::from_static(shown));
-    locate(
-        &mut response,
+    located(
+        response,
         &format!("{}/capture/{}", gateway.base(&parts), job.id),
-    )?;
-    Ok(response)
+    )
 }
 
 /// `POST /events`.
@@ -109,9 +109,8 @@ pub(super) async fn event(
         Err(_) => waiting,
     };
     if job.finished.is_none() {
-        let mut response = answer(StatusCode::ACCEPTED, &job.body(false));
-        locate(&mut response, &format!("{base}/capture/{}", job.id))?;
-        return Ok(response);
+        let response = answer(StatusCode::ACCEPTED, &job.body(false));
+        return located(response, &format!("{base}/capture/{}", job.id));
     }
     if let Some(error) = job.errors.first() {
         return Err(Problem::new(
@@ -134,12 +133,8 @@ pub(super) async fn event(
         Some(found) => epcis::single(events::one_exported(found)?),
         None => Value::Null,
     };
-    let mut response = answer(StatusCode::CREATED, &body);
-    locate(
-        &mut response,
-        &format!("{base}/events/{}", escaped(&event.event_id)),
-    )?;
-    Ok(response)
+    let address = format!("{base}/events/{}", escaped(&event.event_id));
+    located(answer(StatusCode::CREATED, &body), &address)
 }
 
 /// `GET /capture`: the latest first.
@@ -164,17 +159,10 @@ pub(super) async fn list(
     });
     let (jobs, more) = listed.await?;
     let bodies: Vec<Value> = jobs.iter().map(|job| job.body(false)).collect();
-    let mut response = answer(StatusCode::OK, &bodies.into());
-    if let Some(last) = jobs.last().filter(|_| more) {
-        let next = format!(
-            "<{base}/capture?perPage={size}&nextPageToken={}>; rel=\"next\"",
-            last.id
-        );
-        let link = HeaderValue::from_str(&next);
-        let link = link.map_err(|error| Problem::internal("Link", &error))?;
-        response.headers_mut().insert(header::LINK, link);
-    }
-    Ok(response)
+    let response = answer(StatusCode::OK, &bodies.into());
+    let last = jobs.last().filter(|_| more);
+    let next = last.map(|last| format!("{base}/capture?perPage={size}&nextPageToken={}", last.id));
+    linked(response, next.as_deref())
 }
 
 /// `GET /capture/{captureID}`.
@@ -230,13 +218,7 @@ async fn taken_in(
 /// What was posted, if it is EPCIS.
 async fn posted(headers: &HeaderMap, body: Body, xml: bool) -> Result<Vec<u8>, Problem> {
     negotiated(headers)?;
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let kind = kind
-        .and_then(|kind| kind.split(';').next())
-        .unwrap_or_default();
-    match kind.trim().to_ascii_lowercase().as_str() {
+    match media_type(headers).as_str() {
         "application/json" | "application/ld+json" => {}
         "application/xml" | "text/xml" if xml => {}
         other => {
@@ -291,11 +273,4 @@ fn behaviour(headers: &HeaderMap) -> Result<Behaviour, Problem> {
             "{BEHAVIOUR} is rollback or proceed"
         ))),
     }
-}
-
-fn locate(response: &mut Response, address: &str) -> Result<(), Problem> {
-    let value = HeaderValue::from_str(address);
-    let value = value.map_err(|error| Problem::internal("Location", &error))?;
-    response.headers_mut().insert(header::LOCATION, value);
-    Ok(())
 }

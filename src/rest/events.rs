@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::problem::{Exception, Problem};
-use super::{Asks, EXTENSIONS, MAX_ADDRESS, Source, answer, negotiated};
+use super::{Asks, EXTENSIONS, MAX_ADDRESS, Source, answer, linked, negotiated};
 use crate::core::envelope::RecordId;
 use crate::core::record::Millis;
 use crate::core::wire;
@@ -168,14 +168,9 @@ impl Asked {
         let events = exported(found.events)?;
         let name = query_name.map(|name| (name, ""));
         let document = epcis::query_document(events, &now().to_string(), name);
-        let mut response = answer(StatusCode::OK, &document);
-        if !found.next_page_token.is_empty() {
-            let next = next_page(base, parts, &found.next_page_token);
-            let link = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""));
-            let link = link.map_err(|error| Problem::internal("Link", &error))?;
-            response.headers_mut().insert(header::LINK, link);
-        }
-        Ok(response)
+        let token = found.next_page_token;
+        let next = (!token.is_empty()).then(|| next_page(base, parts, &token));
+        linked(answer(StatusCode::OK, &document), next.as_deref())
     }
 }
 

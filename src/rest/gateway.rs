@@ -307,18 +307,3 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
         Err(error) => Err(said(&error)),
     }
 }
-
-/// A part of an address, escaped: an eventID has slashes and colons.
-pub(super) fn escaped(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            // Writing to a string can't fail.
-            _ => _ = write!(out, "%{byte:02X}"),
-        }
-        out
-    })
-}

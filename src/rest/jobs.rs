@@ -190,6 +190,9 @@ impl Jobs {
             }
             if jobs.read(&id)?.finished.is_none() {
                 known.waiting.insert(id.clone());
+            } else {
+                // It may have been finished in the last moment.
+                jobs.tidy(&id)?;
             }
             known.all.insert(id);
         }
@@ -296,15 +299,7 @@ impl Jobs {
         let path = folder.join(JOB);
         write_whole(&path, &serde_json::to_vec(job).unwrap_or_default())?;
         sync_folder(&folder)?;
-        for name in [DOCUMENT, OUTBOX] {
-            let path = folder.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(on(&path)(error));
-                }
-                _ => {}
-            }
-        }
+        self.tidy(&job.id)?;
         let forgotten: Vec<String> = {
             let mut known = self.known();
             known.waiting.remove(&job.id);
@@ -322,6 +317,20 @@ impl Jobs {
         for id in forgotten {
             let path = self.folder.join(id);
             fs::remove_dir_all(&path).map_err(on(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what a finished job was made of.
+    fn tidy(&self, id: &str) -> Result<(), FolderError> {
+        for name in [DOCUMENT, OUTBOX] {
+            let path = self.folder.join(id).join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(on(&path)(error));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -259,6 +259,31 @@ fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
     response
 }
 
+/// Says where what was made is.
+fn located(mut response: Response, address: &str) -> Result<Response, Problem> {
+    let value = HeaderValue::from_str(address);
+    let value = value.map_err(|error| Problem::internal("Location", &error))?;
+    response.headers_mut().insert(header::LOCATION, value);
+    Ok(response)
+}
+
+/// Says where the next page is, if there is one.
+fn linked(mut response: Response, next: Option<&str>) -> Result<Response, Problem> {
+    if let Some(next) = next {
+        let value = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""));
+        let value = value.map_err(|error| Problem::internal("Link", &error))?;
+        response.headers_mut().insert(header::LINK, value);
+    }
+    Ok(response)
+}
+
+/// What is sent, without its parameters; in small letters.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()?.split(';').next());
+    kind.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use super::gateway::{Gateway, stopped};
 use super::jobs::{FolderError, on, write_whole};
 use super::problem::{Exception, Problem};
 use super::subscriptions::{Follower, Subscription, start_of};
-use super::{Asks, answer, may, negotiated};
+use super::{Asks, answer, located, may, media_type, negotiated};
 use crate::core::wire;
 use crate::epcis;
 use crate::sequence::now;
@@ -137,13 +137,7 @@ pub(super) async fn one(
 /// The JSON of a request.
 pub(super) async fn body(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     negotiated(headers)?;
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let kind = kind
-        .and_then(|kind| kind.split(';').next())
-        .unwrap_or_default();
-    if kind.trim() != "application/json" {
+    if media_type(headers) != "application/json" {
         return Err(Problem::unsupported_media(
             "the Content-Type is application/json",
         ));
@@ -207,11 +201,8 @@ pub(super) async fn add(
     .await?;
     let named = gateway.queries.get(&name)?;
     let shown = json!({ "name": name, "query": named.query });
-    let mut response = answer(StatusCode::CREATED, &shown);
-    let location = HeaderValue::from_str(&format!("{base}/queries/{name}"));
-    let location = location.map_err(|error| Problem::internal("Location", &error))?;
-    response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
+    let response = answer(StatusCode::CREATED, &shown);
+    located(response, &format!("{base}/queries/{name}"))
 }
 
 /// `DELETE /queries/{queryName}`: whoever subscribed to it hears no more.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -27,7 +27,7 @@ use super::gateway::{Gateway, stopped, unreachable_ledger};
 use super::jobs::{on, write_whole};
 use super::problem::{Exception, Problem};
 use super::queries::{body, changed, no_schedule};
-use super::{Asks, answer, negotiated};
+use super::{Asks, answer, located, negotiated};
 use crate::client::ClientError;
 use crate::core::record::Millis;
 use crate::core::wire;
@@ -176,11 +176,7 @@ pub(super) async fn add(
     .await?;
     let address = format!("{}/queries/{name}/subscriptions/{id}", gateway.base(&parts));
     begin(&gateway, name, id, subscription);
-    let mut response = answer(StatusCode::CREATED, &shown);
-    let location = HeaderValue::from_str(&address);
-    let location = location.map_err(|error| Problem::internal("Location", &error))?;
-    response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
+    located(answer(StatusCode::CREATED, &shown), &address)
 }
 
 /// `DELETE /queries/{queryName}/subscriptions/{subscriptionID}`.

@@ -151,6 +151,13 @@ struct Step {
     record: wire::Record,
 }
 
+impl Step {
+    /// What the outbox knows it by.
+    fn text(&self) -> String {
+        format!("event {}", self.number)
+    }
+}
+
 struct Attempt<'a> {
     gateway: &'a Gateway,
     behaviour: Behaviour,
@@ -316,7 +323,7 @@ impl<'a> Attempt<'a> {
                     self.refuse(step.number, "", exception, detail.to_owned());
                     continue;
                 }
-            } else {
+            } else if !self.is_under_way(&step) {
                 if let Some(known) = self.known.get(&key) {
                     let (index, record) = (known.log_index, decoded(known)?);
                     self.duplicate(&step, index, &record);
@@ -357,6 +364,11 @@ impl<'a> Attempt<'a> {
             good.push(step);
         }
         Ok(good)
+    }
+
+    /// Whether an earlier attempt signed it: then its envelope is sent again, and answered as before.
+    fn is_under_way(&self, step: &Step) -> bool {
+        self.outbox.waiting(step.number, &step.text()).is_some()
     }
 
     fn takes_back_something(&self, step: &Step, seen: &HashMap<(String, bool), usize>) -> bool {
@@ -434,7 +446,7 @@ impl<'a> Attempt<'a> {
         let mut sent = Vec::new();
         for mut step in steps {
             let key = (step.event_id.clone(), step.is_error_declaration);
-            if !step.event_id.is_empty() {
+            if !step.event_id.is_empty() && !self.is_under_way(&step) {
                 if let Some(known) = self.known.get(&key) {
                     let index = known.log_index;
                     self.note(step.number, &step.event_id, Outcome::Duplicate(index));
@@ -454,7 +466,7 @@ impl<'a> Attempt<'a> {
             }
             planned.push(Planned {
                 line: step.number,
-                text: format!("event {}", step.number),
+                text: step.text(),
                 record: step.record.clone(),
             });
             sent.push(step);

@@ -439,3 +439,51 @@ pub fn digest() -> Option<wire::Digest> {
         value: vec![9; 32],
     })
 }
+
+/// An answer over HTTP: status, headers, body.
+pub struct Got {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Got {
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// Asks over HTTP. Redirects are told, not followed.
+pub fn http(
+    (method, address): (&str, &str),
+    headers: &[(&str, &str)],
+    body: impl ureq::AsSendBody,
+) -> Got {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(address);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = agent.run(request.body(body).unwrap()).unwrap();
+    let body = answer.body_mut().read_to_vec().unwrap();
+    Got {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body,
+    }
+}

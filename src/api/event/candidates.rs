@@ -26,12 +26,19 @@ pub(super) struct Candidates {
 }
 
 enum Source {
-    /// These, in order. `true`: each has to do with a unit that the query names.
-    Listed(Vec<u64>, bool),
-    /// Those of a party: by its rows before an entry, one by one from it on.
-    Party(PartyId, u64),
+    /// These, in order.
+    Listed(Vec<u64>),
+    /// Those that are noted, and after the last entry that was looked at for that, all.
+    Noted(Noted, u64),
     /// All.
     Log,
+}
+
+enum Noted {
+    /// What a party signed.
+    Party(PartyId),
+    /// What has the ids that are asked for.
+    Found(Vec<u64>),
 }
 
 impl Candidates {
@@ -55,6 +62,15 @@ impl Candidates {
         })
     }
 
+    /// All entries from one on.
+    pub(super) fn onward(view: &View<'_>, next: u64) -> Result<Self, Status> {
+        let size = view.head().map_err(errors::store)?.size;
+        Ok(Self {
+            entries: next..size,
+            source: Source::Log,
+        })
+    }
+
     fn source(view: &View<'_>, query: &Query, sight: Sight) -> Result<Source, Status> {
         if let Some(units) = query.units.iter().min_by_key(|units| units.len()) {
             let mut found = BTreeSet::new();
@@ -70,7 +86,7 @@ impl Candidates {
                 })?;
                 found.extend(rows.1.into_iter().map(|(index, ..)| index.0));
             }
-            return Ok(Source::Listed(found.into_iter().collect(), true));
+            return Ok(Source::Listed(found.into_iter().collect()));
         }
         let noted = signals::captured_to(view).map_err(errors::store)?;
         if let Some(ids) = &query.event_ids {
@@ -90,20 +106,13 @@ impl Candidates {
                 })
                 .map_err(errors::store)?;
             }
-            // What came a moment ago has no row yet.
-            let size = view.head().map_err(errors::store)?.size;
-            found.extend(noted..size);
-            return Ok(Source::Listed(found.into_iter().collect(), false));
+            let found = found.into_iter().collect();
+            return Ok(Source::Noted(Noted::Found(found), noted));
         }
         Ok(match sight {
-            Sight::Own(party) => Source::Party(party, noted),
+            Sight::Own(party) => Source::Noted(Noted::Party(party), noted),
             Sight::All => Source::Log,
         })
-    }
-
-    /// Whether everybody may see them, as on the pages of the units.
-    pub(super) const fn of_named_units(&self) -> bool {
-        matches!(self.source, Source::Listed(_, true))
     }
 
     /// The place before the first; going back, after the last.
@@ -135,26 +144,26 @@ impl Candidates {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let found: Vec<LogIndex> = match &self.source {
-            Source::Listed(all, _) => {
-                let from = all.partition_point(|index| *index < entries.start);
-                let until = all.partition_point(|index| *index < entries.end);
-                taken(all[from..until].iter().copied(), back)
-            }
-            Source::Log => taken(entries, back),
-            Source::Party(party, noted) => {
-                let (rows, late) = (
-                    entries.start..entries.end.min(*noted),
-                    entries.start.max(*noted)..entries.end,
-                );
-                let mut found = Vec::new();
-                if back {
-                    found = taken(late.clone(), back);
-                }
-                if found.len() < BATCH && !rows.is_empty() {
-                    let from = LogIndex(if back { rows.end } else { rows.start });
+        let Source::Noted(rows, noted) = &self.source else {
+            return Ok(match &self.source {
+                Source::Listed(all) => listed(all, &entries, back),
+                _ => taken(entries, back),
+            });
+        };
+        let before = entries.start..entries.end.min(*noted);
+        // What came a moment ago has no row yet.
+        let late = entries.start.max(*noted)..entries.end;
+        let mut found = Vec::new();
+        if back {
+            found = taken(late.clone(), back);
+        }
+        if found.len() < BATCH && !before.is_empty() {
+            match rows {
+                Noted::Found(all) => found.extend(listed(all, &before, back)),
+                Noted::Party(party) => {
+                    let from = LogIndex(if back { before.end } else { before.start });
                     signals::captured_by(view, party, from, back, |index| {
-                        let inside = rows.contains(&index.0);
+                        let inside = before.contains(&index.0);
                         if inside {
                             found.push(index);
                         }
@@ -162,15 +171,20 @@ impl Candidates {
                     })
                     .map_err(errors::store)?;
                 }
-                if !back && found.len() < BATCH {
-                    let more = BATCH - found.len();
-                    found.extend(late.take(more).map(LogIndex));
-                }
-                found
             }
-        };
+        }
+        if !back && found.len() < BATCH {
+            let more = BATCH - found.len();
+            found.extend(late.take(more).map(LogIndex));
+        }
         Ok(found)
     }
+}
+
+fn listed(all: &[u64], entries: &std::ops::Range<u64>, back: bool) -> Vec<LogIndex> {
+    let from = all.partition_point(|index| *index < entries.start);
+    let until = all.partition_point(|index| *index < entries.end);
+    taken(all[from..until].iter().copied(), back)
 }
 
 fn taken(indexes: impl DoubleEndedIterator<Item = u64>, back: bool) -> Vec<LogIndex> {

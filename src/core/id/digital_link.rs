@@ -78,7 +78,7 @@ pub(super) fn of_unit(unit: &UnitId, resolver: &str) -> String {
     let base = resolver.trim_end_matches('/');
     match unit {
         UnitId::Sgtin(id) => {
-            let serial = percent::encode(id.serial.as_str(), is_unreserved);
+            let serial = percent::escaped(id.serial.as_str());
             format!("{base}/01/{}/21/{serial}", id.gtin)
         }
         // None of these has a character that a path must escape.
@@ -93,16 +93,10 @@ pub(super) fn of_location(location: &LocationId, resolver: &str) -> String {
     match location.extension() {
         None => format!("{base}/414/{gln}"),
         Some(extension) => {
-            let extension = percent::encode(extension, is_unreserved);
+            let extension = percent::escaped(extension);
             format!("{base}/414/{gln}/254/{extension}")
         }
     }
-}
-
-/// RFC 3986 section 2.3. Everything else is escaped, also what a path would allow: link
-/// finders in chat programs stop at brackets and commas.
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 fn refuse(rule: IdRule) -> IdError {

@@ -41,6 +41,7 @@ pub use error::{IdError, IdRule};
 pub use gln::{Gln, LocationId};
 pub use gtin::{CompanyPrefix, Gtin14, Lot, Serial, Sgtin, gs1_check_digit};
 pub use party::PartyId;
+pub use percent::escaped;
 pub use sscc::Sscc;
 pub use uscc::Uscc;
 pub use waybill::{Carrier, Waybill};

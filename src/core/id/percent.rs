@@ -7,6 +7,15 @@ use std::fmt::Write as _;
 
 use super::error::{IdError, IdRule};
 
+/// Escapes every byte but the unreserved characters (RFC 3986 section 2.3), also what a path would allow: link finders
+/// in chat programs stop at brackets and commas.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    encode(text, |byte| {
+        byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    })
+}
+
 /// Escapes every byte that `keep` does not allow.
 pub(super) fn encode(text: &str, keep: fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());

@@ -28,6 +28,7 @@ use super::problem::Problem;
 use super::{Shared, Web};
 use crate::api::MAX_MESSAGE_BYTES;
 use crate::client::draft::descriptors;
+use crate::rest::media_type;
 
 pub(super) use openapi::{document, page};
 
@@ -36,7 +37,7 @@ const MAX_BODY: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// Answers calls in JSON; everything else is for the services themselves.
 pub(super) async fn translated(State(web): Shared, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || !is_json(request.headers()) {
+    if request.method() != Method::POST || media_type(request.headers()) != "application/json" {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -44,14 +45,6 @@ pub(super) async fn translated(State(web): Shared, request: Request, next: Next)
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = kind.and_then(|kind| kind.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The unary method of a path.
