@@ -651,3 +651,47 @@ async fn given_the_desk_when_nobody_has_logged_in_then_every_page_leads_to_the_l
     let huge = "x".repeat(20_000);
     assert_eq!(login(&[own], &huge).status, 413);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_two_tabs_when_one_logs_out_then_the_other_is_told_nothing_more() {
+    let server = Server::start();
+    let life = std::time::Duration::from_secs(3_600);
+    let party = REGULATOR.parse().unwrap();
+    let token = custody::api::token::make(&server.regulator_key(), party, ORIGIN, life).unwrap();
+    let own = ("sec-fetch-site", "same-origin");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let login = post(
+        &server,
+        "/desk/login",
+        &[own, form],
+        &format!("token={token}"),
+    );
+    assert_eq!(login.status, 303);
+    let (cookie, _) = login.header("set-cookie").split_once(';').unwrap();
+
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .max_redirects(0)
+        .build()
+        .into();
+    let stream = agent
+        .get(format!("{}/desk/alerts/stream", server.http))
+        .header("cookie", cookie)
+        .call()
+        .unwrap();
+    assert_eq!(stream.status(), 200);
+    let (told, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(stream.into_body().read_to_string().unwrap()));
+    let logout = post(
+        &server,
+        "/desk/logout",
+        &[own, form, ("cookie", cookie)],
+        "x=",
+    );
+    assert_eq!(logout.status, 303);
+    let text = ended
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .unwrap();
+    assert!(text.contains("event: ended"), "{text}");
+    let page = get(&server, "/desk", &[("cookie", cookie)]);
+    assert_eq!(page.header("location"), "/desk/login?to=%2Fdesk");
+}

@@ -148,8 +148,12 @@ fn verify(report: &Path, note: Option<PathBuf>, trust: &str) -> Done {
     let manifest = Manifest::verify(&note, &verifier, &bytes);
     let manifest = manifest.map_err(|error| Failure::No(error.to_string()))?;
     let (first, last) = manifest.months;
+    let goods = match manifest.goods.as_str() {
+        "" => String::new(),
+        goods => format!(" of {goods}"),
+    };
     output::line(format!(
-        "ok: {} ({}), {first} to {last}, of {} at {} entries",
+        "ok: {}{goods} ({}), {first} to {last}, of {} at {} entries",
         manifest.kind, manifest.form, manifest.origin, manifest.log_size
     ))
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! custody report v1
 //! <origin of the ledger>
-//! <kind> <first month YYYYMM> <last month YYYYMM>
+//! <kind> <first month YYYYMM> <last month YYYYMM>[ <goods, as a GS1 Digital Link path>]
 //! log <size> <root, Base64>
 //! <csv or pdf> sha256 <64 hex digits>
 //! ```
@@ -31,6 +31,8 @@ pub struct Manifest {
     pub kind: String,
     /// First and last month, as the numbers YYYYMM.
     pub months: (u32, u32),
+    /// The product or lot that it is about, as a GS1 Digital Link path; empty if it is about all.
+    pub goods: String,
     /// Entries of the log that it tells of.
     pub log_size: u64,
     /// Root of the tree over them.
@@ -63,10 +65,12 @@ impl Manifest {
     #[must_use]
     pub fn to_text(&self) -> String {
         let (first, last) = self.months;
+        let space = if self.goods.is_empty() { "" } else { " " };
         format!(
-            "{HEADER}\n{}\n{} {first} {last}\nlog {} {}\n{} sha256 {}\n",
+            "{HEADER}\n{}\n{} {first} {last}{space}{}\nlog {} {}\n{} sha256 {}\n",
             self.origin,
             self.kind,
+            self.goods,
             self.log_size,
             self.root.to_base64(),
             self.form,
@@ -83,6 +87,7 @@ impl Manifest {
         let mut words = lines.next()?.split(' ');
         let kind = words.next()?.to_owned();
         let months = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let goods = words.next().unwrap_or_default().to_owned();
         let mut words = lines.next()?.strip_prefix("log ")?.split(' ');
         let log_size = words.next()?.parse().ok()?;
         let root = Hash::from_base64(words.next()?).ok()?;
@@ -96,6 +101,7 @@ impl Manifest {
             origin,
             kind,
             months,
+            goods,
             log_size,
             root,
             form,
@@ -134,11 +140,19 @@ mod tests {
             origin: "ledger.test/fj".into(),
             kind: "couriers".into(),
             months: (202_601, 202_612),
+            goods: String::new(),
             log_size: 17,
             root: Hash::new([7; 32]),
             form: "pdf".into(),
             digest: [9; 32],
         };
+        let of_a_lot = Manifest {
+            goods: "01/06901234567892/10/L26".into(),
+            ..manifest.clone()
+        };
+        let text = of_a_lot.to_text();
+        assert!(text.contains(" 202612 01/06901234567892/10/L26\n"));
+        assert_eq!(Manifest::from_text(&text), Some(of_a_lot));
         let text = manifest.to_text();
         assert_eq!(Manifest::from_text(&text), Some(manifest));
         for (from, to) in [

@@ -18,7 +18,7 @@ mod queries;
 mod subscriptions;
 mod worker;
 
-pub use gateway::{Gateway, GatewayOptions};
+pub use gateway::{Gateway, GatewayError, GatewayOptions};
 
 use axum::Router;
 use axum::http::request::Parts;

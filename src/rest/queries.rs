@@ -35,6 +35,10 @@ const MAX_NAME: usize = 64;
 pub(super) const MAX_BODY: usize = 64 * 1024;
 /// Most WebSockets at once.
 const MAX_SOCKETS: usize = 100;
+/// Longest message that is read from one, in bytes: nothing is asked over it.
+const MAX_HEARD: usize = 4_096;
+/// How long somebody may take to hear what is told.
+const SLOW: Duration = Duration::from_secs(30);
 /// How often somebody who hears nothing is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
@@ -305,6 +309,9 @@ pub(super) async fn events(
         place.map_err(|_| Problem::too_much(format!("{MAX_SOCKETS} WebSockets are open")))?;
     let cursor = start_of(&gateway, since.as_deref()).await?;
     let follower = Follower::new(&gateway, request, cursor);
+    let upgrade = upgrade
+        .max_message_size(MAX_HEARD)
+        .max_frame_size(MAX_HEARD);
     Ok(upgrade.on_upgrade(move |socket| async move {
         told(&gateway, &name, follower, socket).await;
         drop(place);
@@ -339,7 +346,7 @@ async fn told(gateway: &Arc<Gateway>, name: &str, mut follower: Follower, mut so
                 Some(Ok(_)) => continue,
             },
             _ = ping.tick() => {
-                if socket.send(Message::Ping(axum::body::Bytes::new())).await.is_err() {
+                if !heard(&mut socket, Message::Ping(axum::body::Bytes::new())).await {
                     return;
                 }
                 continue;
@@ -356,10 +363,16 @@ async fn told(gateway: &Arc<Gateway>, name: &str, mut follower: Follower, mut so
                 return;
             }
         };
-        if socket.send(Message::Text(text.into())).await.is_err() {
+        if !heard(&mut socket, Message::Text(text.into())).await {
             return;
         }
     }
+}
+
+/// Whether the other side took a message in time.
+async fn heard(socket: &mut WebSocket, message: Message) -> bool {
+    let sent = tokio::time::timeout(SLOW, socket.send(message)).await;
+    matches!(sent, Ok(Ok(())))
 }
 
 async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
@@ -368,5 +381,5 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
         reason: reason.into(),
     };
     // Whoever is gone needs no farewell.
-    let _ = socket.send(Message::Close(Some(frame))).await;
+    heard(socket, Message::Close(Some(frame))).await;
 }

@@ -110,6 +110,10 @@ fn made(
         origin: node.origin().to_owned(),
         kind: name(kind).to_owned(),
         months,
+        goods: match kind {
+            ReportKind::Recalled => rows::goods_path(&request.goods)?,
+            _ => String::new(),
+        },
         log_size: head.size,
         root: head.root,
         form: form.to_owned(),

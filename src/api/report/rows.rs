@@ -18,7 +18,7 @@ use crate::core::credit::calendar::{month_of, yyyymm};
 use crate::core::credit::export::ItemKind;
 use crate::core::credit::measure::MeasureReport;
 use crate::core::credit::{AlertAnswer, AlertId, Listing, MeasureAction, SignalKind};
-use crate::core::id::{PartyId, UnitId, digital_link};
+use crate::core::id::{Gtin14, Lot, PartyId, UnitId, digital_link, escaped};
 use crate::core::lang::Lang;
 use crate::core::record::{Millis, Role};
 use crate::core::rules::FindingKind;
@@ -542,16 +542,30 @@ fn receipts(sight: &Sight<'_>, measure: LogIndex, lang: Lang) -> Result<String, 
     Ok(said.join("; "))
 }
 
-/// 召回商品去向.
-pub(super) fn recalled(sight: &Sight<'_>, goods: &str, lang: Lang) -> Result<Table, Status> {
-    let link = format!("https://host/{}", goods.trim_start_matches('/'));
+/// The product or lot that a report is asked about.
+fn named_goods(text: &str) -> Result<(Gtin14, Option<Lot>), Status> {
+    let link = format!("https://host/{}", text.trim_start_matches('/'));
     let named = digital_link::parse_goods(&link).map_err(errors::bad_id("goods"))?;
-    let (gtin, lot) = named.ok_or_else(|| {
+    named.ok_or_else(|| {
         errors::invalid(
             "goods",
             "a product or a lot: 01/{gtin} or 01/{gtin}/10/{lot}",
         )
-    })?;
+    })
+}
+
+/// The same, in one spelling.
+pub(super) fn goods_path(text: &str) -> Result<String, Status> {
+    let (gtin, lot) = named_goods(text)?;
+    Ok(match lot {
+        None => format!("01/{gtin}"),
+        Some(lot) => format!("01/{gtin}/10/{}", escaped(lot.as_str())),
+    })
+}
+
+/// 召回商品去向.
+pub(super) fn recalled(sight: &Sight<'_>, goods: &str, lang: Lang) -> Result<Table, Status> {
+    let (gtin, lot) = named_goods(goods)?;
     let mut units: Vec<UnitId> = Vec::new();
     let mut seen = 0;
     for prefix in item_prefixes(gtin) {
@@ -583,7 +597,7 @@ pub(super) fn recalled(sight: &Sight<'_>, goods: &str, lang: Lang) -> Result<Tab
     rows.sort_by(|a, b| (&a[2], &a[0]).cmp(&(&b[2], &b[0])));
     Ok(Table {
         title: lang.pick("召回商品去向", "Where recalled goods went"),
-        about: goods.to_owned(),
+        about: goods_path(goods)?,
         columns: vec![
             text(lang.pick("商品", "unit"), 5),
             text(lang.pick("现状", "standing"), 2),

@@ -409,7 +409,12 @@ async fn follow(
             break;
         };
         let ledger = desk.ledger.with_token(token);
-        match pass_on(&desk.site, &ledger, &asked, &mut cursor, &out).await {
+        let passed_on = tokio::select! {
+            passed_on = pass_on(&desk.site, &ledger, &asked, &mut cursor, &out) => passed_on,
+            // In another tab: nothing more is told in this one.
+            () = desk.web.sessions.left(&name) => break,
+        };
+        match passed_on {
             // The browser is gone.
             Ok(()) => return,
             Err(status) if status.code() == tonic::Code::Unauthenticated => {

@@ -106,7 +106,7 @@ async fn guarded(State(web): Shared, spoken: Spoken, request: Request, next: Nex
     let uri = request.uri().clone();
     let site = Site::new(&web, spoken, &uri);
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = if safe || is_own(request.headers()) {
+    let mut response = if safe || is_own(&uri, request.headers()) {
         next.run(request).await
     } else {
         let detail = spoken.lang.pick(
@@ -256,12 +256,14 @@ impl Desk {
 
 /// Whether a request was made by a page of this very host. A browser says so by one of two headers; who says
 /// nothing is refused.
-fn is_own(headers: &HeaderMap) -> bool {
+fn is_own(uri: &Uri, headers: &HeaderMap) -> bool {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin";
     }
-    let host = text(header::HOST);
+    // HTTP/2 names the host in the address, HTTP/1 in a header.
+    let host = uri.authority().map(axum::http::uri::Authority::as_str);
+    let host = host.or_else(|| text(header::HOST));
     let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://"));
     origin.is_some_and(|(_, origin)| Some(origin) == host)
 }
@@ -511,8 +513,19 @@ mod tests {
             for (name, value) in pairs {
                 headers.insert(*name, value.parse().unwrap());
             }
-            is_own(&headers)
+            is_own(&Uri::from_static("/desk/login"), &headers)
         };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::ORIGIN,
+            HeaderValue::from_static("https://a.example"),
+        );
+        let second = Uri::from_static("https://a.example/desk/login");
+        assert!(is_own(&second, &headers));
+        assert!(!is_own(
+            &Uri::from_static("https://b.example/desk/login"),
+            &headers
+        ));
         assert!(own(&[("sec-fetch-site", "same-origin")]));
         assert!(own(&[
             ("host", "a.example:7071"),

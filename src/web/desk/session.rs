@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use zeroize::Zeroizing;
 
@@ -45,7 +46,11 @@ impl Session {
 /// All of them. Kept in memory, by the digests of their names: a restart ends them, and what is here lets
 /// nobody in.
 #[derive(Default)]
-pub(in crate::web) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
+pub(in crate::web) struct Sessions {
+    all: Mutex<HashMap<[u8; 32], Session>>,
+    /// Changes when somebody logs out.
+    left: watch::Sender<u64>,
+}
 
 /// Whose token it is, and until when it is good.
 fn regulator(node: &Node, bearer: &str) -> Result<(Caller, Millis), Problem> {
@@ -61,7 +66,7 @@ fn regulator(node: &Node, bearer: &str) -> Result<(Caller, Millis), Problem> {
 
 impl Sessions {
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<[u8; 32], Session>) -> T) -> T {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let now = node::now();
         sessions.retain(|_, session| session.ends > now);
         work(&mut sessions)
@@ -118,6 +123,16 @@ impl Sessions {
 
     pub(super) fn end(&self, name: &str) {
         self.with(|sessions| sessions.remove(&digest(name)));
+        self.left.send_modify(|number| *number += 1);
+    }
+
+    /// Waits until somebody has logged out of a session.
+    pub(super) async fn left(&self, name: &str) {
+        let mut left = self.left.subscribe();
+        while self.get(name).is_some() {
+            // The sender is this.
+            let _ = left.changed().await;
+        }
     }
 }
 

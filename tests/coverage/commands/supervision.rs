@@ -424,6 +424,15 @@ pub(super) fn report_verify(desk: &mut Desk) {
     let (out, trust) = (desk.path("report.csv"), desk.trust());
     let verify = ["report", "verify", &out, "--trust", &trust];
     assert!(desk.ok(&verify).contains("ok: couriers (csv)"));
+    // Of which goods it tells is signed as well: the table of a lot that nobody made is empty like another.
+    let lot = format!("01/{}/10/NONE", &unit(1).to_string()[3..17]);
+    assert_eq!(report(desk, "recalled", &["--goods", &lot]).len(), 1);
+    let said = desk.ok(&verify);
+    assert!(
+        said.contains(&format!("ok: recalled of {lot} (csv)")),
+        "{said}"
+    );
+    report(desk, "couriers", &[]);
     let text = std::fs::read_to_string(&out).unwrap();
     std::fs::write(&out, text.replace("rank", "Rank")).unwrap();
     desk.fails(EXIT_NO, "not the one that was signed", &verify);
