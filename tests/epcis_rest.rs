@@ -489,7 +489,22 @@ async fn given_what_cannot_be_captured_then_the_job_says_why_and_what_became_of_
         (204, "OPTIONS, POST, GET")
     );
     assert_eq!(got.header("gs1-epcis-capture-limit"), "10000");
-    assert_eq!(got.header("gs1-epcis-max"), "2.0");
+    assert_eq!(
+        (got.header("gs1-epcis-min"), got.header("gs1-epcis-max")),
+        ("1.0", "2.0")
+    );
+    for (path, methods) in [
+        ("/events", "OPTIONS, GET, POST"),
+        ("/bizSteps/shipping/events", "OPTIONS, GET"),
+        ("/queries", "OPTIONS, GET, POST"),
+        ("/queries/any", "OPTIONS, GET, DELETE"),
+    ] {
+        let got = gateway.ask("OPTIONS", path, &[], b"");
+        assert_eq!((got.status, got.header("allow")), (204, methods), "{path}");
+        assert_eq!(got.header("gs1-epcis-min"), "2.0");
+    }
+    let put = gateway.ask("PUT", "/capture", &[JSON], b"{}");
+    put.is_problem(405, "ImplementationException");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -891,9 +906,12 @@ async fn given_a_ledger_out_of_reach_then_jobs_wait_and_are_finished_after_a_res
     assert!(String::from_utf8_lossy(&open.stderr).contains("--tls-cert"));
 }
 
-/// The documents of a folder of the published examples, or a loud word that they are not there.
+/// The published examples of a folder, or one of them; or a loud word that they are not there.
 fn published(folder: &str) -> Vec<(String, Vec<u8>)> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/epcis"));
+    if let Ok(document) = std::fs::read(root.join(folder)) {
+        return vec![(folder.to_owned(), document)];
+    }
     let Ok(entries) = std::fs::read_dir(root.join(folder)) else {
         eprintln!("SKIPPED: {} is not there", root.join(folder).display());
         return Vec::new();
@@ -911,8 +929,14 @@ async fn given_the_published_documents_when_captured_then_each_event_is_in_the_l
 {
     let (_server, gateway, _folder) = set_up().await;
     let mut captured = Vec::new();
-    for (name, document) in published("Documents") {
-        let job = gateway.capture(&[JSON, PROCEED], &document);
+    let of_kind = |folder: &str, kind: &'static str| {
+        let all = published(folder).into_iter();
+        all.map(move |(name, document)| (name, kind, document))
+            .collect::<Vec<_>>()
+    };
+    let xml = of_kind("GS1_US_Pharma_Example_1.2.xml", "application/xml");
+    for (name, kind, document) in [of_kind("Documents", "application/json"), xml].concat() {
+        let job = gateway.capture(&[("content-type", kind), PROCEED], &document);
         let events = job["custody:events"].as_array().unwrap();
         assert!(!events.is_empty(), "{name}: {job}");
         let refused = events

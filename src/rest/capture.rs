@@ -39,11 +39,15 @@ pub(super) async fn root_may(headers: HeaderMap) -> Result<Response, Problem> {
 }
 
 pub(super) async fn may_capture(headers: HeaderMap) -> Result<Response, Problem> {
-    may(&headers, "OPTIONS, POST, GET").map(with_limits)
-}
-
-pub(super) async fn job_may(headers: HeaderMap) -> Result<Response, Problem> {
-    may(&headers, "OPTIONS, GET")
+    let mut response = with_limits(may(&headers, "OPTIONS, POST, GET")?);
+    // Documents of older versions are taken, in XML.
+    for name in ["gs1-epcis-min", "gs1-cbv-min"] {
+        let name = HeaderName::from_static(name);
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("1.0"));
+    }
+    Ok(response)
 }
 
 fn with_limits(mut response: Response) -> Response {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -17,7 +17,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 use zeroize::Zeroizing;
 
 use super::jobs::{Jobs, write_whole};
-use super::problem::Problem;
+use super::problem::{Exception, Problem};
 use super::queries::Queries;
 use super::{Asks, Source, capture, negotiated, queries, subscriptions, worker};
 use crate::api::token;
@@ -133,7 +133,7 @@ impl Gateway {
                     .post(capture::post)
                     .options(capture::may_capture),
             )
-            .route("/capture/{id}", get(capture::one).options(capture::job_may))
+            .route("/capture/{id}", get(capture::one).options(super::may_get))
             .route(
                 "/queries",
                 get(queries::list)
@@ -146,7 +146,10 @@ impl Gateway {
                     .delete(queries::remove)
                     .options(queries::may_remove),
             )
-            .route("/queries/{name}/events", get(queries::events))
+            .route(
+                "/queries/{name}/events",
+                get(queries::events).options(super::may_get),
+            )
             .route(
                 "/queries/{name}/subscriptions",
                 get(subscriptions::list)
@@ -163,6 +166,7 @@ impl Gateway {
             .route("/events", axum::routing::post(capture::event))
             .merge(super::queries::<Arc<Self>>())
             .fallback(nothing)
+            .method_not_allowed_fallback(not_so)
             .layer(from_fn_with_state(Arc::clone(self), guarded))
             .with_state(Arc::clone(self))
     }
@@ -223,6 +227,8 @@ impl Gateway {
 }
 
 impl Asks for Arc<Gateway> {
+    const EVENTS: &'static str = "OPTIONS, GET, POST";
+
     async fn source(&self, _: &HeaderMap) -> Result<Source, Problem> {
         self.as_itself().await.map_err(unreachable_ledger)
     }
@@ -261,6 +267,14 @@ async fn guarded(State(gateway): State<Arc<Gateway>>, request: Request, next: Ne
         return Problem::unauthorized(detail).into_response();
     }
     next.run(request).await
+}
+
+async fn not_so() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Exception::Implementation,
+        "this is not done with this method; OPTIONS tells which",
+    )
 }
 
 async fn nothing(headers: HeaderMap) -> Problem {

@@ -86,6 +86,8 @@ fn known<T>(answer: Result<T, tonic::Status>) -> Result<T, tonic::Status> {
 
 /// Whoever serves queries.
 pub(crate) trait Asks: Clone + Send + Sync + 'static {
+    /// What may be done with `/events`.
+    const EVENTS: &'static str = "OPTIONS, GET";
     /// The ledger, on behalf of the caller.
     fn source(&self, headers: &HeaderMap) -> impl Future<Output = Result<Source, Problem>> + Send;
     /// Where this is, as seen from outside, without a slash at the end.
@@ -96,9 +98,10 @@ pub(crate) trait Asks: Clone + Send + Sync + 'static {
 pub(crate) fn queries<A: Asks>() -> Router<A> {
     let narrowed = |parameter| {
         get(move |asks, parts, path| events::narrowed::<A>(asks, parts, path, parameter))
+            .options(may_get)
     };
     Router::new()
-        .route("/events", get(events::all::<A>).options(events_may))
+        .route("/events", get(events::all::<A>).options(events_may::<A>))
         .route("/events/{*id}", get(events::one::<A>).options(may_get))
         .route("/eventTypes", get(events::types).options(may_get))
         .route("/eventTypes/{value}/events", narrowed("eventType"))
@@ -109,8 +112,8 @@ pub(crate) fn queries<A: Asks>() -> Router<A> {
         .route("/readPoints/{value}/events", narrowed("EQ_readPoint"))
 }
 
-async fn events_may(headers: HeaderMap) -> Result<Response, Problem> {
-    may(&headers, "OPTIONS, GET")
+async fn events_may<A: Asks>(headers: HeaderMap) -> Result<Response, Problem> {
+    may(&headers, A::EVENTS)
 }
 
 async fn may_get(headers: HeaderMap) -> Result<Response, Problem> {
@@ -124,9 +127,9 @@ fn may(headers: &HeaderMap, methods: &'static str) -> Result<Response, Problem> 
     let into = response.headers_mut();
     into.insert(header::ALLOW, HeaderValue::from_static(methods));
     for (name, value) in [
-        ("gs1-epcis-min", "1.0"),
+        ("gs1-epcis-min", "2.0"),
         ("gs1-epcis-max", "2.0"),
-        ("gs1-cbv-min", "1.0"),
+        ("gs1-cbv-min", "2.0"),
         ("gs1-cbv-max", "2.0"),
         (
             "gs1-vendor-version",
