@@ -355,6 +355,16 @@ async fn given_many_events_when_queried_then_pages_and_parameters_select_as_the_
     );
     assert_eq!(ids("EQ_example:furnace=F7&perPage=1"), ["urn:uuid:all"]);
     assert_eq!(ids("EXISTS_example:kiln"), Vec::<String>::new());
+    for whole in [
+        "http:%2F%2Fns.example.com%2Fepcis%2Ffurnace",
+        "http:%2F%2Fns.example.com%2Fepcis%2F%23furnace",
+    ] {
+        assert_eq!(
+            ids(&format!("EQ_{whole}=F7&perPage=1")),
+            ["urn:uuid:all"],
+            "{whole}"
+        );
+    }
     assert_eq!(
         ids("GE_recordTime=2199-01-01T00:00:00Z"),
         Vec::<String>::new()
@@ -390,6 +400,8 @@ async fn given_many_events_when_queried_then_pages_and_parameters_select_as_the_
     for (query, status, kind) in [
         ("EQ_bizStep=dancing", 400, "QueryParameterException"),
         ("EQ_nonsense=1", 400, "QueryParameterException"),
+        ("EQ_action=SELL", 400, "QueryParameterException"),
+        ("eventCountLimit=3", 400, "QueryParameterException"),
         ("GE_eventTime=yesterday", 400, "QueryParameterException"),
         ("perPage=none", 400, "QueryParameterException"),
         ("nextPageToken=x", 400, "QueryParameterException"),

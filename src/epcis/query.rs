@@ -113,8 +113,9 @@ const CLASS_LISTS: [(&str, &[&str]); 4] = [
 ];
 
 /// Parameters that compare a text with a list, by where it stands in the event. A place's descendants
-/// come from master data, of which the ledger has none: a place is its only descendant.
-const TEXTS: [(&str, &[&str], Option<Vocabulary>); 14] = [
+/// come from master data, of which the ledger has none: a place is its only descendant. Where the text of the
+/// standard and GS1's schema of queries have two names for one, both are known.
+const TEXTS: [(&str, &[&str], Option<Vocabulary>); 16] = [
     ("eventType", &["type"], None),
     ("EQ_action", &["action"], None),
     ("EQ_bizStep", &["bizStep"], Some(Vocabulary::BizStep)),
@@ -130,6 +131,16 @@ const TEXTS: [(&str, &[&str], Option<Vocabulary>); 14] = [
     ),
     (
         "EQ_persistentDisposition_unset",
+        &["persistentDisposition", "unset"],
+        Some(Vocabulary::Disposition),
+    ),
+    (
+        "EQ_setPersistentDisposition",
+        &["persistentDisposition", "set"],
+        Some(Vocabulary::Disposition),
+    ),
+    (
+        "EQ_unsetPersistentDisposition",
         &["persistentDisposition", "unset"],
         Some(Vocabulary::Disposition),
     ),
@@ -151,11 +162,21 @@ const TEXTS: [(&str, &[&str], Option<Vocabulary>); 14] = [
     ),
 ];
 
-const TIMES: [(&str, &[&str], Comparison); 6] = [
+const TIMES: [(&str, &[&str], Comparison); 8] = [
     ("GE_eventTime", &["eventTime"], Comparison::AtLeast),
     ("LT_eventTime", &["eventTime"], Comparison::Less),
     ("GE_recordTime", &["recordTime"], Comparison::AtLeast),
     ("LT_recordTime", &["recordTime"], Comparison::Less),
+    (
+        "GE_errorDeclarationTime",
+        &["errorDeclaration", "declarationTime"],
+        Comparison::AtLeast,
+    ),
+    (
+        "LT_errorDeclarationTime",
+        &["errorDeclaration", "declarationTime"],
+        Comparison::Less,
+    ),
     (
         "GE_errorDeclaration_Time",
         &["errorDeclaration", "declarationTime"],
@@ -235,7 +256,7 @@ impl Query {
             descending: true,
             ..Self::default()
         };
-        let mut ordered = false;
+        let (mut is_ordered, mut is_directed) = (false, false);
         for (i, (name, values)) in parameters.iter().enumerate() {
             if parameters[..i].iter().any(|(other, _)| other == name) {
                 return Err(wrong(name, "stands twice; give its values together"));
@@ -247,11 +268,17 @@ impl Query {
                 );
                 return Err(wrong(name, reason));
             }
-            ordered |= name == "orderBy" || name == "orderDirection";
+            is_ordered |= name == "orderBy";
+            is_directed |= name == "orderDirection";
             query.add(name, values, namespaces)?;
         }
-        if !ordered {
+        if !is_ordered && !is_directed {
             query.descending = false;
+        }
+        if query.limit.is_some() && !is_ordered {
+            let reason =
+                "needs orderBy, which says which events are the first (EPCIS 2.0 section 8.2.7.1)";
+            return Err(wrong("eventCountLimit", reason));
         }
         if query.limit.is_some() && query.most.is_some() {
             let reason = "stands beside eventCountLimit, which means the contrary (EPCIS 2.0 \
@@ -315,6 +342,10 @@ impl Query {
             if name == "EQ_eventID" {
                 self.event_ids = Some(values.to_vec());
             }
+            let is_action = |value: &String| ["ADD", "OBSERVE", "DELETE"].contains(&value.as_str());
+            if name == "EQ_action" && !values.iter().all(is_action) {
+                return Err(wrong(name, "is ADD, OBSERVE or DELETE"));
+            }
             let bare = |value: &String| match vocabulary {
                 None => Ok(value.clone()),
                 Some(words) => words.normalise(value).ok_or_else(|| {
@@ -373,7 +404,9 @@ impl Query {
         }
         match name {
             "EXISTS_errorDeclaration" => Ok(Condition::Exists("errorDeclaration")),
-            "EXISTS_sensorElementList" => Ok(Condition::Exists("sensorElementList")),
+            "EXISTS_sensorElement" | "EXISTS_sensorElementList" => {
+                Ok(Condition::Exists("sensorElementList"))
+            }
             _ => extension(name, values, namespaces),
         }
     }

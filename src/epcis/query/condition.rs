@@ -315,6 +315,7 @@ impl Name {
                 None => {
                     **name == self.spelled
                         || whole(name, namespaces).as_ref() == Some(&self.spelled)
+                        || with_pound_sign(name, namespaces).as_ref() == Some(&self.spelled)
                 }
             })
             .map(|(_, value)| value)
@@ -324,6 +325,12 @@ impl Name {
 fn whole(name: &str, namespaces: &BTreeMap<String, String>) -> Option<String> {
     let (prefix, local) = name.split_once(':')?;
     Some(format!("{}{local}", namespaces.get(prefix)?))
+}
+
+/// As EPCIS 1.2 writes it in queries (section 8.2.7.1): the namespace, a pound sign, the local name.
+fn with_pound_sign(name: &str, namespaces: &BTreeMap<String, String>) -> Option<String> {
+    let (prefix, local) = name.split_once(':')?;
+    Some(format!("{}#{local}", namespaces.get(prefix)?))
 }
 
 /// What a field's value must be.
