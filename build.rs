@@ -1,13 +1,13 @@
 //! Generates the Rust types and services from `proto/`.
 //!
-//! `protox` compiles the files in Rust, so that no `protoc` has to be installed. The core needs
+//! `protox` compiles the files in Rust. The core needs
 //! the messages only; with the feature `net`, the services are generated as well.
 
 use std::path::PathBuf;
 
 use prost::Message;
 
-const PROTOS: [&str; 26] = [
+const PROTOS: [&str; 27] = [
     "custody/v1/common.proto",
     "custody/v1/credit_record.proto",
     "custody/v1/record.proto",
@@ -34,6 +34,7 @@ const PROTOS: [&str; 26] = [
     "custody/v1/private.proto",
     "custody/v1/report.proto",
     "custody/v1/event.proto",
+    "custody/v1/cluster.proto",
 ];
 
 /// What pages load.
@@ -57,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ".custody.v1.ProvenEntry.entry",
         ".custody.v1.IndexedEntry.entry",
         ".custody.v1.CapturedEvent.record",
+        ".custody.v1.FetchSnapshotResponse.part",
     ]);
     // Comments of the proto files are prose for every language, not rustdoc.
     config.disable_comments(["."]);

@@ -18,6 +18,8 @@ pub mod cli;
 #[cfg(feature = "net")]
 pub mod client;
 #[cfg(feature = "net")]
+pub mod cluster;
+#[cfg(feature = "net")]
 pub mod commit;
 #[cfg(feature = "net")]
 pub mod epcis;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
+use crate::cluster::snapshot::Linked;
+use crate::cluster::{self, Cluster, ClusterError, ClusterOptions};
 use crate::commit::{CommitError, Committer};
 use crate::core::apply::state::{Ledgers, Read};
 use crate::core::id::UnitId;
@@ -15,9 +17,9 @@ use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
-use crate::core::tlog::note::NoteSigner;
-use crate::private::{self, Retention};
-use crate::sequence::{self, Answer, Answers, Submissions};
+use crate::core::tlog::note::{NoteSigner, NoteVerifier};
+use crate::private::{self, Change, ChangeError, Retention};
+use crate::sequence::{self, Answer, Answers, Sequencer, Submissions};
 use crate::signals::{Asked, LookUps, Watching};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
@@ -51,6 +53,8 @@ pub struct NodeOptions {
     pub retention: Retention,
     /// Font of reports; none is the first one that is found.
     pub report_font: Option<PathBuf>,
+    /// The cluster that the node is part of; none is a ledger of one process.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Default for NodeOptions {
@@ -63,6 +67,7 @@ impl Default for NodeOptions {
             remembered_units: 1 << 17,
             retention: Retention::default(),
             report_font: None,
+            cluster: None,
         }
     }
 }
@@ -79,6 +84,13 @@ pub enum NodeError {
     NoGenesis,
     #[error("the log's key is {key}, but the ledger's origin is {origin}")]
     WrongKey { key: String, origin: String },
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(
+        "the ledger here is part of a cluster: alone it would go another way than the others; start it with \
+         --cluster"
+    )]
+    OfCluster,
 }
 
 /// A running ledger.
@@ -86,7 +98,8 @@ pub struct Node {
     store: Arc<Store>,
     origin: String,
     signer: NoteSigner,
-    admission: Admission,
+    admission: Arc<Admission>,
+    cluster: Option<Cluster>,
     submissions: std::sync::RwLock<Option<Submissions>>,
     head: watch::Receiver<LogHead>,
     closing: AtomicBool,
@@ -99,6 +112,7 @@ pub struct Node {
     events: watch::Receiver<u64>,
     look_ups: Arc<LookUps>,
     retention: Retention,
+    erased: Arc<Notify>,
     report_font: Option<PathBuf>,
 }
 
@@ -112,6 +126,7 @@ impl Node {
         signer: NoteSigner,
         options: &NodeOptions,
     ) -> Result<Arc<Self>, NodeError> {
+        Linked::clean(path);
         let store = Arc::new(Store::open(path, &options.store)?);
         let ledger = store.get::<Ledgers>(&()).map_err(StoreError::from)?;
         let origin = ledger.ok_or(NodeError::NoGenesis)?.origin.clone();
@@ -120,20 +135,32 @@ impl Node {
             return Err(NodeError::WrongKey { key: name, origin });
         }
         let admission = Admission::start(&store, Quota::new(options.quota), options.admit_threads)?;
-        let (submissions, sequencer) = sequence::local(
-            options
-                .on_their_way
-                .clamp(MIN_ON_THEIR_WAY, MAX_ON_THEIR_WAY),
-        );
+        let admission = Arc::new(admission);
+        let on_their_way = options.on_their_way;
+        let (submissions, queue) =
+            sequence::queue(on_their_way.clamp(MIN_ON_THEIR_WAY, MAX_ON_THEIR_WAY));
         let (committer, head) = Committer::new(Arc::clone(&store), options.remembered_units)?;
+        let erased = committer.erased();
         let (failing, failed) = watch::channel(false);
-        let thread = std::thread::Builder::new()
-            .name("apply".into())
-            .spawn(move || {
-                if let Err(error) = committer.run(sequencer, &failing) {
-                    report_failure(&error);
-                }
-            })?;
+        let (cluster, thread) = match &options.cluster {
+            None if store.last_group()?.is_some() => return Err(NodeError::OfCluster),
+            None => (
+                None,
+                apply(committer, sequence::Local::new(queue), failing)?,
+            ),
+            Some(options) => {
+                let parts = cluster::Parts {
+                    store: Arc::clone(&store),
+                    origin: origin.clone(),
+                    queue,
+                    admission: Arc::clone(&admission),
+                    synced: committer.synced(),
+                    failing: failing.clone(),
+                };
+                let (cluster, ordered) = cluster::start(options, &signer, parts)?;
+                (Some(cluster), apply(committer, ordered, failing)?)
+            }
+        };
         let look_ups = Arc::new(LookUps::default());
         let (watching, events) =
             Watching::start(Arc::clone(&store), Arc::clone(&look_ups), sequence::now)?;
@@ -142,6 +169,7 @@ impl Node {
             origin,
             signer,
             admission,
+            cluster,
             submissions: std::sync::RwLock::new(Some(submissions)),
             head,
             closing: AtomicBool::new(false),
@@ -156,6 +184,7 @@ impl Node {
             events,
             look_ups,
             retention: options.retention,
+            erased,
             report_font: options.report_font.clone(),
         }))
     }
@@ -216,6 +245,11 @@ impl Node {
         private::sweep(&self.store, sequence::now(), &self.retention)
     }
 
+    /// Waits until a text was erased: then it is time to [`sweep`](Self::sweep).
+    pub async fn erased(&self) {
+        self.erased.notified().await;
+    }
+
     /// Becomes true when the store failed and the process has to open it anew.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<bool> {
@@ -245,17 +279,49 @@ impl Node {
         self.signer.verifier().to_string()
     }
 
+    /// The same, to verify with.
+    #[must_use]
+    pub fn log_verifier(&self) -> NoteVerifier {
+        self.signer.verifier().clone()
+    }
+
     /// The public key of the log's checkpoints, without its name.
     #[must_use]
     pub fn log_public_key(&self) -> [u8; 32] {
         self.signer.verifier().public_key()
     }
 
-    /// A signed checkpoint of a committed head.
+    /// Returns when this node has all that its cluster had when it started; alone, it has.
     ///
     /// # Errors
-    /// Says in words what the note library refuses; not for heads of this log.
-    pub fn checkpoint(&self, head: LogHead) -> Result<Vec<u8>, String> {
+    /// [`ClusterError`] when it stopped before.
+    pub async fn caught_up(&self) -> Result<(), ClusterError> {
+        match &self.cluster {
+            Some(cluster) => cluster.caught_up().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The last group of the cluster's order that answers of this node reflect; none when it is alone.
+    #[must_use]
+    pub fn group(&self) -> Option<u64> {
+        self.cluster.as_ref().map(Cluster::group)
+    }
+
+    /// A signed checkpoint of a committed head. In a cluster, the head is noted there first.
+    ///
+    /// # Errors
+    /// [`Reason::OrderUnavailable`] when it may not be signed, or not now.
+    pub async fn checkpoint(&self, head: LogHead) -> Result<Vec<u8>, Refusal> {
+        if let Some(cluster) = &self.cluster {
+            let may = cluster.may_sign(head).await;
+            may.map_err(|error| Refusal::new(Reason::OrderUnavailable, error.to_string()))?;
+        }
+        let signed = self.signed_checkpoint(head);
+        signed.map_err(|error| Refusal::new(Reason::Storage, error))
+    }
+
+    fn signed_checkpoint(&self, head: LogHead) -> Result<Vec<u8>, String> {
         let size = TreeSize::new(head.size);
         let checkpoint = Checkpoint::new(self.origin.clone(), size, head.root, Vec::new());
         let checkpoint = checkpoint.map_err(|error| error.to_string())?;
@@ -320,6 +386,15 @@ impl Node {
         Ok(answers)
     }
 
+    /// Makes a change of the texts beside the log, in the order; the outer error is the order's.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`] or [`Reason::Storage`].
+    pub async fn change(&self, change: Change) -> Result<Result<(), ChangeError>, Refusal> {
+        let answer = self.submissions()?.change(change);
+        answer.await.map_err(|_| lost())
+    }
+
     fn submissions(&self) -> Result<Submissions, Refusal> {
         let submissions = self
             .submissions
@@ -346,6 +421,9 @@ impl Node {
             // A panic of the thread is no news to whoever waits here: its records were not answered.
             let _ = thread.join();
         }
+        if let Some(cluster) = &self.cluster {
+            cluster.close();
+        }
         let watching = self
             .watching
             .lock()
@@ -371,6 +449,20 @@ pub fn lost() -> Refusal {
         "the store failed; whether the record is in the log is not known: send the same envelope \
          again",
     )
+}
+
+/// Starts the thread that applies the groups of an order.
+fn apply(
+    committer: Committer,
+    sequencer: impl Sequencer + 'static,
+    failing: watch::Sender<bool>,
+) -> std::io::Result<JoinHandle<()>> {
+    let thread = std::thread::Builder::new().name("apply".into());
+    thread.spawn(move || {
+        if let Err(error) = committer.run(sequencer, &failing) {
+            report_failure(&error);
+        }
+    })
 }
 
 fn report_failure(error: &CommitError) {

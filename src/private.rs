@@ -101,9 +101,34 @@ impl std::fmt::Debug for Kept {
     }
 }
 
-/// Why a text isn't put.
+/// A change of the texts.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Keeps a text.
+    Put {
+        /// Whom it is about.
+        subject: PartyId,
+        /// What it is for.
+        class: Class,
+        /// Who puts it.
+        put_by: PartyId,
+        /// When.
+        put: Millis,
+        /// Salt and text.
+        kept: Kept,
+    },
+    /// Erases a text and its salt.
+    Erase {
+        /// Whom it is about.
+        subject: PartyId,
+        /// Its commitment.
+        commitment: [u8; COMMITMENT_BYTES],
+    },
+}
+
+/// Why a change isn't made.
 #[derive(Debug, thiserror::Error)]
-pub enum PutError {
+pub enum ChangeError {
     /// There are as many as may be.
     #[error("{MAX_TEXTS} texts about this party are kept already")]
     TooMany,
@@ -115,25 +140,62 @@ pub enum PutError {
     Store(#[from] StoreError),
 }
 
+impl ChangeError {
+    /// Whether the store failed, so that nothing is known.
+    #[must_use]
+    pub const fn is_of_store(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+}
+
 fn key(subject: PartyId, commitment: &[u8; COMMITMENT_BYTES]) -> Vec<u8> {
     [&subject.to_compact()[..], commitment].concat()
 }
 
-/// Keeps a text, on the disk when this returns; the commitment.
+/// Makes a change, on the disk when this returns. Making it twice is the same as making it once. What was
+/// erased is read by nobody from here on, and off the disk after a [`scrub`].
 ///
 /// # Errors
-/// [`PutError`].
-pub fn put(
+/// [`ChangeError`].
+pub fn change(store: &Store, change: &Change) -> Result<(), ChangeError> {
+    let _alone = store.side_guard();
+    match change {
+        Change::Put {
+            subject,
+            class,
+            put_by,
+            put,
+            kept,
+        } => {
+            let row = Row {
+                class: *class,
+                put_by: *put_by,
+                put: *put,
+                kept: Some(kept.clone()),
+            };
+            keep(
+                store,
+                *subject,
+                &salted_commitment(&kept.salt, &kept.text),
+                &row,
+            )
+        }
+        Change::Erase {
+            subject,
+            commitment,
+        } => Ok(erase(store, *subject, commitment)?),
+    }
+}
+
+fn keep(
     store: &Store,
     subject: PartyId,
-    (class, put_by, put): (Class, PartyId, Millis),
-    kept: Kept,
-) -> Result<[u8; COMMITMENT_BYTES], PutError> {
-    let _alone = store.side_guard();
-    let commitment = salted_commitment(&kept.salt, &kept.text);
-    match get(store, subject, &commitment)? {
-        Some(Row { kept: None, .. }) => return Err(PutError::Erased),
-        Some(_) => return Ok(commitment),
+    commitment: &[u8; COMMITMENT_BYTES],
+    row: &Row,
+) -> Result<(), ChangeError> {
+    match get(store, subject, commitment)? {
+        Some(Row { kept: None, .. }) => return Err(ChangeError::Erased),
+        Some(_) => return Ok(()),
         None => {}
     }
     let mut count = 0;
@@ -142,18 +204,11 @@ pub fn put(
         count < MAX_TEXTS
     })?;
     if count >= MAX_TEXTS {
-        return Err(PutError::TooMany);
+        return Err(ChangeError::TooMany);
     }
-    let row = Row {
-        class,
-        put_by,
-        put,
-        kept: Some(kept),
-    };
     let mut changes = SideChanges::default();
-    changes.put(key(subject, &commitment), &row)?;
-    store.side_write_synced(Side::Private, changes)?;
-    Ok(commitment)
+    changes.put(key(subject, commitment), row)?;
+    Ok(store.side_write_synced(Side::Private, changes)?)
 }
 
 /// A text.
@@ -187,28 +242,27 @@ pub fn scan(
         })
 }
 
-/// Erases a text and its salt. When this returns, nobody reads them any more, and no file of the store
-/// holds them, unless a read was under way: then the next [`sweep`] takes them off the disk.
-///
-/// # Errors
-/// [`StoreError`] as RocksDB reports it.
-pub fn erase(
+fn erase(
     store: &Store,
     subject: PartyId,
     commitment: &[u8; COMMITMENT_BYTES],
 ) -> Result<(), StoreError> {
-    let _alone = store.side_guard();
     let row = get(store, subject, commitment)?;
     if let Some(row) = row.filter(|row| row.kept.is_some()) {
         let mut changes = SideChanges::default();
         changes.put(key(subject, commitment), &Row { kept: None, ..row })?;
         store.side_erase(Side::Private, changes)?;
     }
-    scrub(store)
+    Ok(())
 }
 
-/// Takes off the disk what was erased and may still lie there, after a crash for one.
-fn scrub(store: &Store) -> Result<(), StoreError> {
+/// Takes off the disk what was erased and may still lie there. When this returns, no file of the store holds
+/// it, unless a read was under way: then the next one takes it off.
+///
+/// # Errors
+/// [`StoreError`] as RocksDB reports it.
+pub fn scrub(store: &Store) -> Result<(), StoreError> {
+    let _alone = store.side_guard();
     if store.side_owes_scrub(Side::Private)? {
         store.side_scrub(Side::Private)?;
     }
@@ -229,7 +283,6 @@ pub fn sweep(store: &Store, now: Millis, retention: &Retention) -> Result<usize,
             swept += count;
         }
         if count < MAX_SWEPT {
-            let _alone = store.side_guard();
             scrub(store)?;
             return Ok(swept);
         }

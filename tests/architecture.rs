@@ -49,8 +49,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &["core"]),
     ("store", &["core", "store"]),
     ("admit", &["core", "store", "admit"]),
-    ("sequence", &["core", "admit", "sequence"]),
-    ("commit", &["core", "store", "admit", "sequence", "commit"]),
+    ("sequence", &["core", "admit", "private", "sequence"]),
+    (
+        "commit",
+        &["core", "store", "admit", "private", "sequence", "commit"],
+    ),
+    (
+        "cluster",
+        &[
+            "core", "store", "admit", "private", "sequence", "commit", "client", "cluster",
+        ],
+    ),
     ("signals", &["core", "store", "signals"]),
     ("export", &["core", "client", "export"]),
     ("private", &["core", "store", "private"]),
@@ -66,8 +75,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "core", "store", "admit", "sequence", "commit", "signals", "private", "report",
-            "epcis", "node", "api",
+            "core", "store", "admit", "sequence", "commit", "cluster", "signals", "private",
+            "report", "epcis", "node", "api",
         ],
     ),
     (

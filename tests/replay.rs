@@ -23,7 +23,12 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
     let mut group: Option<(Millis, Vec<Submission>)> = None;
     let mut flush = |group: Option<(Millis, Vec<Submission>)>| {
         if let Some((time, submissions)) = group {
-            committer.commit(Group { time, submissions }).unwrap();
+            let group = Group {
+                time,
+                submissions,
+                ..Group::default()
+            };
+            committer.commit(group).unwrap();
         }
     };
     from.entries(LogIndex(0), |_, bytes| {

@@ -27,7 +27,7 @@ use crate::core::wire;
 use crate::store::Store;
 
 /// Most signatures in one batch equation; beyond it, the gain a signature is small.
-const MAX_BATCH: usize = 128;
+pub const MAX_BATCH: usize = 128;
 /// Keys that the cache holds; at 48 bytes each.
 const MAX_CACHED_KEYS: usize = 1 << 20;
 
@@ -165,8 +165,21 @@ impl Admission {
     ) {
         self.queue.push(Job {
             records,
+            ordered: false,
             then: Box::new(then),
         });
+    }
+
+    /// Checks records that are in the order already: nobody's quota counts any more.
+    #[must_use]
+    pub fn check_ordered(&self, records: Vec<Decoded>) -> oneshot::Receiver<Admissions> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Job {
+            records,
+            ordered: true,
+            then: Box::new(|admissions| drop(reply.send(admissions))),
+        });
+        answer
     }
 }
 
@@ -203,7 +216,8 @@ impl Worker {
         let mut records = Vec::new();
         for job in jobs {
             nexts.push((job.then, job.records.len()));
-            records.extend(job.records);
+            let ordered = job.ordered;
+            records.extend(job.records.into_iter().map(|record| (record, ordered)));
         }
         let mut results = self.check_all(records).into_iter();
         for (then, count) in nexts {
@@ -211,17 +225,18 @@ impl Worker {
         }
     }
 
-    fn check_all(&self, records: Vec<Decoded>) -> Admissions {
+    /// Checks records; of those that are in the order already, nobody's quota is taken.
+    fn check_all(&self, records: Vec<(Decoded, bool)>) -> Admissions {
         let keys: Vec<Result<Known, Refusal>> = records
             .iter()
             .zip(self.cached(&records))
-            .map(|(decoded, cached)| self.key(&decoded.record, cached))
+            .map(|((decoded, _), cached)| self.key(&decoded.record, cached))
             .collect();
         let mut valid = Vec::with_capacity(records.len());
         let known: Vec<BatchItem<'_>> = records
             .iter()
             .zip(&keys)
-            .filter_map(|(decoded, key)| {
+            .filter_map(|((decoded, _), key)| {
                 let (key, _) = key.as_ref().ok()?;
                 let signature = &decoded.envelope.signature;
                 Some(BatchItem {
@@ -236,7 +251,7 @@ impl Worker {
         }
         let mut valid = valid.into_iter();
         let mut takings = self.quota.takings();
-        let mut admit = |decoded: Decoded, key: Result<Known, Refusal>| {
+        let mut admit = |(decoded, ordered): (Decoded, bool), key: Result<Known, Refusal>| {
             let checked = key.and_then(|(_, owner)| {
                 if !valid.next().unwrap_or(false) {
                     let message = format!(
@@ -248,7 +263,7 @@ impl Worker {
                     );
                 }
                 // Only now: else forgeries in its name would use up a holder's quota.
-                takings.take(owner)
+                if ordered { Ok(()) } else { takings.take(owner) }
             });
             let Decoded {
                 envelope,
@@ -288,9 +303,9 @@ impl Worker {
     }
 
     /// What is known already of the keys that the records name.
-    fn cached(&self, records: &[Decoded]) -> Vec<Option<Signer>> {
+    fn cached(&self, records: &[(Decoded, bool)]) -> Vec<Option<Signer>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let known = |decoded: &Decoded| keys.get(&decoded.record.key_id).copied();
+        let known = |(decoded, _): &(Decoded, bool)| keys.get(&decoded.record.key_id).copied();
         records.iter().map(known).collect()
     }
 

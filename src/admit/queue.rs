@@ -15,6 +15,8 @@ pub(super) type Then = Box<dyn FnOnce(Admissions) + Send>;
 /// Records to check, and what happens then.
 pub(super) struct Job {
     pub records: Vec<Decoded>,
+    /// Whether they are in the order already.
+    pub ordered: bool,
     pub then: Then,
 }
 

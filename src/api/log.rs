@@ -57,7 +57,7 @@ impl LogService for Log {
         _: Request<wire::GetCheckpointRequest>,
     ) -> Result<Response<wire::GetCheckpointResponse>, Status> {
         let head = *self.node.head().borrow();
-        let checkpoint = self.node.checkpoint(head).map_err(Status::internal)?;
+        let checkpoint = super::checkpoint(&self.node, head).await?;
         Ok(Response::new(wire::GetCheckpointResponse { checkpoint }))
     }
 

@@ -19,8 +19,10 @@ pub(crate) mod provenance;
 mod read;
 mod registry;
 mod regulator;
+mod replica;
 mod report;
 mod score;
+pub mod session;
 pub mod token;
 
 use std::sync::Arc;
@@ -30,9 +32,9 @@ use tonic::service::Routes;
 
 use crate::core::wire;
 use crate::node::Node;
+use crate::store::LogHead;
 
 pub use errors::status;
-pub use read::bundle;
 
 /// Most bytes of one message in.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
@@ -84,7 +86,16 @@ pub(crate) async fn unit_bundle(
     node: &Arc<Node>,
     unit: crate::core::id::UnitId,
 ) -> Result<wire::UnitBundle, tonic::Status> {
-    off_thread(node, move |node| read::bundle(node, unit)).await
+    let (head, mut bundle) = off_thread(node, move |node| read::bundle(node, unit)).await?;
+    bundle.checkpoint = checkpoint(node, head).await?;
+    bundle.digest = crate::core::bundle::digest(&bundle);
+    Ok(bundle)
+}
+
+/// A signed checkpoint of a head.
+async fn checkpoint(node: &Node, head: LogHead) -> Result<Vec<u8>, tonic::Status> {
+    let signed = node.checkpoint(head).await;
+    signed.map_err(|refusal| status(&refusal))
 }
 
 /// Name of a party for people; its id where the name is not public.
@@ -180,8 +191,14 @@ pub fn services(
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         )
         .add_service(
+            wire::replica_service_server::ReplicaServiceServer::new(replica::Replica::new(node))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
+        )
+        .add_service(
             wire::log_service_server::LogServiceServer::new(log::Log::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         );
+    let session = axum::middleware::from_fn_with_state(Arc::clone(node), session::layer);
+    let routes = Routes::from(routes.into_axum_router().layer(session));
     Ok((routes, reporter))
 }

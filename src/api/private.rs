@@ -10,13 +10,14 @@ use super::pages::{DEFAULT_PAGE, MAX_PAGE, page_size};
 use super::{errors, token};
 use crate::core::apply::state::{Parties, Read};
 use crate::core::credit::SALT_BYTES;
+use crate::core::credit::salted_commitment;
 use crate::core::id::PartyId;
 use crate::core::record::Role;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire;
 use crate::core::wire::private_service_server::PrivateService;
 use crate::node::Node;
-use crate::private::{self, COMMITMENT_BYTES, Class, Kept, MAX_TEXT, PutError, Row};
+use crate::private::{self, COMMITMENT_BYTES, Change, ChangeError, Class, Kept, MAX_TEXT, Row};
 
 pub(super) struct Private {
     node: Arc<Node>,
@@ -27,6 +28,12 @@ impl Private {
         Self {
             node: Arc::clone(node),
         }
+    }
+
+    async fn change(&self, change: Change) -> Result<(), Status> {
+        let changed = self.node.change(change).await;
+        let changed = changed.map_err(|refusal| super::status(&refusal))?;
+        changed.map_err(refused)
     }
 
     /// Whom a call is about, and who calls: the party itself or a regulator.
@@ -94,14 +101,18 @@ impl PrivateService for Private {
             salt,
             text: request.text,
         };
-        let (subject, put) = (call.subject, (class, call.by(), call.sight.now));
+        let (subject, put_by, put) = (call.subject, call.by(), call.sight.now);
         drop(call);
-        let answer = super::off_thread(&self.node, move |node| {
-            let commitment = private::put(node.store(), subject, put, kept).map_err(refused)?;
-            let row = private::get(node.store(), subject, &commitment).map_err(errors::store)?;
-            Ok((commitment, row))
-        });
-        let (commitment, row) = answer.await?;
+        let commitment = salted_commitment(&kept.salt, &kept.text);
+        let change = Change::Put {
+            subject,
+            class,
+            put_by,
+            put,
+            kept,
+        };
+        self.change(change).await?;
+        let row = private::get(self.node.store(), subject, &commitment).map_err(errors::store)?;
         let text = row.map(|row| about(&self.node, subject, &commitment, &row));
         Ok(Response::new(wire::PutPrivateResponse { text }))
     }
@@ -169,8 +180,13 @@ impl PrivateService for Private {
             }
             call.subject
         };
+        let change = Change::Erase {
+            subject,
+            commitment,
+        };
+        self.change(change).await?;
         let answer = super::off_thread(&self.node, move |node| {
-            private::erase(node.store(), subject, &commitment).map_err(errors::store)
+            private::scrub(node.store()).map_err(errors::store)
         });
         answer.await?;
         Ok(Response::new(wire::ErasePrivateResponse {}))
@@ -195,11 +211,11 @@ fn commitment(bytes: &[u8]) -> Result<[u8; COMMITMENT_BYTES], Status> {
         .map_err(|_| errors::invalid("commitment", "a commitment has 32 bytes"))
 }
 
-fn refused(error: PutError) -> Status {
+fn refused(error: ChangeError) -> Status {
     let reason = match error {
-        PutError::TooMany => Reason::Overloaded,
-        PutError::Erased => Reason::FailedPrecondition,
-        PutError::Store(error) => return errors::store(error),
+        ChangeError::TooMany => Reason::Overloaded,
+        ChangeError::Erased => Reason::FailedPrecondition,
+        ChangeError::Store(error) => return errors::store(error),
     };
     super::status(&Refusal::new(reason, error.to_string()))
 }

@@ -12,7 +12,7 @@ use crate::core::apply::state::{
     Products, Read, Units,
 };
 use crate::core::apply::{MAX_UNIT_FINDINGS, goods_of, scopes_of};
-use crate::core::bundle::{BUNDLE_FORMAT, DecodedEntry, MAX_BUNDLE_BYTES, decode_entry, digest};
+use crate::core::bundle::{BUNDLE_FORMAT, DecodedEntry, MAX_BUNDLE_BYTES, decode_entry};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::lang::Lang;
 use crate::core::record::{Body, MAX_UNITS, Record};
@@ -23,7 +23,7 @@ use crate::core::tlog::tile::{TileHashReader, TileId};
 use crate::core::tlog::{Hash, LogIndex, TreeSize};
 use crate::core::wire;
 use crate::node::Node;
-use crate::store::{Store, StoreError, View};
+use crate::store::{LogHead, Store, StoreError, View};
 
 /// Most entries of one bundle.
 const MAX_BUNDLE_ENTRIES: usize = 20_000;
@@ -216,11 +216,11 @@ const fn stay(container: UnitId, from: LogIndex, until: LogIndex) -> Stretch {
     }
 }
 
-/// Everything that proves a unit's history.
+/// Everything that proves a unit's history at a head of the log, but the signed checkpoint of that.
 ///
 /// # Errors
 /// NOT_FOUND when the ledger doesn't know the unit, RESOURCE_EXHAUSTED when it is too much.
-pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
+pub fn bundle(node: &Node, unit: UnitId) -> Result<(LogHead, wire::UnitBundle), Status> {
     let view = node.store().view();
     let head = view.head().map_err(errors::store)?;
     if view.get::<Units>(&unit).map_err(errors::store)?.is_none() {
@@ -250,16 +250,15 @@ pub fn bundle(node: &Node, unit: UnitId) -> Result<wire::UnitBundle, Status> {
             proof: proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
         });
     }
-    let mut bundle = wire::UnitBundle {
+    let bundle = wire::UnitBundle {
         format: BUNDLE_FORMAT,
         origin: node.origin().to_owned(),
         unit: unit.to_string(),
-        checkpoint: node.checkpoint(head).map_err(Status::internal)?,
+        checkpoint: Vec::new(),
         entries: proven,
         digest: Vec::new(),
     };
-    bundle.digest = digest(&bundle);
-    Ok(bundle)
+    Ok((head, bundle))
 }
 
 /// Gathers the entries that a unit's verdicts depend on. A list of what waits takes the place of

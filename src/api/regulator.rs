@@ -108,7 +108,7 @@ impl RegulatorService for Regulator {
     ) -> Result<Response<wire::VerifyUnitResponse>, Status> {
         token::check(request.metadata(), &self.node, &[Role::Regulator])?;
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
-        let bundle = super::off_thread(&self.node, move |node| read::bundle(node, unit)).await?;
+        let bundle = super::unit_bundle(&self.node, unit).await?;
         let bundle = prost::Message::encode_to_vec(&bundle);
         let key = self.node.log_key().parse();
         let key = key.map_err(|_| Status::internal("the log's own key doesn't parse"))?;

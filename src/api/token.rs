@@ -235,7 +235,8 @@ fn check_lifetime(claims: &Claims) -> Result<(), Status> {
     Ok(())
 }
 
-fn invalid(message: &str) -> Status {
+/// A caller that is not who it says.
+pub(super) fn invalid(message: &str) -> Status {
     denied(Code::Unauthenticated, "TOKEN_INVALID", message)
 }
 

@@ -147,6 +147,7 @@ fn append(store: &Arc<Store>, genesis: Admitted) -> Done {
         .commit(Group {
             time: now(),
             submissions,
+            ..Group::default()
         })
         .map_err(|error| Failure::Could(error.to_string()))?;
     match answer.try_recv().ok().and_then(|mut answers| answers.pop()) {

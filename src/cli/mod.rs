@@ -6,8 +6,10 @@
 
 mod alert;
 mod audit;
+mod backup;
 mod case;
 mod claim;
+mod cluster;
 mod credit;
 mod enrol;
 mod epcis;
@@ -113,6 +115,11 @@ enum Command {
     Verify(read::Verify),
     /// Replay the whole log and check everything in it.
     Audit(audit::Audit),
+    /// Copy a running ledger, and verify the copy.
+    Backup(backup::Backup),
+    /// What operators do with a cluster.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// List findings, or follow them live.
     Findings(findings::FindingsCommand),
     /// Write down what a court needs about a finding.
@@ -270,6 +277,8 @@ async fn dispatch(command: Command) -> Done {
         Command::Bundle(command) => command.run().await,
         Command::Verify(command) => command.run(),
         Command::Audit(command) => command.run().await,
+        Command::Backup(command) => command.run().await,
+        Command::Cluster(command) => command.run().await,
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,
         Command::Credit(command) => command.run().await,

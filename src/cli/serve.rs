@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
 
+use super::cluster::{ClusterArgs, ClusterConfig, Given};
 use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, output};
 use crate::admit::QuotaConfig;
 use crate::api::{MAX_CONCURRENT_STREAMS, services};
+use crate::cluster::ClusterOptions;
 use crate::core::tlog::note::NoteSigner;
 use crate::node::{Node, NodeOptions};
 use crate::store::StoreOptions;
@@ -24,6 +26,8 @@ use crate::web::{self, WebOptions};
 
 /// Days that a class of personal data may be kept: to a hundred years.
 const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1_024;
 /// How often personal data is looked at that may have been kept long enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// Look-ups a second that one network may make over HTTP.
@@ -94,6 +98,8 @@ pub(crate) struct Serve {
     /// Days that texts of claims are kept [default: 1096].
     #[arg(long, value_parser = clap::value_parser!(u32).range(RETAIN_DAYS))]
     retain_claim_days: Option<u32>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// Acknowledge before the disk has it. An acknowledged record can then be lost: only for
     /// measuring what the disk costs.
     #[arg(long, hide = true)]
@@ -122,33 +128,44 @@ struct Config {
     retain_registration_days: Option<u32>,
     retain_credit_days: Option<u32>,
     retain_claim_days: Option<u32>,
+    cluster: ClusterConfig,
 }
 
 impl Serve {
     pub(super) async fn run(mut self) -> Done {
-        self.fill_from_file()?;
+        let of_cluster = self.fill_from_file()?;
         start_log(self.log_format.unwrap_or_default());
-        let signals = Signals::catch().map_err(could("signals"))?;
         let data = self
             .data
             .clone()
             .unwrap_or_else(|| PathBuf::from("custody-data"));
-        let node = self.start_node(&data)?;
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
             .install_recorder()
             .map_err(could("metrics"))?;
 
-        let bind = async |given: Option<SocketAddr>, port: u16| {
+        let bind = |given: Option<SocketAddr>, port: u16| {
             let address = given.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
-            TcpListener::bind(address).await.map_err(could(address))
+            reserve(address).map_err(could(address))
         };
-        let grpc = bind(self.listen, 7070).await?;
-        let http = bind(self.http, 7071).await?;
-        let metrics_port = bind(self.metrics, 7072).await?;
-        let local = |listener: &TcpListener| listener.local_addr().map_err(could("an address"));
-        let (grpc_address, http_address, metrics_address) =
-            (local(&grpc)?, local(&http)?, local(&metrics_port)?);
+        let (grpc, grpc_address) = bind(self.listen, 7070)?;
+        let (http, http_address) = bind(self.http, 7071)?;
+        let (metrics_port, metrics_address) = bind(self.metrics, 7072)?;
 
+        let of_cluster = Given::new(std::mem::take(&mut self.cluster), of_cluster);
+        let of_cluster = of_cluster.options(grpc_address, self.tls_cert.is_some())?;
+        let signer = log_signer(&data)?;
+        if let Some(cluster) = &of_cluster
+            && !data.join(STORE).exists()
+        {
+            let joined = crate::cluster::join(cluster, &signer, &data.join(STORE)).await;
+            joined.map_err(|error| Failure::Could(error.to_string()))?;
+        }
+        let node = self.start_node(&data, signer, of_cluster)?;
+        catch_up(&node).await?;
+        // Only now: until here a signal may end the process as it is, and nothing is lost.
+        let signals = Signals::catch().map_err(could("signals"))?;
+        let listen = |socket: TcpSocket| socket.listen(BACKLOG).map_err(could("a port"));
+        let (grpc, http, metrics_port) = (listen(grpc)?, listen(http)?, listen(metrics_port)?);
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let wait = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
             // A sender that is gone means the same.
@@ -219,9 +236,10 @@ impl Serve {
         Ok(())
     }
 
-    fn fill_from_file(&mut self) -> Done {
+    /// Fills in what was not given as a flag; what the file says of the cluster.
+    fn fill_from_file(&mut self) -> Result<ClusterConfig, Failure> {
         let Some(path) = &self.config else {
-            return Ok(());
+            return Ok(ClusterConfig::default());
         };
         let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
         let file: Config = toml::from_str(&text).map_err(could(path.display()))?;
@@ -261,19 +279,22 @@ impl Serve {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err(Failure::Could("tls_cert and tls_key go together".into()));
         }
-        Ok(())
+        Ok(file.cluster)
     }
 
-    fn start_node(&self, data: &Path) -> Result<Arc<Node>, Failure> {
-        let path = data.join(LOG_KEY);
-        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(could(path.display()))?);
-        let signer = NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))?;
+    fn start_node(
+        &self,
+        data: &Path,
+        signer: NoteSigner,
+        cluster: Option<ClusterOptions>,
+    ) -> Result<Arc<Node>, Failure> {
         let mut options = NodeOptions {
             store: StoreOptions {
                 sync: !self.unsafe_no_sync,
                 ..StoreOptions::default()
             },
             report_font: self.report_font.clone(),
+            cluster,
             ..NodeOptions::default()
         };
         if self.unsafe_no_sync {
@@ -346,6 +367,56 @@ impl Serve {
     }
 }
 
+/// Takes a port without answering on it: whoever connects before the ledger can answer is refused at once, and
+/// turns to another node.
+fn reserve(address: SocketAddr) -> std::io::Result<(TcpSocket, SocketAddr)> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // As listeners have it: a port whose last user is just gone can be taken again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let local = socket.local_addr()?;
+    Ok((socket, local))
+}
+
+/// The table `cluster` of a configuration file.
+pub(super) fn cluster_config(path: &Path) -> Result<ClusterConfig, Failure> {
+    let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
+    let file: Config = toml::from_str(&text).map_err(could(path.display()))?;
+    Ok(file.cluster)
+}
+
+/// The log's key in a ledger's folder.
+pub(super) fn log_signer(data: &Path) -> Result<NoteSigner, Failure> {
+    let path = data.join(LOG_KEY);
+    let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(could(path.display()))?);
+    NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))
+}
+
+/// Waits until a node of a cluster has what there was when it started, and says so when that takes long.
+async fn catch_up(node: &Node) -> Done {
+    let caught_up = node.caught_up();
+    tokio::pin!(caught_up);
+    let mut seconds = tokio::time::interval(Duration::from_secs(5));
+    let mut failed = node.failed();
+    seconds.tick().await;
+    loop {
+        tokio::select! {
+            done = &mut caught_up => return done.map_err(|error| Failure::Could(error.to_string())),
+            _ = failed.wait_for(|failed| *failed) => {
+                return Err(Failure::Could("the node could not catch up; its log says why".into()));
+            }
+            _ = seconds.tick() => {
+                let group = node.group();
+                tracing::info!(group, entries = node.head().borrow().size, "catching up");
+            }
+        }
+    }
+}
+
 fn metrics_route(
     node: &Arc<Node>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -361,11 +432,15 @@ fn metrics_route(
     )
 }
 
-/// Erases personal data whose time has come: at the start, and every hour.
+/// Erases personal data whose time has come: at the start, and every hour. What was erased by a call it takes off
+/// the disk, here also where that was another node's.
 async fn sweep(node: Arc<Node>) {
     let mut hours = tokio::time::interval(SWEEP_EVERY);
     loop {
-        hours.tick().await;
+        tokio::select! {
+            _ = hours.tick() => {}
+            () = node.erased() => {}
+        }
         let node = Arc::clone(&node);
         match tokio::task::spawn_blocking(move || node.sweep()).await {
             Ok(Ok(0)) | Err(_) => {}

@@ -145,6 +145,8 @@ clients! {
     claim: claim_service_client::ClaimServiceClient;
     /// Findings and entries.
     regulator: regulator_service_client::RegulatorServiceClient;
+    /// The whole ledger, for whoever has the log's key.
+    replica: replica_service_client::ReplicaServiceClient;
     /// Checkpoints, proofs, tiles.
     log: log_service_client::LogServiceClient;
 }

@@ -16,18 +16,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 
 use prost::bytes::Bytes;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::admit::Admitted;
 use crate::core::apply::state::{Overlay, Read, Tallies};
 use crate::core::apply::{self, ApplyError, Focus, Placed, encode_entry};
 use crate::core::envelope::RecordId;
+use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 use crate::core::wire;
-use crate::sequence::{Answer, Group, Sequencer};
+use crate::private::{self, Change, ChangeError};
+use crate::sequence::{Answer, Group, PrivateSubmission, Sequencer};
 use crate::store::{self, Cached, LogHead, Store, StoreError};
 
 /// Applies and writes groups.
@@ -36,6 +38,7 @@ pub struct Committer {
     edge: RightEdge,
     last_time: Millis,
     writer: Writer,
+    erased: Arc<Notify>,
 }
 
 /// Why committing ended.
@@ -61,6 +64,15 @@ struct Applied {
     answers: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
 }
 
+/// How far a node of a cluster is, on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// The last group; none when it is no node of a cluster, or new to it.
+    pub group: Option<GroupId>,
+    /// The log after it.
+    pub head: LogHead,
+}
+
 impl Committer {
     /// Picks up where the store is, and remembers so many units.
     ///
@@ -73,16 +85,38 @@ impl Committer {
         let edge = store.right_edge()?;
         let tally = store.get::<Tallies>(&())?.unwrap_or_default();
         let last_time = tally.last_time;
-        let (published, head) = watch::channel(store.head()?);
+        let head = store.head()?;
+        let (synced, _) = watch::channel(Synced {
+            group: store.last_group()?,
+            head,
+        });
+        let (published, head) = watch::channel(head);
         Ok((
             Self {
                 views: Cached::new(Arc::clone(&store), units),
                 edge,
                 last_time,
-                writer: Writer { store, published },
+                writer: Writer {
+                    store,
+                    published,
+                    synced,
+                },
+                erased: Arc::default(),
             },
             head,
         ))
+    }
+
+    /// How far it is, after each group.
+    #[must_use]
+    pub fn synced(&self) -> watch::Receiver<Synced> {
+        self.writer.synced.subscribe()
+    }
+
+    /// Is told when a text was erased, which is then to be taken off the disk ([`private::scrub`]).
+    #[must_use]
+    pub fn erased(&self) -> Arc<Notify> {
+        Arc::clone(&self.erased)
     }
 
     /// Commits group after group until the order ends or the store fails; that is said at once by
@@ -110,7 +144,7 @@ impl Committer {
             let written_so_far = &written;
             let writing = writing.spawn_scoped(scope, move || {
                 let result = applied.into_iter().try_for_each(|applied| {
-                    let wrote = !applied.group.entries.is_empty();
+                    let wrote = applied.group.changes_something();
                     writer.write(applied)?;
                     written_so_far.fetch_add(usize::from(wrote), Ordering::Release);
                     writer.tend(&tend)
@@ -162,6 +196,7 @@ impl Committer {
 
     /// Applies a group; from here on the views count it in.
     fn apply(&mut self, group: Group) -> Result<Applied, CommitError> {
+        self.change_texts(group.private)?;
         let time = group.time.max(self.last_time);
         let first = LogIndex(self.edge.size().get());
         let records = group.submissions.iter().flat_map(|s| &s.records);
@@ -198,6 +233,7 @@ impl Committer {
             ..
         } = builder;
         let group = Arc::new(store::Group {
+            id: group.id,
             first,
             entries,
             tiles,
@@ -206,9 +242,28 @@ impl Committer {
         });
         if !group.entries.is_empty() {
             (self.edge, self.last_time) = (edge, time);
+        }
+        if group.changes_something() {
             self.views.absorb(&group);
         }
         Ok(Applied { group, answers })
+    }
+
+    /// Makes the changes beside the log, each on the disk before it is answered.
+    fn change_texts(&self, changes: Vec<PrivateSubmission>) -> Result<(), CommitError> {
+        for PrivateSubmission { change, reply } in changes {
+            let made = private::change(&self.writer.store, &change);
+            if matches!(change, Change::Erase { .. }) {
+                self.erased.notify_one();
+            }
+            let failed = made.as_ref().is_err_and(ChangeError::is_of_store);
+            // Whoever asked may be gone, and sees what became of it when it asks again.
+            let _ = reply.send(made);
+            if failed {
+                return Err(StoreError::Io("a text was not written".into()).into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -217,13 +272,14 @@ impl Committer {
 struct Writer {
     store: Arc<Store>,
     published: watch::Sender<LogHead>,
+    synced: watch::Sender<Synced>,
 }
 
 impl Writer {
     /// Writes a group, and answers who waits.
     fn write(&self, applied: Applied) -> Result<(), CommitError> {
         let Applied { group, answers } = applied;
-        if !group.entries.is_empty() {
+        if group.changes_something() {
             if let Err(error) = self.store.commit(&group) {
                 let refusal = Refusal::new(
                     Reason::Storage,
@@ -239,6 +295,10 @@ impl Writer {
             metrics::counter!("custody_groups_total").increment(1);
             metrics::counter!("custody_entries_total").increment(group.entries.len() as u64);
             self.published.send_replace(group.head);
+            self.synced.send_replace(Synced {
+                group: group.id,
+                head: group.head,
+            });
         }
         for (reply, answers) in answers {
             // A client that went away gets its receipt when it sends the record again.

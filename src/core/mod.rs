@@ -11,6 +11,7 @@ pub mod enrolment;
 pub mod envelope;
 pub mod id;
 pub mod lang;
+pub mod order;
 pub mod printed;
 pub mod record;
 pub mod refusal;

@@ -53,6 +53,10 @@ pub enum Reason {
     Overloaded,
     /// The server is shutting down.
     ShuttingDown,
+    /// This node does not have what the caller has seen already.
+    Behind,
+    /// The order of the cluster can't be reached from this node; another one may.
+    OrderUnavailable,
     /// The store failed; nothing was acknowledged.
     Storage,
 }
@@ -79,6 +83,8 @@ impl Reason {
                 | Self::QuotaExceeded
                 | Self::Overloaded
                 | Self::ShuttingDown
+                | Self::Behind
+                | Self::OrderUnavailable
                 | Self::Storage
         )
     }
@@ -116,6 +122,8 @@ impl Reason {
             Self::QuotaExceeded => ("QUOTA_EXCEEDED", RESOURCE_EXHAUSTED),
             Self::Overloaded => ("OVERLOADED", RESOURCE_EXHAUSTED),
             Self::ShuttingDown => ("SHUTTING_DOWN", UNAVAILABLE),
+            Self::Behind => ("BEHIND", UNAVAILABLE),
+            Self::OrderUnavailable => ("ORDER_UNAVAILABLE", UNAVAILABLE),
             Self::Storage => ("STORAGE", INTERNAL),
         }
     }

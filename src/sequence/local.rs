@@ -1,14 +1,6 @@
-//! The order of one process: a queue. Its log is RocksDB's own.
+//! The order of one process: its queue. Its log is RocksDB's own.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-
-use super::{Answer, Group, Sequencer, Submission};
-use crate::admit::{Admitted, shutting_down};
-use crate::core::record::Millis;
-use crate::core::refusal::{Reason, Refusal};
+use super::{Group, Item, Queue, Sequencer, now};
 
 /// Records of a group: once it has so many, it takes no further submission.
 const FULL_GROUP_RECORDS: usize = 1024;
@@ -18,107 +10,46 @@ const FULL_GROUP_UNITS: usize = 4096;
 /// Bytes of payload of a group, likewise.
 const FULL_GROUP_BYTES: usize = 4 << 20;
 
-/// Answers to come, one for each record that was submitted.
-pub type Answers = oneshot::Receiver<Vec<Answer>>;
+/// The order of one process.
+#[derive(Debug)]
+pub struct Local(Queue);
 
-/// Where records enter the order.
-#[derive(Clone)]
-pub struct Submissions {
-    queue: mpsc::UnboundedSender<Submission>,
-    /// A place for each record on its way, taken before its signature is checked: it bounds all queues.
-    room: Arc<Semaphore>,
-}
-
-impl Submissions {
-    /// Places for so many records, unless there is no room for them.
-    ///
-    /// # Errors
-    /// [`Reason::Overloaded`] when there is none.
-    pub fn try_places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = Arc::clone(&self.room).try_acquire_many_owned(count(records));
-        places.map_err(|_| {
-            Refusal::new(
-                Reason::Overloaded,
-                "more records are waiting than the server takes; send the same envelope again",
-            )
-        })
+impl Local {
+    /// In the order of the queue.
+    #[must_use]
+    pub const fn new(queue: Queue) -> Self {
+        Self(queue)
     }
-
-    /// Places for so many records, once there is room: a stream's backpressure.
-    ///
-    /// # Errors
-    /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = Arc::clone(&self.room).acquire_many_owned(count(records));
-        places.await.map_err(|_| shutting_down())
-    }
-
-    /// Puts records into the order, in their places. When the order has ended, nobody answers.
-    pub fn submit(
-        &self,
-        records: Vec<Admitted>,
-        places: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Vec<Answer>>,
-    ) {
-        let _ = self.queue.send(Submission {
-            records,
-            reply,
-            places: Some(places),
-        });
-    }
-}
-
-fn count(records: usize) -> u32 {
-    u32::try_from(records).unwrap_or(u32::MAX)
-}
-
-/// The two ends of a local order, into which so many records may be on their way. It ends when every clone of the
-/// first is dropped.
-#[must_use]
-pub fn local(capacity: usize) -> (Submissions, impl Sequencer) {
-    let (queue, submissions) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(capacity));
-    (Submissions { queue, room }, Local { submissions })
-}
-
-struct Local {
-    submissions: mpsc::UnboundedReceiver<Submission>,
 }
 
 impl Sequencer for Local {
     /// A group is what has queued while the last one was written: no timer, so that a lone
     /// record doesn't wait.
     fn next(&mut self) -> Option<Group> {
-        let mut submissions = Vec::new();
+        let mut group = Group::default();
         let (mut records, mut units, mut bytes) = (0, 0, 0);
-        let mut next = Some(self.submissions.blocking_recv()?);
-        while let Some(mut submission) = next.take() {
-            submission.places = None;
-            records += submission.records.len();
-            for admitted in &submission.records {
-                units += admitted.record.units.len();
-                bytes += admitted.envelope.payload.len();
+        let mut next = Some(self.0.blocking_recv()?);
+        while let Some(item) = next.take() {
+            match item {
+                Item::Records(mut submission) => {
+                    submission.places = None;
+                    records += submission.records.len();
+                    for admitted in &submission.records {
+                        units += admitted.record.units.len();
+                        bytes += admitted.envelope.payload.len();
+                    }
+                    group.submissions.push(submission);
+                }
+                Item::Private(change) => group.private.push(change),
             }
-            submissions.push(submission);
-            let full = records >= FULL_GROUP_RECORDS
+            let full = records + group.private.len() >= FULL_GROUP_RECORDS
                 || units >= FULL_GROUP_UNITS
                 || bytes >= FULL_GROUP_BYTES;
             if !full {
-                next = self.submissions.try_recv().ok();
+                next = self.0.try_recv().ok();
             }
         }
-        Some(Group {
-            time: now(),
-            submissions,
-        })
+        group.time = now();
+        Some(group)
     }
-}
-
-/// The system's clock. A clock before 1970 counts as 1970.
-#[must_use]
-pub fn now() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

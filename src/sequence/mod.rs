@@ -1,21 +1,36 @@
 //! The order: admitted records in groups, one after the other.
 //!
 //! Whatever gives the order implements [`Sequencer`]; what follows it (`commit`) is the same for
-//! all. Nothing is judged here.
+//! all. Nothing is judged here. There are two: [`Local`], and the one of a cluster (`cluster`).
 
 mod local;
+mod queue;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-pub use local::{Answers, Submissions, local, now};
+pub use local::Local;
+pub use queue::{Answers, Queue, Submissions, queue};
 
 use crate::admit::Admitted;
+use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
 use crate::core::wire;
+use crate::private::{Change, ChangeError};
 
 /// The answer to a submitted record.
 pub type Answer = Result<wire::Receipt, Refusal>;
+
+/// What is put into the order.
+#[derive(Debug)]
+pub enum Item {
+    /// Records.
+    Records(Submission),
+    /// A change of a text beside the log: in the order, so that every node makes the same ones.
+    Private(PrivateSubmission),
+}
 
 /// Records on their way into the order, one after the other, and who waits for them.
 #[derive(Debug)]
@@ -28,14 +43,27 @@ pub struct Submission {
     pub places: Option<OwnedSemaphorePermit>,
 }
 
-/// Records that follow each other in the order and share a time.
+/// A change of a text on its way into the order, and who waits for it.
 #[derive(Debug)]
+pub struct PrivateSubmission {
+    /// The change.
+    pub change: Change,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<(), ChangeError>>,
+}
+
+/// Records that follow each other in the order and share a time.
+#[derive(Debug, Default)]
 pub struct Group {
+    /// What it is called in the order of a cluster; one process alone needs no name for it.
+    pub id: Option<GroupId>,
     /// The clock of whoever proposed the group. Entries take the larger of it and the last
     /// entry's.
     pub time: Millis,
     /// In order.
     pub submissions: Vec<Submission>,
+    /// Changes beside the log, made before the records are applied.
+    pub private: Vec<PrivateSubmission>,
 }
 
 /// Gives the one total order.
@@ -46,4 +74,13 @@ pub struct Group {
 pub trait Sequencer: Send {
     /// Waits for the next group; none when the order has ended and no record is left.
     fn next(&mut self) -> Option<Group>;
+}
+
+/// The system's clock. A clock before 1970 counts as 1970.
+#[must_use]
+pub fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -396,6 +396,7 @@ mod tests {
             root: EMPTY_ROOT,
         };
         let group = Group {
+            id: None,
             first: LogIndex(first),
             entries,
             tiles: Vec::new(),

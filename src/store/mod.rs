@@ -4,6 +4,7 @@
 //! | family | key | value |
 //! |---|---|---|
 //! | `meta` | `format`, `log` | format version; size and root of the log |
+//! | `meta` | `group`, `cluster` | in a cluster: the last group of the order that is in here; what the node remembers |
 //! | `entries` | index of the first, 8 bytes big endian | a few entries, see `chunk` |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
 //! | `ids` | run, bucket | where records are, by their ids, see `ids` |
@@ -42,7 +43,11 @@ pub use view::View;
 use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
-use crate::core::tlog::tile::{RightEdge, TileId, decode_tile, encode_tile, full_tile_root};
+use crate::core::order::GroupId;
+use crate::core::tlog::proof::root;
+use crate::core::tlog::tile::{
+    RightEdge, TileHashReader, TileId, decode_tile, encode_tile, full_tile_root,
+};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 
@@ -50,6 +55,10 @@ use crate::core::wire;
 /// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of
 /// measures, inspections, what is shared, and who may read.
 pub const FORMAT: u32 = 5;
+/// Key of the last group of a cluster's order.
+const GROUP: &[u8] = b"group";
+/// Key of what a node of a cluster remembers.
+const MEMORY: &[u8] = b"cluster";
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +127,22 @@ pub struct LogHead {
     pub root: Hash,
 }
 
+/// What a node of a cluster remembers of it, so that it notices when the store of the order was set back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterMemory {
+    /// Which beginning of the cluster it is about; 0 is none.
+    pub epoch: u64,
+    /// The largest revision of etcd that it saw.
+    pub revision: i64,
+    /// The largest head that it signed.
+    pub signed: Option<LogHead>,
+}
+
 /// What one commit writes.
 #[derive(Debug)]
 pub struct Group {
+    /// What it is called in the order of a cluster.
+    pub id: Option<GroupId>,
     /// Index of the first entry.
     pub first: LogIndex,
     /// The entries, as bytes.
@@ -131,6 +153,14 @@ pub struct Group {
     pub changes: Changes,
     /// The log after it.
     pub head: LogHead,
+}
+
+impl Group {
+    /// Whether there is anything to write: where groups have names, also that an empty one came.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        !self.entries.is_empty() || self.id.is_some()
+    }
 }
 
 /// Family and key, to value.
@@ -212,6 +242,25 @@ impl Store {
         decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
     }
 
+    /// The last group of a cluster's order that was committed here; none when this is no cluster's store.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn last_group(&self) -> Result<Option<GroupId>, StoreError> {
+        let bytes = self.get_bytes(META, GROUP)?;
+        bytes.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// Notes the group that this store's log stands for: where a cluster begins.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn set_last_group(&self, id: GroupId) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
+        self.write(batch)
+    }
+
     /// Writes a group: all of it or nothing, and on the disk when this returns (I2, I3).
     ///
     /// After an error nothing is known of the group: it may be written or not. The caller must
@@ -238,6 +287,9 @@ impl Store {
             return Err(error);
         }
         batch.put_cf(self.family(META)?, "log", encode(&group.head)?);
+        if let Some(id) = group.id {
+            batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
+        }
         self.write(batch)?;
         self.add_ids(group.changes.records.iter());
         Ok(())
@@ -390,6 +442,35 @@ impl Store {
         Ok(edge)
     }
 
+    /// The root of the log's first so many entries.
+    ///
+    /// # Errors
+    /// [`StoreError`] when what it is made of can't be read; the log has at least so many entries.
+    pub fn root_at(&self, size: u64) -> Result<Hash, StoreError> {
+        let size = TreeSize::new(size);
+        let reader = TileHashReader::new(size, |tile| self.tile(tile));
+        root(size, &reader).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// What this node of a cluster remembers of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it can't be read.
+    pub fn cluster_memory(&self) -> Result<ClusterMemory, StoreError> {
+        let bytes = self.get_bytes(META, MEMORY)?;
+        bytes.map_or_else(|| Ok(ClusterMemory::default()), |bytes| decode(&bytes))
+    }
+
+    /// Remembers it, on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn remember_cluster(&self, memory: &ClusterMemory) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, MEMORY, encode(memory)?);
+        self.write(batch)
+    }
+
     /// Rows of a table from a key's bytes on, until the visitor says stop.
     ///
     /// # Errors
@@ -418,6 +499,9 @@ impl Store {
             );
             for row in rows {
                 let (key, value) = row.map_err(|error| io(&error))?;
+                if *name == META && *key == *MEMORY {
+                    continue; // It is the node's own.
+                }
                 all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
             }
         }
@@ -430,6 +514,64 @@ impl Store {
             all.insert(("history".to_owned(), key), rows.to_vec());
         }
         Ok(all)
+    }
+
+    /// Copies the store as it is now into a folder that isn't there yet: what it consists of is linked, not written
+    /// again.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn snapshot(&self, into: &Path) -> Result<(), StoreError> {
+        let checkpoint = rocksdb::checkpoint::Checkpoint::new(&self.db);
+        let made = checkpoint.and_then(|checkpoint| checkpoint.create_checkpoint(into));
+        made.map_err(|error| io(&error))
+    }
+
+    /// The folder that it lies in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.db.path()
+    }
+
+    /// Hashes every entry anew, and checks that tiles and root follow from them.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] says where they don't.
+    pub fn verify_log(&self) -> Result<(), StoreError> {
+        let head = self.head()?;
+        let mut edge = RightEdge::new();
+        let mut tiles = Vec::new();
+        let mut failed = None;
+        self.entries(LogIndex(0), |index, bytes| {
+            let full = &mut |tile: TileId, hashes: &[Hash]| tiles.push((tile, hashes.to_vec()));
+            if edge.append(leaf_hash(&bytes), full).is_err() {
+                failed = Some(StoreError::no_entry(index));
+            }
+            for (tile, hashes) in tiles.drain(..) {
+                match self.full_tile(tile.level(), tile.index()) {
+                    Ok(stored) if stored == hashes => {}
+                    Ok(_) => {
+                        let message =
+                            format!("tile {} does not follow from the entries", tile.path());
+                        failed = Some(StoreError::Corrupt(message));
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if edge.size().get() != head.size || edge.root() != head.root {
+            let message = format!(
+                "{} entries lead to another root than that of the {} which were committed",
+                edge.size().get(),
+                head.size
+            );
+            return Err(StoreError::Corrupt(message));
+        }
+        Ok(())
     }
 
     /// Writes all memtables out, so that the write-ahead log before now is done with.

@@ -19,10 +19,8 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub(super) async fn checkpoint(State(web): Shared) -> Result<Response, Problem> {
     let head = *web.node.head().borrow();
-    let note = web
-        .node
-        .checkpoint(head)
-        .map_err(|error| Problem::internal(&error))?;
+    let note = web.node.checkpoint(head).await;
+    let note = note.map_err(|refusal| Problem::internal(&refusal.to_string()))?;
     Ok(answer(note, "text/plain; charset=utf-8", BRIEFLY))
 }
 

@@ -15,6 +15,8 @@ use custody::core::wire::record::Body;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+pub mod etcd;
+
 pub const ORIGIN: &str = "test.example/ledger";
 pub const REGULATOR: &str = "uscc:91350100M000100Y43";
 pub const MAKER: &str = "gln:0614141000005";
@@ -41,6 +43,20 @@ pub fn custody() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Beside the folder, so that nothing is in it that the program did not put there.
+fn log_path(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+fn log_of(data: &Path) -> std::fs::File {
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .create(true)
+        .append(true)
+        .open(log_path(data))
+        .unwrap()
 }
 
 /// Makes a ledger in a folder.
@@ -80,45 +96,53 @@ impl Server {
     }
 
     /// By a command that ends in the program, such as one that traces it.
-    pub fn spawn(mut command: Command, data: &Path, arguments: &[&str]) -> Self {
-        let mut child = command
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--metrics",
-                "127.0.0.1:0",
-                "--data",
-            ])
+    pub fn spawn(command: Command, data: &Path, arguments: &[&str]) -> Self {
+        Self::try_spawn(command, data, arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; what it wrote to its log, when it ended before it served.
+    pub fn try_spawn(
+        mut command: Command,
+        data: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
+        let any = "127.0.0.1:0";
+        let child = command
+            .args(["serve", "--listen", any, "--http", any, "--metrics", any])
+            .arg("--data")
             .arg(data)
             .args(arguments)
+            .args(etcd::arguments(data, arguments))
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(log_of(data)))
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut after = |what: &str| loop {
-            let line = lines
-                .next()
-                .expect("the server ended before it said where it listens")
-                .unwrap();
-            if let Some((_, address)) = line.split_once(what) {
-                return address.to_owned();
-            }
-        };
-        let address = after("gRPC on ");
-        let http = after("pages on ");
-        let metrics = after("metrics on ");
-        Self {
+        let mut server = Self {
             data: data.to_owned(),
             folder: None,
             child,
-            address,
-            http,
-            metrics,
-        }
+            address: String::new(),
+            http: String::new(),
+            metrics: String::new(),
+        };
+        let mut lines = BufReader::new(server.child.stdout.take().unwrap()).lines();
+        let mut after = |what: &str| {
+            let address = lines.by_ref().find_map(|line| {
+                let line = line.unwrap();
+                line.split_once(what).map(|(_, address)| address.to_owned())
+            });
+            let log = || std::fs::read_to_string(log_path(data)).unwrap();
+            address.ok_or_else(|| format!("the server ended before it served:\n{}", log()))
+        };
+        server.address = after("gRPC on ")?;
+        server.http = after("pages on ")?;
+        server.metrics = after("metrics on ")?;
+        Ok(server)
+    }
+
+    /// What it and those before it on this folder wrote to their log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_path(&self.data)).unwrap()
     }
 
     pub fn pid(&self) -> u32 {

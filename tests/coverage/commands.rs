@@ -122,6 +122,8 @@ const COMMANDS: &[Case] = &[
     ("epcis import", epcis_import),
     ("epcis export", epcis_export),
     ("gateway", gateway),
+    ("backup", backup),
+    ("cluster reset", cluster_reset),
     ("audit", audit),
     ("simulate", simulate),
     ("completions", completions),
@@ -1117,6 +1119,38 @@ fn gateway(desk: &mut Desk) {
         &state,
     ];
     desk.fails(EXIT_COULD_NOT, "--tls-cert", &open);
+}
+
+fn backup(desk: &mut Desk) {
+    let data = desk.server.data.to_str().unwrap().to_owned();
+    let (log_key, into) = (format!("{data}/log.key"), desk.path("backup"));
+    let made = desk.json(&["backup", "--log-key", &log_key, "--into", &into]);
+    assert_eq!(made["root"].as_str().map(str::len), Some(44), "{made}");
+    assert_eq!(made["data"], into.as_str());
+    let again = ["backup", "--log-key", &log_key, "--into", &into];
+    desk.fails(EXIT_NO, "name a new folder", &again);
+    let elsewhere = desk.path("backup-2");
+    let no_key = ["backup", "--log-key", &into, "--into", &elsewhere];
+    desk.fails(EXIT_COULD_NOT, "", &no_key);
+    desk.ok(&["audit", "--data", &into, "--trust", &desk.trust()]);
+}
+
+fn cluster_reset(desk: &mut Desk) {
+    let nowhere = "etcd://127.0.0.1:1";
+    let data = desk.path("second");
+    let reset = ["cluster", "reset", "--data", &data, "--cluster"];
+    let with = |etcd: &'static str| [&reset[..], &[etcd]].concat();
+    desk.fails(EXIT_COULD_NOT, "etcd://host:port", &with("http://here"));
+    desk.fails(EXIT_COULD_NOT, "etcd", &with(nowhere));
+    let Some(etcd) = etcd::Etcd::start() else {
+        return;
+    };
+    let address = etcd.address();
+    let made = desk.json(&[&reset[..], &[&address, "--node", "one"]].concat());
+    assert_eq!(made["group"], 0, "{made}");
+    assert_eq!(made["entries"], 1, "{made}");
+    let text = desk.ok(&[&reset[..], &[&address]].concat());
+    assert!(text.starts_with("the cluster begins again"), "{text}");
 }
 
 fn audit(desk: &mut Desk) {

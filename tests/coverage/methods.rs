@@ -4,9 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use custody::client::{Draft, Ledger, Session};
+use custody::cluster::snapshot;
 use custody::core::envelope::Envelope;
 use custody::core::id::UnitId;
+use custody::core::record::Millis;
 use custody::core::tlog::checkpoint::Checkpoint;
+use custody::core::tlog::note::NoteSigner;
 use custody::core::tlog::proof::{verify_consistency, verify_inclusion};
 use custody::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use custody::core::wire;
@@ -95,6 +98,7 @@ fn method_cases() -> Vec<(&'static str, Case)> {
         "custody.v1.InspectionService/PlanInspections" => supervision::plan_inspections,
         "custody.v1.InspectionService/ListInspectionPlans" => supervision::list_inspection_plans,
         "custody.v1.InspectionService/ListInspections" => supervision::list_inspections,
+        "custody.v1.ReplicaService/FetchSnapshot" => fetch_snapshot,
         "custody.v1.ExportService/ExportSince" => supervision::export_since,
         "custody.v1.PrivateService/PutPrivate" => supervision::put_private,
         "custody.v1.PrivateService/GetPrivate" => supervision::get_private,
@@ -962,6 +966,36 @@ async fn stream_entries(world: &mut World) {
         indexes.extend(page.entries.iter().map(|entry| entry.index));
     }
     assert_eq!(indexes, [3, 4, 5, 6]);
+}
+
+async fn fetch_snapshot(world: &mut World) {
+    let text = std::fs::read_to_string(world.server.data.join("log.key")).unwrap();
+    let signer = NoteSigner::from_secret_text(text.trim()).unwrap();
+    let now = custody::sequence::now();
+    let mut replica = world.ledger.replica();
+    let mut ask = async |note| {
+        let request = wire::FetchSnapshotRequest { note };
+        replica.fetch_snapshot(request).await
+    };
+    let late = Millis(now.0 - 3_600_000);
+    let stale = snapshot::request(&signer, late).unwrap();
+    // Any other note of the log's: a checkpoint is for everybody.
+    let (checkpoint, _) = world.ledger.checkpoint().await.unwrap();
+    for note in [stale, checkpoint, b"no note".to_vec()] {
+        let status = ask(note).await.expect_err("no request from now");
+        assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status}");
+    }
+    let note = snapshot::request(&signer, now).unwrap();
+    let mut parts = ask(note).await.unwrap().into_inner();
+    let (mut files, mut told) = (Vec::new(), 0);
+    while let Some(part) = parts.message().await.unwrap() {
+        if !part.sha256.is_empty() {
+            files.push(part.file);
+        }
+        told = part.files;
+    }
+    assert!(files.contains(&"CURRENT".to_owned()), "{files:?}");
+    assert_eq!(files.len(), usize::try_from(told).unwrap());
 }
 
 async fn health_check(world: &mut World) {

@@ -85,6 +85,7 @@ fn guarded() -> Vec<(&'static str, Vec<wire::Role>, Call)> {
         "ListingService", "CheckParties": [Platform, Regulator] => listing.check_parties(wire::CheckPartiesRequest { parties: vec![MAKER.into()] });
         "MeasureService", "GetMeasures": [Platform, Bank, Fund, Regulator] => measure.get_measures(wire::GetMeasuresRequest { parties: vec![MAKER.into()] });
         "InspectionService", "PlanInspections": [Regulator] => inspection.plan_inspections(wire::PlanInspectionsRequest::default());
+        "ReplicaService", "FetchSnapshot": [] => replica.fetch_snapshot(wire::FetchSnapshotRequest::default());
         "ExportService", "ExportSince": [Platform, Bank, Regulator] => export.export_since(wire::ExportSinceRequest::default());
         "PrivateService", "PutPrivate": [Regulator] => private.put_private(wire::PutPrivateRequest { subject: MAKER.into(), ..Default::default() });
         "PrivateService", "GetPrivate": [Regulator] => private.get_private(wire::GetPrivateRequest { subject: MAKER.into(), commitment: vec![1; 32] });

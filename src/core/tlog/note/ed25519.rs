@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ed25519_dalek::Signer;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::{
@@ -247,6 +249,16 @@ impl NoteSigner {
         text.push_str(&public);
         BASE64.encode_string(key.as_slice(), &mut text);
         text
+    }
+
+    /// A secret of its own for each purpose, which tells nothing of the key: HMAC-SHA-256 of the purpose (RFC
+    /// 5869, section 2.3, one block).
+    pub fn derived_secret(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        mac.update(purpose);
+        mac.update(&[1]);
+        Zeroizing::new(mac.finalize().into_bytes().into())
     }
 
     /// The public half.

@@ -1,0 +1,78 @@
+//! Read your own writes on any node: every answer says how much of the log it reflects, and a caller may ask for
+//! no less than it has seen.
+//!
+//! | metadata | of | value |
+//! |---|---|---|
+//! | [`LOG_SIZE`] | an answer | it reflects at least the first so many entries |
+//! | [`GROUP`] | an answer of a node of a cluster | it reflects at least the groups up to this number |
+//! | [`AT_LEAST`] | a request | wait until the node has so many entries |
+//!
+//! The size of the log is the token of a session, since it means the same on every node, on a node that joined
+//! anew, and on a ledger of one process; the index in a receipt and one is a token as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use super::errors;
+use crate::core::refusal::{Reason, Refusal};
+use crate::node::Node;
+
+/// Entries that an answer reflects.
+pub const LOG_SIZE: &str = "custody-log-size";
+/// The last group of the cluster's order that an answer reflects.
+pub const GROUP: &str = "custody-group";
+/// Entries that an answer has to reflect.
+pub const AT_LEAST: &str = "custody-at-least";
+
+/// How long a call waits for entries.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Calls whose answer tells of what they wrote.
+const WRITES: &str = "/custody.v1.LedgerService/Submit";
+
+pub(super) async fn layer(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    if let Err(refusal) = wait(&node, request.headers()).await {
+        return errors::status(&refusal)
+            .into_http::<axum::body::Body>()
+            .into_response();
+    }
+    let writes = request.uri().path().starts_with(WRITES);
+    let (size, group) = here(&node);
+    let mut response = next.run(request).await;
+    let (size, group) = if writes { here(&node) } else { (size, group) };
+    let headers = response.headers_mut();
+    headers.insert(LOG_SIZE, HeaderValue::from(size));
+    if let Some(group) = group {
+        headers.insert(GROUP, HeaderValue::from(group));
+    }
+    response
+}
+
+/// The group first: what is committed in between is then not promised.
+fn here(node: &Node) -> (u64, Option<u64>) {
+    let group = node.group();
+    (node.head().borrow().size, group)
+}
+
+async fn wait(node: &Node, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(at_least) = headers.get(AT_LEAST) else {
+        return Ok(());
+    };
+    let at_least = at_least.to_str().ok().and_then(|text| text.parse().ok());
+    let at_least: u64 =
+        at_least.ok_or_else(|| Refusal::field(AT_LEAST, "a number of entries, in decimal"))?;
+    let mut head = node.head();
+    let there = head.wait_for(|head| head.size >= at_least);
+    if let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, there).await {
+        return Ok(());
+    }
+    let has = node.head().borrow().size;
+    let message =
+        format!("this node has {has} entries, not yet {at_least}; try again, or another node");
+    Err(Refusal::new(Reason::Behind, message))
+}

@@ -1,0 +1,71 @@
+//! `custody backup`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::init::{LOG_VKEY, STORE};
+use super::{Done, Failure, Remote, could, output};
+use crate::cluster::snapshot;
+use crate::core::tlog::note::NoteSigner;
+use crate::sequence::now;
+
+/// Copies a running ledger, as of one moment, into a new folder, and verifies the copy: every entry is hashed anew,
+/// and the root has to go on from a signed checkpoint. Without a secret key: put `log.key` into the folder to serve
+/// it.
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    remote: Remote,
+    /// The log's key, `log.key` in the ledger's folder: a copy holds personal data, so no other key gets one.
+    #[arg(long)]
+    log_key: PathBuf,
+    /// Folder to make.
+    #[arg(long)]
+    into: PathBuf,
+}
+
+impl Backup {
+    pub(super) async fn run(self) -> Done {
+        let path = &self.log_key;
+        let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
+        let text = Zeroizing::new(text);
+        let signer = NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))?;
+        if self.into.exists() {
+            let into = self.into.display();
+            return Err(Failure::No(format!(
+                "{into} is there already; name a new folder"
+            )));
+        }
+        std::fs::create_dir_all(&self.into).map_err(could(self.into.display()))?;
+        let (ca, store) = (self.remote.ca()?, self.into.join(STORE));
+        let fetched =
+            snapshot::fetch(&self.remote.ledger, ca.as_deref(), &signer, now(), &store).await;
+        let head = match fetched {
+            Ok(head) => head,
+            Err(error) => {
+                // Only where nothing is in it.
+                let _ = std::fs::remove_dir(&self.into);
+                return Err(Failure::Could(error.to_string()));
+            }
+        };
+        let vkey = self.into.join(LOG_VKEY);
+        let key = format!("{}\n", signer.verifier());
+        std::fs::write(&vkey, key).map_err(could(vkey.display()))?;
+        if self.remote.json {
+            return output::json(&serde_json::json!({
+                "data": self.into,
+                "origin": signer.verifier().name().to_string(),
+                "entries": head.size,
+                "root": head.root.to_string(),
+            }));
+        }
+        output::line(format!(
+            "ok: {} entries are in {}, and lead to the root {}",
+            head.size,
+            self.into.display(),
+            head.root
+        ))
+    }
+}

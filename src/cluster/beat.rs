@@ -1,0 +1,255 @@
+//! Once a second: a node says how far it is, hears the others, sees whether all agree, and deletes what nobody
+//! needs any more.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::driver::News;
+use super::etcd::{Etcd, Signed, Situation, decode_root};
+use super::members::{Members, View, Votes};
+use super::memory::Memory;
+use super::{ClusterError, ClusterOptions, Shared};
+use crate::commit::Synced;
+use crate::core::wire;
+use crate::sequence::now;
+use crate::store::Store;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// Etcd's file is looked at, and its history is forgotten, after so many beats.
+const COMPACT_BEATS: u64 = 30;
+/// From so many bytes in etcd's file on, groups are kept only for nodes that live: etcd stops at 2 GiB.
+const FULL_BYTES: i64 = 1 << 30;
+
+pub(super) struct Beat {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    etcd: Etcd,
+    memory: Arc<Memory>,
+    synced: watch::Receiver<Synced>,
+    news: mpsc::Sender<News>,
+    address: String,
+    lease_seconds: i64,
+    lease: Option<i64>,
+    members: Members,
+    beat: u64,
+    life: u64,
+    /// The revision some time ago.
+    compact_to: i64,
+    full: bool,
+    said: Option<u64>,
+}
+
+impl Beat {
+    pub(super) fn new(
+        options: &ClusterOptions,
+        shared: &Arc<Shared>,
+        store: &Arc<Store>,
+        etcd: &Etcd,
+        memory: &Arc<Memory>,
+        synced: watch::Receiver<Synced>,
+        news: mpsc::Sender<News>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            store: Arc::clone(store),
+            etcd: etcd.clone(),
+            memory: Arc::clone(memory),
+            synced,
+            news,
+            address: options.address.clone(),
+            lease_seconds: options.forget_seconds.into(),
+            lease: None,
+            members: Members::default(),
+            beat: 0,
+            life: RandomState::new().hash_one(now().0),
+            compact_to: 0,
+            full: false,
+            said: None,
+        }
+    }
+
+    /// Beats until the node has to stop.
+    pub(super) async fn run(mut self) -> ClusterError {
+        let mut beats = tokio::time::interval(EVERY);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            match self.once().await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "no news of the other nodes");
+                    self.lease = None;
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn once(&mut self) -> Result<(), ClusterError> {
+        let lease = self.lease().await?;
+        let here = *self.synced.borrow();
+        let group = here.group.map_or(0, |group| group.number);
+        self.beat += 1;
+        let clock_ms = now().0;
+        let own = wire::ClusterMember {
+            name: self.shared.name.clone(),
+            address: self.address.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            clock_ms,
+            group,
+            size: here.head.size,
+            root: here.head.root.as_ref().to_vec(),
+            beat: self.beat,
+            life: self.life,
+        };
+        let situation = self.etcd.situation(Some((&own, lease))).await?;
+        let epoch = self.memory.get().epoch;
+        if situation.base.is_some_and(|base| base.epoch != epoch) {
+            return Err(ClusterError::BegunAgain);
+        }
+        self.memory.saw(situation.revision)?;
+        if self.beat > 1
+            && situation
+                .before
+                .is_some_and(|before| before.life != self.life)
+        {
+            return Err(ClusterError::SameName(own.name));
+        }
+        if let Some(applied) = here.group {
+            // The driver is gone only when the node stops.
+            let _ = self.news.send(News::Since(applied, situation.head)).await;
+        }
+        let at = Instant::now();
+        let Situation {
+            members,
+            signed,
+            trimmed,
+            revision,
+            head,
+            ..
+        } = situation;
+        self.members.hear(members, at, now().0);
+        self.agree(at, signed)?;
+        let view = self.members.view(&self.shared.name, group, at);
+        self.say(&view, head.map_or(0, |head| head.number), trimmed);
+        self.tidy(&view, trimmed, revision, at).await
+    }
+
+    async fn lease(&mut self) -> Result<i64, ClusterError> {
+        if let Some(lease) = self.lease
+            && self.etcd.prolong(lease).await?
+        {
+            return Ok(lease);
+        }
+        let lease = self.etcd.lease(self.lease_seconds).await?;
+        self.lease = Some(lease);
+        Ok(lease)
+    }
+
+    /// Compares roots with the other nodes, and with what was signed last.
+    fn agree(&self, at: Instant, signed: Option<Signed>) -> Result<(), ClusterError> {
+        let size = self.synced.borrow().head.size;
+        if let Some(Signed { head, .. }) = signed
+            && head.size <= size
+            && self.store.root_at(head.size)? != head.root
+        {
+            return Err(ClusterError::Diverged {
+                size: head.size,
+                other: "a signed checkpoint".into(),
+            });
+        }
+        let mut votes = Votes::default();
+        let mut differs = None;
+        for member in self.members.others(&self.shared.name, at) {
+            if member.size > size {
+                continue; // They look, or this node does when it is there.
+            }
+            if self.store.root_at(member.size)? == decode_root(&member.root)? {
+                votes.agree += 1;
+            } else {
+                votes.differ += 1;
+                differs = Some(member);
+            }
+        }
+        metrics::gauge!("custody_cluster_diverged_nodes").set(votes.differ as f64);
+        let Some(differs) = differs else {
+            return Ok(());
+        };
+        if votes.lost() {
+            return Err(ClusterError::Diverged {
+                size: differs.size,
+                other: format!("that of node {}", differs.name),
+            });
+        }
+        let (size, node) = (differs.size, &differs.name);
+        tracing::error!(
+            size,
+            node,
+            "a node has another root than this one and others"
+        );
+        Ok(())
+    }
+
+    fn say(&mut self, view: &View, head: u64, trimmed: u64) {
+        let strays = view.strays();
+        if strays != self.shared.strays.swap(strays, Ordering::Relaxed) {
+            let ahead_ms = view.ahead_ms;
+            if strays {
+                tracing::error!(
+                    ahead_ms,
+                    "this node's clock strays from the others': it proposes nothing"
+                );
+            } else {
+                tracing::info!(ahead_ms, "this node's clock is with the others' again");
+            }
+        }
+        let number = |value: u64| value as f64;
+        metrics::gauge!("custody_cluster_alive_nodes").set(view.alive as f64);
+        metrics::gauge!("custody_cluster_clock_ahead_seconds").set(view.ahead_ms as f64 / 1e3);
+        metrics::gauge!("custody_cluster_kept_groups").set(number(head.saturating_sub(trimmed)));
+        let lag = head.saturating_sub(view.slowest);
+        metrics::gauge!("custody_cluster_slowest_behind_groups").set(number(lag));
+    }
+
+    /// Deletes groups that every node has on its disk, and etcd's history of what was deleted.
+    async fn tidy(
+        &mut self,
+        view: &View,
+        trimmed: u64,
+        revision: i64,
+        at: Instant,
+    ) -> Result<(), ClusterError> {
+        // One node does it; if there are two for a moment, the second one's write fails.
+        let others = self.members.others(&self.shared.name, at);
+        if others.iter().any(|other| other.name < self.shared.name) {
+            return Ok(());
+        }
+        let up_to = if self.full {
+            view.slowest_alive
+        } else {
+            view.slowest
+        };
+        if up_to > trimmed {
+            self.etcd.trim(trimmed, up_to).await?;
+            let span = up_to - trimmed;
+            if self.said != Some(up_to) && span > 1_000 {
+                tracing::info!(groups = span, "groups that all nodes have are deleted");
+            }
+            self.said = Some(up_to);
+        }
+        if self.beat.is_multiple_of(COMPACT_BEATS) {
+            let size = self.etcd.size().await?;
+            metrics::gauge!("custody_cluster_etcd_bytes").set(size as f64);
+            self.full = size > FULL_BYTES;
+            if self.compact_to > 0 {
+                self.etcd.compact(self.compact_to).await?;
+            }
+            self.compact_to = revision;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,428 @@
+//! Drives the protocol: what was submitted goes to etcd, what comes out goes to the committing thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::etcd::{Etcd, decode_head};
+use super::group::{self, MAX_GROUP_BYTES};
+use super::ordered::{Body, Ready};
+use super::protocol::{Answer, Delivered, Next, Protocol};
+use super::seal::Sealer;
+use super::{ClusterError, Shared};
+use crate::admit::Admission;
+use crate::commit::Synced;
+use crate::core::order::GroupId;
+use crate::core::record::Millis;
+use crate::core::refusal::{Reason, Refusal};
+use crate::core::wire;
+use crate::sequence::{Item, Queue, Submission, now};
+
+/// Most records of a group.
+const MAX_GROUP_RECORDS: usize = 8_192;
+/// Groups of others that are read ahead of the one that is next.
+const READ_AHEAD: u64 = 4;
+/// Who submitted is told after so long that the order can't be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause before a proposal without an answer is sent again, or a group that was not read is read again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// When a node stops, what it has proposed has so long to come out.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What a record adds to a group beside its envelope: tag and length.
+const FRAME_BYTES: usize = 8;
+
+/// News of the head of the order.
+pub(super) enum News {
+    /// It was there some time after this node had applied a group.
+    Since(GroupId, Option<GroupId>),
+    /// It came there at some time.
+    Was(GroupId),
+}
+
+/// What is in the order's queue, and since when.
+struct Waiting {
+    item: Item,
+    bytes: usize,
+    since: Instant,
+    /// Whoever waited was told that nothing is known.
+    told: bool,
+}
+
+pub(super) struct Driver {
+    pub shared: Arc<Shared>,
+    pub etcd: Etcd,
+    pub queue: Queue,
+    pub admission: Arc<Admission>,
+    pub sealer: Sealer,
+    pub ready: mpsc::Sender<Ready>,
+    pub news: mpsc::Receiver<News>,
+}
+
+/// What runs beside the driver's loop.
+#[derive(Default)]
+struct Calls {
+    proposals: JoinSet<(GroupId, Answer)>,
+    reads: JoinSet<(u64, Result<Option<Bytes>, ClusterError>)>,
+    reading: Vec<u64>,
+    read: BTreeMap<u64, Bytes>,
+}
+
+impl Driver {
+    pub(super) async fn run(mut self, last: GroupId) -> Result<(), ClusterError> {
+        let mut protocol: Protocol<Vec<Waiting>> = Protocol::new(last, self.shared.window);
+        let mut waiting: VecDeque<Waiting> = VecDeque::new();
+        let mut calls = Calls::default();
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let mut closing: Option<Instant> = None;
+        loop {
+            self.come_out(&mut protocol, &mut waiting, &mut calls)
+                .await?;
+            self.propose(&mut protocol, &mut waiting, &mut calls)?;
+            self.read_ahead(&protocol, &mut calls);
+            if let Some(since) = closing {
+                let empty = waiting.is_empty() && protocol.in_flight() == 0;
+                if empty || since.elapsed() > LAST_WORDS {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                item = self.queue.recv(), if closing.is_none() => match item {
+                    Some(item) => {
+                        self.take(item, &mut waiting);
+                        while let Ok(item) = self.queue.try_recv() {
+                            self.take(item, &mut waiting);
+                        }
+                    }
+                    None => closing = Some(Instant::now()),
+                },
+                Some(answer) = calls.proposals.join_next() => {
+                    let (id, answer) = answer.map_err(|_| ClusterError::Ended)?;
+                    protocol.answered(id, answer)?;
+                }
+                Some(read) = calls.reads.join_next() => {
+                    let (number, bytes) = read.map_err(|_| ClusterError::Ended)?;
+                    calls.reading.retain(|reading| *reading != number);
+                    match bytes {
+                        Ok(Some(bytes)) => drop(calls.read.insert(number, bytes)),
+                        Ok(None) => return Err(ClusterError::Trimmed { number }),
+                        Err(error) => tracing::debug!(%error, number, "a group was not read"),
+                    }
+                }
+                Some(news) = self.news.recv() => match news {
+                    News::Since(applied, head) => protocol.read_head(head, applied)?,
+                    News::Was(head) => protocol.heard(head),
+                },
+                _ = seconds.tick() => {
+                    self.lose_patience(&mut protocol, &mut waiting);
+                    let (head, here) = (protocol.head().number, protocol.delivered().number);
+                    #[allow(clippy::cast_precision_loss)] // a gauge is a float
+                    metrics::gauge!("custody_cluster_behind_groups").set((head - here) as f64);
+                }
+            }
+        }
+    }
+
+    fn take(&self, item: Item, waiting: &mut VecDeque<Waiting>) {
+        if self.shared.strays() {
+            answer(item, || {
+                Refusal::new(
+                    Reason::OrderUnavailable,
+                    "this node's clock strays from those of the other nodes; send the same envelope to another",
+                )
+            });
+            return;
+        }
+        let since = Instant::now();
+        let mut items = VecDeque::from([item]);
+        while let Some(item) = items.pop_front() {
+            let bytes = size(&item);
+            match item {
+                Item::Records(submission)
+                    if bytes > MAX_GROUP_BYTES / 2 && submission.records.len() > 1 =>
+                {
+                    let (first, second) = halves(submission);
+                    items.push_front(Item::Records(second));
+                    items.push_front(Item::Records(first));
+                }
+                item => waiting.push_back(Waiting {
+                    item,
+                    bytes,
+                    since,
+                    told: false,
+                }),
+            }
+        }
+    }
+
+    /// Makes groups of what waits, as large as what has queued, and sends what is to be sent.
+    fn propose(
+        &self,
+        protocol: &mut Protocol<Vec<Waiting>>,
+        waiting: &mut VecDeque<Waiting>,
+        calls: &mut Calls,
+    ) -> Result<(), ClusterError> {
+        while !waiting.is_empty()
+            && let Some(previous) = protocol.room()
+        {
+            let (mut bytes, mut count) = (0, 0);
+            let mut work = Vec::new();
+            while let Some(next) = waiting.front() {
+                let more = records(&next.item);
+                let full = bytes + next.bytes > MAX_GROUP_BYTES || count + more > MAX_GROUP_RECORDS;
+                if full && !work.is_empty() {
+                    break;
+                }
+                bytes += next.bytes;
+                count += more;
+                work.extend(waiting.pop_front());
+            }
+            let (mut envelopes, mut changes) = (Vec::with_capacity(count), Vec::new());
+            for waiting in &work {
+                match &waiting.item {
+                    Item::Records(submission) => {
+                        let records = submission.records.iter();
+                        envelopes.extend(records.map(|record| record.envelope.to_wire()));
+                    }
+                    Item::Private(private) => changes.push(self.sealer.seal(&private.change)?),
+                }
+            }
+            let name = &self.shared.name;
+            let group = group::encode(previous, now(), name, envelopes, changes);
+            metrics::histogram!("custody_cluster_group_bytes").record(group.bytes.len() as f64);
+            protocol.propose(group, work);
+        }
+        while let Some(group) = protocol.send() {
+            let etcd = self.etcd.clone();
+            calls.proposals.spawn(async move {
+                let answer = etcd.propose(&group).await;
+                if answer == Answer::Unknown {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                (group.id, answer)
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives on what comes next, in order, as long as there is something.
+    async fn come_out(
+        &self,
+        protocol: &mut Protocol<Vec<Waiting>>,
+        waiting: &mut VecDeque<Waiting>,
+        calls: &mut Calls,
+    ) -> Result<(), ClusterError> {
+        loop {
+            let (id, bytes, own) = match protocol.next() {
+                Next::Nothing => return Ok(()),
+                Next::Own => match protocol.deliver() {
+                    Some(own) => own,
+                    None => return Ok(()),
+                },
+                Next::Read(number) => {
+                    let Some(bytes) = calls.read.remove(&number) else {
+                        return Ok(());
+                    };
+                    let (id, delivered, lost) = protocol.read(bytes.clone())?;
+                    for work in lost.into_iter().rev() {
+                        for item in work.into_iter().rev() {
+                            waiting.push_front(item);
+                        }
+                    }
+                    match delivered {
+                        Delivered::Own(work) => (id, bytes, work),
+                        Delivered::Foreign(group) => {
+                            let ready = Ready::foreign(id, group, &self.admission, &self.sealer);
+                            self.give(ready).await?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            calls.read.retain(|number, _| *number > id.number);
+            let time =
+                wire::CommitGroup::decode(bytes).map_err(|_| ClusterError::Unreadable("group"))?;
+            let items = own.into_iter().map(|waiting| waiting.item);
+            let ready = Ready {
+                id,
+                time: Millis(time.time_ms),
+                body: Body::Own(items.collect()),
+            };
+            self.give(ready).await?;
+        }
+    }
+
+    async fn give(&self, ready: Ready) -> Result<(), ClusterError> {
+        metrics::counter!("custody_cluster_groups_total").increment(1);
+        // The committing thread is gone only when the store failed.
+        let given = self.ready.send(ready).await;
+        given.map_err(|_| ClusterError::Ended)
+    }
+
+    /// Reads the groups of others that come next.
+    fn read_ahead(&self, protocol: &Protocol<Vec<Waiting>>, calls: &mut Calls) {
+        let Next::Read(next) = protocol.next() else {
+            return;
+        };
+        let last = protocol.head().number.min(next + READ_AHEAD - 1);
+        for number in next..=last {
+            if calls.read.contains_key(&number) || calls.reading.contains(&number) {
+                continue;
+            }
+            calls.reading.push(number);
+            let etcd = self.etcd.clone();
+            calls.reads.spawn(async move {
+                let bytes = etcd.group(number).await;
+                if bytes.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                (number, bytes)
+            });
+        }
+    }
+
+    /// Tells who waits for too long that nothing is known.
+    fn lose_patience(
+        &self,
+        protocol: &mut Protocol<Vec<Waiting>>,
+        waiting: &mut VecDeque<Waiting>,
+    ) {
+        while waiting
+            .front()
+            .is_some_and(|first| first.since.elapsed() > PATIENCE)
+        {
+            if let Some(late) = waiting.pop_front() {
+                answer(late.item, unreachable);
+            }
+        }
+        for waiting in protocol.work_mut().flatten() {
+            if waiting.told || waiting.since.elapsed() <= PATIENCE {
+                continue;
+            }
+            waiting.told = true;
+            let item = match &mut waiting.item {
+                Item::Records(submission) => Item::Records(Submission {
+                    records: Vec::new(),
+                    reply: std::mem::replace(&mut submission.reply, oneshot::channel().0),
+                    places: None,
+                }),
+                Item::Private(_) => continue,
+            };
+            let count = records(&waiting.item);
+            if let Item::Records(Submission { reply, .. }) = item {
+                let _ = reply.send((0..count).map(|_| Err(unreachable())).collect());
+            }
+        }
+    }
+}
+
+fn unreachable() -> Refusal {
+    Refusal::new(
+        Reason::OrderUnavailable,
+        "the order of the cluster can't be reached; whether the record is in the log is not known: send the \
+         same envelope again",
+    )
+}
+
+/// Refuses an item that was not proposed. Whoever asked may be gone.
+fn answer(item: Item, refusal: impl Fn() -> Refusal) {
+    match item {
+        Item::Records(Submission { records, reply, .. }) => {
+            let _ = reply.send(records.iter().map(|_| Err(refusal())).collect());
+        }
+        // Nobody answers: that says the same.
+        Item::Private(_) => {}
+    }
+}
+
+fn records(item: &Item) -> usize {
+    match item {
+        Item::Records(submission) => submission.records.len(),
+        Item::Private(_) => 1,
+    }
+}
+
+fn size(item: &Item) -> usize {
+    match item {
+        Item::Records(submission) => {
+            let records = submission.records.iter();
+            let sizes = records.map(|record| record.envelope.to_wire().encoded_len() + FRAME_BYTES);
+            sizes.sum()
+        }
+        Item::Private(_) => crate::private::MAX_TEXT + 512,
+    }
+}
+
+/// Two submissions of half the records each, whose answers are put together again.
+fn halves(mut submission: Submission) -> (Submission, Submission) {
+    let rest = submission.records.split_off(submission.records.len() / 2);
+    let (first, first_answers) = oneshot::channel::<Vec<crate::sequence::Answer>>();
+    let (second, second_answers) = oneshot::channel();
+    let reply = submission.reply;
+    tokio::spawn(async move {
+        // An end without an answer is passed on as one.
+        if let (Ok(mut answers), Ok(rest)) = tokio::join!(first_answers, second_answers) {
+            answers.extend(rest);
+            let _ = reply.send(answers);
+        }
+    });
+    let first = Submission {
+        records: submission.records,
+        reply: first,
+        places: submission.places,
+    };
+    let second = Submission {
+        records: rest,
+        reply: second,
+        places: None,
+    };
+    (first, second)
+}
+
+/// Follows the head of the order for as long as somebody listens.
+pub(super) async fn follow(etcd: Etcd, synced: watch::Receiver<Synced>, news: mpsc::Sender<News>) {
+    while !news.is_closed() {
+        let applied = synced.borrow().group;
+        if let Err(error) = follow_once(&etcd, applied, &news).await {
+            tracing::warn!(%error, "the order can't be followed; trying again");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn follow_once(
+    etcd: &Etcd,
+    applied: Option<GroupId>,
+    news: &mpsc::Sender<News>,
+) -> Result<(), ClusterError> {
+    let (head, revision) = etcd.head().await?;
+    if let Some(applied) = applied
+        && news.send(News::Since(applied, head)).await.is_err()
+    {
+        return Ok(());
+    }
+    let mut watch = etcd.watch_head(revision + 1).await?;
+    loop {
+        let message = watch.message().await;
+        let message = message.map_err(|error| ClusterError::Etcd(error.to_string()))?;
+        let Some(message) = message else {
+            return Ok(());
+        };
+        if message.canceled() {
+            return Ok(()); // What it wanted to see is compacted away; the head is read anew.
+        }
+        for event in message.events() {
+            if let Some(value) = event.kv() {
+                // A head that was deleted does not read: the store of the order was set back.
+                let head = decode_head(value.value())?;
+                if news.send(News::Was(head)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How a node joins that has nothing but the log's key: it takes the log from a node that lives.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::etcd::{Etcd, Situation};
+use super::snapshot::{self, SnapshotError};
+use super::{ClusterError, ClusterOptions, FIRST_ANSWER};
+use crate::core::tlog::EMPTY_ROOT;
+use crate::core::tlog::note::NoteSigner;
+use crate::core::wire;
+use crate::sequence::now;
+
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often the lease of a node that joins is prolonged.
+const PROLONG: Duration = Duration::from_secs(5);
+
+/// Takes the log from another node into a folder that isn't there yet. While it does, groups are kept for it.
+///
+/// # Errors
+/// [`ClusterError`] when no node gives one.
+pub async fn join(
+    options: &ClusterOptions,
+    signer: &NoteSigner,
+    store: &Path,
+) -> Result<(), ClusterError> {
+    let origin = signer.verifier().name().to_string();
+    let since = Instant::now();
+    loop {
+        match attempt(options, signer, &origin, store).await {
+            Err(error) if error.is_transient() && since.elapsed() < FIRST_ANSWER => {
+                tracing::warn!(%error, "this node can't join yet; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt(
+    options: &ClusterOptions,
+    signer: &NoteSigner,
+    origin: &str,
+    store: &Path,
+) -> Result<(), ClusterError> {
+    let etcd = Etcd::connect(&options.etcd, origin).await?;
+    // Known first, copied then: so no group goes that follows the copy.
+    let lease = etcd.lease(options.forget_seconds.into()).await?;
+    let before = etcd.situation(None).await?;
+    let own = wire::ClusterMember {
+        name: options.name.clone(),
+        address: options.address.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock_ms: now().0,
+        group: before.trimmed,
+        root: EMPTY_ROOT.as_ref().to_vec(),
+        ..wire::ClusterMember::default()
+    };
+    let situation = etcd.situation(Some((&own, lease))).await?;
+    tokio::select! {
+        fetched = fetch(options, signer, &situation, store) => fetched,
+        error = prolong(&etcd, lease) => Err(error),
+    }
+}
+
+async fn prolong(etcd: &Etcd, lease: i64) -> ClusterError {
+    loop {
+        tokio::time::sleep(PROLONG).await;
+        match etcd.prolong(lease).await {
+            Ok(true) => {}
+            Ok(false) => return ClusterError::Etcd("the lease has ended".into()),
+            Err(error) => tracing::warn!(%error, "the lease is not prolonged"),
+        }
+    }
+}
+
+async fn fetch(
+    options: &ClusterOptions,
+    signer: &NoteSigner,
+    situation: &Situation,
+    store: &Path,
+) -> Result<(), ClusterError> {
+    let others = situation.members.iter();
+    // One that joins itself has nothing to give yet.
+    let mut others: Vec<_> = others
+        .filter(|member| member.name != options.name && member.size > 0)
+        .collect();
+    others.sort_by_key(|member| std::cmp::Reverse((member.group, member.clock_ms)));
+    let mut last = SnapshotError::Incomplete("no other node is known".into());
+    for member in others {
+        let (node, address) = (&member.name, &member.address);
+        tracing::info!(node, address, "taking the log from another node");
+        let ca = options.peer_ca.as_deref();
+        match snapshot::fetch(address, ca, signer, now(), store).await {
+            Ok(head) => {
+                tracing::info!(entries = head.size, "the log is here, and verified");
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(node, %error, "that node gives no log");
+                last = error;
+            }
+        }
+    }
+    Err(ClusterError::NoPeer(Box::new(last)))
+}

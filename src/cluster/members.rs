@@ -1,0 +1,183 @@
+//! The nodes of a cluster, as each sees the others: who lives, how far they are, and whether they agree.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::core::wire;
+
+/// A node that was silent for so long holds nothing up any more.
+pub(super) const SILENT: Duration = Duration::from_secs(10);
+/// A clock that is off by more than this from the middle of all does not give times. Members say their time
+/// once a second, so that much is never known exactly.
+const STRAY_MS: u64 = 5_000;
+
+/// What a node knows of the others.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    heard: HashMap<String, Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    last: wire::ClusterMember,
+    at: Instant,
+    /// How far its clock was from ours when it was heard.
+    clock: i64,
+}
+
+/// What follows from what was heard.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// Nodes that were heard of lately, this one included.
+    pub alive: usize,
+    /// How far the slowest of the nodes is whose lease lasts.
+    pub slowest: u64,
+    /// How far the slowest of those that live is.
+    pub slowest_alive: u64,
+    /// Milliseconds that this node's clock is ahead of the middle of those that live.
+    pub ahead_ms: i64,
+}
+
+impl View {
+    pub(super) const fn strays(&self) -> bool {
+        self.ahead_ms.unsigned_abs() > STRAY_MS
+    }
+}
+
+impl Members {
+    /// Takes what the members say now; gives those who said something new.
+    pub(super) fn hear(
+        &mut self,
+        members: Vec<wire::ClusterMember>,
+        now: Instant,
+        clock_ms: u64,
+    ) -> Vec<wire::ClusterMember> {
+        self.heard
+            .retain(|name, _| members.iter().any(|member| member.name == *name));
+        let mut news = Vec::new();
+        for member in members {
+            let known = self.heard.get(&member.name);
+            let same = |known: &Heard| {
+                (known.last.beat, known.last.clock_ms) == (member.beat, member.clock_ms)
+            };
+            if known.is_some_and(same) {
+                continue;
+            }
+            news.push(member.clone());
+            let clock = i128::from(clock_ms) - i128::from(member.clock_ms);
+            let heard = Heard {
+                at: now,
+                clock: clock.clamp(i64::MIN.into(), i64::MAX.into()) as i64,
+                last: member,
+            };
+            self.heard.insert(heard.last.name.clone(), heard);
+        }
+        news
+    }
+
+    /// What follows for a node that is so far.
+    pub(super) fn view(&self, own: &str, group: u64, now: Instant) -> View {
+        let others = || self.heard.values().filter(|heard| heard.last.name != own);
+        let alive = || others().filter(|heard| now.duration_since(heard.at) < SILENT);
+        let mut clocks: Vec<i64> = alive().map(|heard| heard.clock).collect();
+        clocks.push(0);
+        clocks.sort_unstable();
+        // Of two, the smaller one in absolute terms: neither knows which of them is wrong.
+        let middle = match clocks.as_slice() {
+            [_, _] => 0,
+            clocks => clocks[clocks.len() / 2],
+        };
+        let slowest = |groups: &mut dyn Iterator<Item = u64>| groups.min().unwrap_or(group);
+        View {
+            alive: clocks.len(),
+            slowest: group.min(slowest(&mut others().map(|heard| heard.last.group))),
+            slowest_alive: group.min(slowest(&mut alive().map(|heard| heard.last.group))),
+            ahead_ms: middle,
+        }
+    }
+
+    /// Those who live, but this node.
+    pub(super) fn others(&self, own: &str, now: Instant) -> Vec<&wire::ClusterMember> {
+        let alive = |heard: &&Heard| now.duration_since(heard.at) < SILENT;
+        let others = self.heard.values().filter(alive).map(|heard| &heard.last);
+        others.filter(|member| member.name != own).collect()
+    }
+}
+
+/// Who has which root at one size, seen from one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Votes {
+    pub agree: usize,
+    pub differ: usize,
+}
+
+impl Votes {
+    /// Whether this node is the one that is wrong: unless more agree with it than not, it can't be known.
+    pub(super) const fn lost(self) -> bool {
+        self.differ > self.agree
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, group: u64, clock_ms: u64, beat: u64) -> wire::ClusterMember {
+        wire::ClusterMember {
+            name: name.into(),
+            group,
+            clock_ms,
+            beat,
+            ..wire::ClusterMember::default()
+        }
+    }
+
+    #[test]
+    fn given_members_when_one_falls_silent_then_it_counts_for_its_lease_only() {
+        let (mut members, start) = (Members::default(), Instant::now());
+        let said = |a, b| vec![member("a", a, 1_000, a), member("b", b, 1_000, b)];
+        members.hear(said(5, 3), start, 1_000);
+        let view = members.view("a", 5, start);
+        assert_eq!((view.alive, view.slowest, view.slowest_alive), (2, 3, 3));
+        let later = start + SILENT;
+        assert_eq!(
+            members.hear(said(9, 3), later, 1_000).len(),
+            1,
+            "b said nothing new"
+        );
+        let view = members.view("a", 9, later);
+        assert_eq!((view.alive, view.slowest, view.slowest_alive), (1, 3, 9));
+        members.hear(vec![member("a", 9, 1_000, 9)], later, 1_000);
+        assert_eq!(
+            members.view("a", 9, later).slowest,
+            9,
+            "its lease has ended"
+        );
+    }
+
+    #[test]
+    fn given_clocks_when_one_of_three_strays_then_only_that_one_sees_itself_off() {
+        let clocks = [("a", 100_000), ("b", 100_200), ("c", 160_000)];
+        for (own, now_ms) in clocks {
+            let (mut members, now) = (Members::default(), Instant::now());
+            let said = clocks.map(|(name, clock)| member(name, 1, clock, 1));
+            members.hear(said.into(), now, now_ms);
+            assert_eq!(members.view(own, 1, now).strays(), own == "c", "{own}");
+        }
+    }
+
+    #[test]
+    fn given_two_clocks_that_differ_when_asked_then_neither_is_said_to_stray() {
+        let (mut members, now) = (Members::default(), Instant::now());
+        members.hear(vec![member("b", 1, 900_000, 1)], now, 100_000);
+        assert!(!members.view("a", 1, now).strays());
+    }
+
+    #[test]
+    fn given_roots_that_differ_when_counted_then_whoever_has_no_majority_stops() {
+        let lost = |agree, differ| Votes { agree, differ }.lost();
+        assert!(!lost(2, 0) && !lost(0, 0));
+        assert!(lost(0, 1), "of two, both");
+        assert!(lost(0, 2) && !lost(1, 1), "of three, the one");
+    }
+}

@@ -1,0 +1,438 @@
+//! The order of several processes: commit groups in etcd, one key each.
+//!
+//! ```text
+//!  submissions ─► driver ─► etcd: compare head, set head, put group ─► every node: read, check ─► commit
+//!                   ▲            (quorum has it on its disks)             signatures, in order
+//!                   └── protocol: what an answer means, what is next
+//! ```
+//!
+//! Every node takes submissions and proposes groups; [`protocol`] says how they agree on one order. A record is
+//! acknowledged when etcd has its group and its verdict is known and synced on the node that answers (I2). Beside
+//! that, each node says once a second how far it is, and looks whether all agree: see [`members`] and [`signing`].
+//! What every node has applied and synced is deleted from etcd.
+
+mod beat;
+mod driver;
+mod etcd;
+mod group;
+mod joining;
+mod members;
+mod memory;
+mod ordered;
+mod protocol;
+mod seal;
+mod signing;
+pub mod snapshot;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::admit::Admission;
+use crate::commit::Synced;
+use crate::core::order::GroupId;
+use crate::core::tlog::note::NoteSigner;
+use crate::sequence::{Queue, Sequencer};
+use crate::store::{LogHead, Store, StoreError};
+
+use beat::Beat;
+use driver::{Driver, follow};
+use etcd::{Etcd, Situation};
+use memory::Memory;
+use ordered::Ordered;
+use seal::{SealError, Sealer};
+use signing::Signing;
+
+pub use joining::join;
+pub use protocol::OrderError;
+use snapshot::SnapshotError;
+
+/// How long a node that starts waits for etcd.
+const FIRST_ANSWER: Duration = Duration::from_secs(30);
+/// Groups on their way to the committing thread.
+const READY: usize = 4;
+/// News of the head on their way to the driver.
+const NEWS: usize = 64;
+
+/// Where etcd is, and how a node shows who it is.
+#[derive(Clone, Debug)]
+pub struct EtcdOptions {
+    /// `http://host:port` or `https://host:port`.
+    pub endpoints: Vec<String>,
+    /// User and password.
+    pub user: Option<(String, Zeroizing<String>)>,
+    /// For `https`.
+    pub tls: Option<EtcdTls>,
+}
+
+/// TLS towards etcd.
+#[derive(Clone)]
+pub struct EtcdTls {
+    /// PEM of the authority that etcd's certificates are from; none is the system's.
+    pub ca: Option<Vec<u8>>,
+    /// PEM of this node's certificate and its key.
+    pub identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+}
+
+impl std::fmt::Debug for EtcdTls {
+    /// Nothing of the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EtcdTls")
+    }
+}
+
+/// What a node of a cluster is told.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Where etcd is.
+    pub etcd: EtcdOptions,
+    /// The node's name, its own in the cluster.
+    pub name: String,
+    /// Where other nodes reach its gRPC port.
+    pub address: String,
+    /// PEM of the authority that other nodes' certificates are from; none is the system's.
+    pub peer_ca: Option<Vec<u8>>,
+    /// Proposals under way at once.
+    pub window: usize,
+    /// A node that was silent for so many seconds is forgotten: groups are not kept for it any more.
+    pub forget_seconds: u32,
+}
+
+/// Why a node of a cluster can't start or go on.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum ClusterError {
+    #[error("etcd: {0}")]
+    Etcd(String),
+    #[error("{0} in etcd does not read: it was not written by a node of this version")]
+    Unreadable(&'static str),
+    #[error(transparent)]
+    Order(#[from] OrderError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error(
+        "this ledger is not the one that the cluster began with, nor a copy of one of its nodes; to join, \
+         start with a folder that holds nothing but the log's key"
+    )]
+    Stranger,
+    #[error(
+        "group {number} is kept no more: this node was away for too long; empty its folder but for the log's \
+         key, and it joins anew"
+    )]
+    Trimmed { number: u64 },
+    #[error(
+        "etcd is at revision {found}, and was at {seen}: its state was set back; reconcile with `custody \
+         cluster reset` before anything is signed"
+    )]
+    Revision { seen: i64, found: i64 },
+    #[error(
+        "this node signed a checkpoint of {own} entries, and etcd knows of {found}: its state was set back; \
+         reconcile with `custody cluster reset` before anything is signed"
+    )]
+    SignedMore { own: u64, found: u64 },
+    #[error(
+        "this node's log differs from {other} at size {size}: it must not be served; keep its folder as \
+         evidence, and let the node join anew"
+    )]
+    Diverged { size: u64, other: String },
+    #[error("no other node gave its log: {0}; does one run, and is its address right?")]
+    NoPeer(#[source] Box<SnapshotError>),
+    #[error("this node is behind what another one signed; try again")]
+    Behind,
+    #[error("the cluster was begun again while this node ran; start it anew")]
+    BegunAgain,
+    #[error("the order went on meanwhile: a node still runs; stop all of them first")]
+    InUse,
+    #[error("another node runs under the name {0}")]
+    SameName(String),
+    #[error("the order has ended")]
+    Ended,
+}
+
+impl ClusterError {
+    /// Whether it may be gone when it is tried again.
+    const fn is_transient(&self) -> bool {
+        matches!(self, Self::Etcd(_) | Self::Behind | Self::NoPeer(_))
+    }
+}
+
+/// What the parts of a node share.
+pub(crate) struct Shared {
+    name: String,
+    window: usize,
+    strays: AtomicBool,
+}
+
+impl Shared {
+    fn strays(&self) -> bool {
+        self.strays.load(Ordering::Relaxed)
+    }
+}
+
+/// A node's part in a cluster.
+pub struct Cluster {
+    signing: Signing,
+    synced: watch::Receiver<Synced>,
+    /// The last group that there was when the node started.
+    target: u64,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a node of a cluster works with.
+pub struct Parts {
+    /// Its store.
+    pub store: Arc<Store>,
+    /// The ledger's name.
+    pub origin: String,
+    /// What was submitted here.
+    pub queue: Queue,
+    /// Checks what others submitted.
+    pub admission: Arc<Admission>,
+    /// How far the committer is.
+    pub synced: watch::Receiver<Synced>,
+    /// Says that the node can't go on.
+    pub failing: watch::Sender<bool>,
+}
+
+/// The group that a store is at, and whether that has a place in the cluster.
+async fn place(
+    store: &Store,
+    origin: &str,
+    etcd: &Etcd,
+    memory: &Memory,
+) -> Result<(GroupId, Situation), ClusterError> {
+    let log = store.head()?;
+    let own = GroupId::base(origin, log.size, &log.root);
+    let mut situation = etcd.situation(None).await?;
+    let known = store.last_group()?;
+    if known.is_none() && situation.base.is_none() && situation.head.is_none() {
+        if etcd.begin(own, &log).await? {
+            tracing::info!(entries = log.size, "a cluster begins with this node's log");
+        }
+        situation = etcd.situation(None).await?;
+    }
+    let last = known.unwrap_or(own);
+    protocol::Protocol::<()>::new(last, 1).read_head(situation.head, last)?;
+    let Some(base) = situation.base else {
+        return Err(ClusterError::Unreadable("base"));
+    };
+    if situation.trimmed > last.number {
+        let number = last.number + 1;
+        return Err(ClusterError::Trimmed { number });
+    }
+    if memory.get().epoch != base.epoch {
+        // New to this cluster, or to its new beginning: then it has to stand where that is. What comes from a
+        // snapshot remembers what its node did.
+        if last != base.group {
+            return Err(ClusterError::Stranger);
+        }
+        if known.is_none() {
+            store.set_last_group(own)?;
+        }
+        memory.begin(base.epoch)?;
+    }
+    Ok((last, situation))
+}
+
+/// Begins a cluster again with the log of this folder, which no process holds: after etcd lost its state, or was
+/// set back. Gives the group and the log that it begins with.
+///
+/// # Errors
+/// [`ClusterError`] when etcd can't be reached, or changed meanwhile.
+pub async fn begin_again(
+    options: &EtcdOptions,
+    origin: &str,
+    store: &Arc<Store>,
+    node: &str,
+) -> Result<(GroupId, LogHead), ClusterError> {
+    let etcd = Etcd::connect(options, origin).await?;
+    let log = store.head()?;
+    let known = store.last_group()?;
+    let last = known.unwrap_or_else(|| GroupId::base(origin, log.size, &log.root));
+    let seen = etcd.situation(None).await?.head;
+    if !etcd.begin_again(seen, last, &log, node).await? {
+        return Err(ClusterError::InUse);
+    }
+    if known.is_none() {
+        store.set_last_group(last)?;
+    }
+    Ok((last, log))
+}
+
+/// Joins the order of a cluster. It ends when nothing can be submitted any more.
+///
+/// # Errors
+/// [`ClusterError`] when it can't be joined.
+pub fn start(
+    options: &ClusterOptions,
+    signer: &NoteSigner,
+    parts: Parts,
+) -> Result<(Cluster, impl Sequencer + use<>), ClusterError> {
+    let sealer = Sealer::new(signer)?;
+    let memory = Arc::new(Memory::open(&parts.store)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (give, ready) = mpsc::channel(READY);
+    let ordered = Ordered {
+        ready,
+        admission: Arc::clone(&parts.admission),
+        synced: parts.synced.clone(),
+        failed: parts.failing.subscribe(),
+        runtime: runtime.handle().clone(),
+    };
+    let synced = parts.synced.clone();
+    let (started, outcome) = std_mpsc::channel();
+    let options = options.clone();
+    let thread = std::thread::Builder::new()
+        .name("cluster".into())
+        .spawn(move || {
+            let failing = parts.failing.clone();
+            let result = runtime.block_on(run(options, parts, memory, sealer, give, started));
+            if let Err(error) = result {
+                tracing::error!(%error, "this node is out of the cluster, and stops");
+                failing.send_replace(true);
+            }
+        })?;
+    let (signing, target) = outcome.recv().map_err(|_| ClusterError::Ended)??;
+    let cluster = Cluster {
+        signing,
+        synced,
+        target,
+        thread: std::sync::Mutex::new(Some(thread)),
+    };
+    Ok((cluster, ordered))
+}
+
+type Started = std_mpsc::Sender<Result<(Signing, u64), ClusterError>>;
+
+async fn run(
+    options: ClusterOptions,
+    parts: Parts,
+    memory: Arc<Memory>,
+    sealer: Sealer,
+    ready: mpsc::Sender<ordered::Ready>,
+    started: Started,
+) -> Result<(), ClusterError> {
+    let (etcd, last, situation) = match connect(&options, &parts, &memory).await {
+        Ok(joined) => joined,
+        Err(error) => {
+            // It is told to whoever starts the node.
+            let _ = started.send(Err(error));
+            return Ok(());
+        }
+    };
+    let store = Arc::clone(&parts.store);
+    let name = options.name.clone();
+    let sign = |store| {
+        Signing::new(
+            Arc::clone(&memory),
+            store,
+            etcd.clone(),
+            name.clone(),
+            parts.synced.clone(),
+        )
+    };
+    let head = situation.head.map_or(0, |head| head.number);
+    let _ = started.send(Ok((sign(Arc::clone(&store)), head)));
+    let shared = Arc::new(Shared {
+        name: options.name.clone(),
+        window: options.window,
+        strays: AtomicBool::new(false),
+    });
+    let (tell, news) = mpsc::channel(NEWS);
+    let beat = Beat::new(
+        &options,
+        &shared,
+        &store,
+        &etcd,
+        &memory,
+        parts.synced.clone(),
+        tell.clone(),
+    );
+    let driver = Driver {
+        shared,
+        etcd: etcd.clone(),
+        queue: parts.queue,
+        admission: parts.admission,
+        sealer,
+        ready,
+        news,
+    };
+    tokio::select! {
+        ended = driver.run(last) => ended,
+        error = beat.run() => Err(error),
+        () = follow(etcd.clone(), parts.synced, tell) => Ok(()),
+    }
+}
+
+async fn connect(
+    options: &ClusterOptions,
+    parts: &Parts,
+    memory: &Memory,
+) -> Result<(Etcd, GroupId, Situation), ClusterError> {
+    let since = Instant::now();
+    loop {
+        let joined: Result<_, ClusterError> = async {
+            let etcd = Etcd::connect(&options.etcd, &parts.origin).await?;
+            let (last, situation) = place(&parts.store, &parts.origin, &etcd, memory).await?;
+            Ok((etcd, last, situation))
+        }
+        .await;
+        match joined {
+            Err(ClusterError::Etcd(error)) if since.elapsed() < FIRST_ANSWER => {
+                tracing::warn!(error, "etcd does not answer; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+impl Cluster {
+    /// Returns when a head of this node's log may be signed.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it may not, or not now.
+    pub async fn may_sign(&self, head: LogHead) -> Result<(), ClusterError> {
+        self.signing.may_sign(head).await
+    }
+
+    /// Returns when this node has all groups that there were when it started.
+    ///
+    /// # Errors
+    /// [`ClusterError::Ended`] when it stopped before.
+    pub async fn caught_up(&self) -> Result<(), ClusterError> {
+        let mut synced = self.synced.clone();
+        let target = self.target;
+        let there = |synced: &Synced| synced.group.map_or(0, |group| group.number) >= target;
+        let caught_up = synced.wait_for(there).await;
+        caught_up.map(drop).map_err(|_| ClusterError::Ended)
+    }
+
+    /// The number of the last group that this node has applied and synced.
+    #[must_use]
+    pub fn group(&self) -> u64 {
+        self.synced.borrow().group.map_or(0, |group| group.number)
+    }
+
+    /// Waits until the thread has ended, which it does when nothing can be submitted any more.
+    pub fn close(&self) {
+        let mut thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // A panic of the thread is no news here: its records were not answered.
+            let _ = thread.join();
+        }
+    }
+}
