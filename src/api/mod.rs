@@ -93,7 +93,7 @@ pub(crate) async fn unit_bundle(
 }
 
 /// A signed checkpoint of a head.
-async fn checkpoint(node: &Node, head: LogHead) -> Result<Vec<u8>, tonic::Status> {
+pub(crate) async fn checkpoint(node: &Node, head: LogHead) -> Result<Vec<u8>, tonic::Status> {
     let signed = node.checkpoint(head).await;
     signed.map_err(|refusal| status(&refusal))
 }

@@ -499,8 +499,8 @@ impl Store {
             );
             for row in rows {
                 let (key, value) = row.map_err(|error| io(&error))?;
-                if *name == META && *key == *MEMORY {
-                    continue; // It is the node's own.
+                if *name == META && [GROUP, MEMORY].contains(&&*key) {
+                    continue; // Of the cluster, and no function of the entries.
                 }
                 all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
             }

@@ -19,8 +19,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
 pub(super) async fn checkpoint(State(web): Shared) -> Result<Response, Problem> {
     let head = *web.node.head().borrow();
-    let note = web.node.checkpoint(head).await;
-    let note = note.map_err(|refusal| Problem::internal(&refusal.to_string()))?;
+    let note = crate::api::checkpoint(&web.node, head).await?;
     Ok(answer(note, "text/plain; charset=utf-8", BRIEFLY))
 }
 

@@ -1125,7 +1125,7 @@ fn backup(desk: &mut Desk) {
     let data = desk.server.data.to_str().unwrap().to_owned();
     let (log_key, into) = (format!("{data}/log.key"), desk.path("backup"));
     let made = desk.json(&["backup", "--log-key", &log_key, "--into", &into]);
-    assert_eq!(made["root"].as_str().map(str::len), Some(44), "{made}");
+    assert_eq!(made["root"].as_str().map(str::len), Some(64), "{made}");
     assert_eq!(made["data"], into.as_str());
     let again = ["backup", "--log-key", &log_key, "--into", &into];
     desk.fails(EXIT_NO, "name a new folder", &again);

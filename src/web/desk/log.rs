@@ -42,8 +42,7 @@ framed!(LogPage);
 pub(super) async fn page(desk: Desk) -> Result<Response, Problem> {
     let node = &desk.web.node;
     let head = *node.head().borrow();
-    let note = node.checkpoint(head).await;
-    let note = note.map_err(|refusal| Problem::internal(&refusal.to_string()))?;
+    let note = crate::api::checkpoint(node, head).await?;
     let signed = Note::parse(&note).map_err(|error| Problem::internal(&error.to_string()))?;
     let signers = signed.signatures().iter().map(|one| one.name().to_string());
     let seen = signals::seen(&node.store().view())

@@ -106,6 +106,8 @@ static API: LazyLock<Api> = LazyLock::new(|| {
                 .map(|method| call(&method, &comments))
                 .collect(),
         })
+        // One that only streams has nothing to call here.
+        .filter(|service| !service.methods.is_empty())
         .collect();
     let document = openapi(&services, &comments);
     Api { services, document }
