@@ -403,13 +403,17 @@ impl Trade {
 
     /// What sets them up.
     pub fn drafts(server: &Server) -> (Self, Vec<Draft>) {
+        Self::drafts_by(&server.regulator_key())
+    }
+
+    /// The same, by a regulator's key.
+    pub fn drafts_by(regulator: &Arc<Signer>) -> (Self, Vec<Draft>) {
         let trade = Self {
             maker: key(1),
             courier: key(2),
             scanner: key(3),
             stranger: key(4),
         };
-        let regulator = server.regulator_key();
         let (maker, courier) = ([wire::Role::Maker], [wire::Role::Courier]);
         let scope = Some(wire::ProductScope {
             scope: Some(wire::product_scope::Scope::CompanyPrefix(PREFIX.into())),
@@ -434,11 +438,11 @@ impl Trade {
                 &[],
                 register(&trade.stranger, STRANGER, &courier),
             ),
-            draft(&regulator, &[], approve(MAKER, &maker)),
-            draft(&regulator, &[], approve(COURIER, &courier)),
-            draft(&regulator, &[], approve(STRANGER, &courier)),
+            draft(regulator, &[], approve(MAKER, &maker)),
+            draft(regulator, &[], approve(COURIER, &courier)),
+            draft(regulator, &[], approve(STRANGER, &courier)),
             draft(&trade.maker, &[], Body::ClaimProduct(claim)),
-            draft(&regulator, &[], Body::ApproveProduct(approval)),
+            draft(regulator, &[], Body::ApproveProduct(approval)),
             draft(&trade.courier, &[], delegate(&trade.scanner, COURIER)),
         ];
         (trade, drafts)

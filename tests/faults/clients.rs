@@ -1,0 +1,229 @@
+//! Clients that append to the same units from several sides, and never give a record up; and the history of what
+//! they asked and were told.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use custody::client::Ledger;
+use custody::core::envelope::{Envelope, RecordId};
+use custody::core::id::UnitId;
+use custody::core::signature::Signer;
+use custody::core::wire;
+use prost::Message as _;
+use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+use tonic::{Code, Request, Status};
+
+use crate::common;
+
+/// How long a client waits for an answer before it turns to another node.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The chain of a unit as one client sees it: an append that compares the head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain(RecordId);
+
+#[derive(Clone, Debug)]
+pub struct Append {
+    prev: RecordId,
+    new: RecordId,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    Appended,
+    /// The head is another one.
+    Conflict(RecordId),
+}
+
+impl SequentialSpec for Chain {
+    type Op = Append;
+    type Ret = Told;
+
+    fn invoke(&mut self, append: &Append) -> Told {
+        if self.0 != append.prev {
+            return Told::Conflict(self.0);
+        }
+        self.0 = append.new;
+        Told::Appended
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Asked(usize, Append),
+    Answered(usize, Told),
+}
+
+/// What happened, in the order in which it did.
+#[derive(Default)]
+pub struct History {
+    units: Mutex<HashMap<UnitId, Vec<Event>>>,
+    /// Index of each acknowledged record.
+    pub acknowledged: Mutex<HashMap<RecordId, u64>>,
+    pub answers: AtomicU64,
+}
+
+impl History {
+    fn push(&self, unit: UnitId, event: Event) {
+        self.units
+            .lock()
+            .unwrap()
+            .entry(unit)
+            .or_default()
+            .push(event);
+    }
+
+    /// Whether each unit's history is one that a single chain could have given, and how long its chain is.
+    pub fn check(&self, begun: &HashMap<UnitId, RecordId>) -> HashMap<UnitId, usize> {
+        let units = std::mem::take(&mut *self.units.lock().unwrap());
+        let mut lengths = HashMap::new();
+        for (unit, events) in units {
+            let mut tester = LinearizabilityTester::new(Chain(begun[&unit]));
+            let mut length = 1;
+            for event in events.clone() {
+                let taken = match event {
+                    Event::Asked(client, append) => tester.on_invoke(client, append),
+                    Event::Answered(client, told) => {
+                        length += usize::from(told == Told::Appended);
+                        tester.on_return(client, told)
+                    }
+                };
+                taken.unwrap();
+            }
+            assert!(
+                tester.is_consistent(),
+                "the history of {unit} is not linearizable: {events:#?}"
+            );
+            lengths.insert(unit, length);
+        }
+        lengths
+    }
+}
+
+/// One client's loop: until it is told to stop, and then until its last record is answered.
+pub async fn run(
+    client: usize,
+    nodes: Vec<String>,
+    signer: Arc<Signer>,
+    mut heads: HashMap<UnitId, RecordId>,
+    (history, stop): (Arc<History>, Arc<AtomicBool>),
+    seed: u64,
+) {
+    let mut units: Vec<UnitId> = heads.keys().copied().collect();
+    units.sort();
+    let mut at = client % nodes.len();
+    let mut random = seed | 1;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let mut connected: HashMap<usize, Ledger> = HashMap::new();
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let unit = units[next(units.len())];
+        let prev = heads[&unit];
+        let mut record = common::record(&[unit], common::scan());
+        record.format = 1;
+        record.origin = common::ORIGIN.into();
+        record.suite = 1;
+        record.key_id = signer.key_id().0.to_vec();
+        let nonce = u128::from(seed) << 64 | u128::from(number) << 8 | client as u128;
+        record.nonce = nonce.to_be_bytes().to_vec();
+        record.units[0].prev = prev.0.to_vec();
+        let envelope = Envelope::sign(&record, &signer);
+        let new = envelope.record_id();
+        history.push(unit, Event::Asked(client, Append { prev, new }));
+        let told = loop {
+            let answer = attempt(&mut connected, at, &nodes[at], envelope.to_wire()).await;
+            match answer {
+                Ok(index) => {
+                    history.acknowledged.lock().unwrap().insert(new, index);
+                    break Told::Appended;
+                }
+                Err(status) => {
+                    if let Some(head) = conflict(&status) {
+                        break Told::Conflict(head);
+                    }
+                    let again = [
+                        Code::Unavailable,
+                        Code::DeadlineExceeded,
+                        Code::Cancelled,
+                        Code::Unknown,
+                        Code::Internal,
+                        Code::ResourceExhausted,
+                    ];
+                    assert!(
+                        again.contains(&status.code()),
+                        "record {number} of client {client}: {status}"
+                    );
+                    // What is documented: the same envelope again, here or elsewhere.
+                    connected.remove(&at);
+                    at = (at + 1) % nodes.len();
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        };
+        let head = match &told {
+            Told::Appended => new,
+            Told::Conflict(head) => *head,
+        };
+        heads.insert(unit, head);
+        history.push(unit, Event::Answered(client, told));
+        history.answers.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn attempt(
+    connected: &mut HashMap<usize, Ledger>,
+    at: usize,
+    address: &str,
+    envelope: wire::Envelope,
+) -> Result<u64, Status> {
+    let late = |_| Status::deadline_exceeded("no answer");
+    if !connected.contains_key(&at) {
+        let ledger = tokio::time::timeout(PATIENCE, Ledger::connect(address, None)).await;
+        let ledger = ledger.map_err(late)?;
+        let ledger = ledger.map_err(|error| Status::unavailable(error.to_string()))?;
+        connected.insert(at, ledger);
+    }
+    let request = Request::new(wire::SubmitRequest {
+        envelope: Some(envelope),
+    });
+    let mut ledger = connected[&at].ledger();
+    let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
+    let receipt = answer.map_err(late)??.into_inner().receipt;
+    Ok(receipt.expect("a receipt").log_index)
+}
+
+/// The head that a conflict tells of.
+fn conflict(status: &Status) -> Option<RecordId> {
+    let bytes = status
+        .metadata()
+        .get_bin("custody-refusal-bin")?
+        .to_bytes()
+        .ok()?;
+    let refusal = wire::Refusal::decode(bytes).ok()?;
+    if refusal.reason != "CONFLICT" {
+        return None;
+    }
+    let head = refusal.heads.first()?;
+    RecordId::from_slice(&head.prev)
+}
+
+/// Waits for a condition, or for a time to pass: faults may well stop all progress.
+pub async fn until(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}

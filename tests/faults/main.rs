@@ -1,0 +1,292 @@
+//! Faults from a seed against a ledger of three nodes on three etcd, all of them real processes, while clients write.
+//!
+//! After each round: no acknowledged record is lost or doubled, all nodes have one root, and what the clients saw of
+//! each unit is what one chain could have given (linearizable). `CUSTODY_FAULT_ROUNDS` and `CUSTODY_FAULT_SEED` say
+//! how much and which; `tools/faults` runs many.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod clients;
+mod net;
+mod world;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use custody::api::session::AT_LEAST;
+use custody::client::{Ledger, Session};
+use custody::core::envelope::RecordId;
+use custody::core::id::UnitId;
+use custody::core::wire;
+use custody::core::wire::get_inclusion_proof_request::Leaf;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tonic::Request;
+
+use clients::{History, until};
+use net::Mode;
+use world::{MEMBERS, World};
+
+/// Answers that a round wants before and after its faults.
+const SOME: u64 = 25;
+/// How long faults last when they stop everything.
+const LONGEST: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KillNode(usize),
+    KillEtcd(usize),
+    PauseNode(usize),
+    PauseEtcd(usize),
+    /// A node from one etcd, or from all.
+    Order(usize, Option<usize>, Mode),
+    /// An etcd from those that call it.
+    Peer(usize, Mode),
+    /// A node from its clients.
+    Front(usize, Mode),
+    Clock(usize, i64),
+    Flip(usize),
+    Truncate(usize),
+}
+
+fn choose(rng: &mut SmallRng) -> Fault {
+    let at = rng.random_range(0..MEMBERS);
+    let modes = [
+        Mode::Cut,
+        Mode::Hole,
+        Mode::OneWay { back: true },
+        Mode::OneWay { back: false },
+        Mode::Delay(rng.random_range(1..400)),
+    ];
+    let mode = *modes.choose(rng).unwrap();
+    match rng.random_range(0..10) {
+        0 => Fault::KillNode(at),
+        1 => Fault::KillEtcd(at),
+        2 => Fault::PauseNode(at),
+        3 => Fault::PauseEtcd(at),
+        4 | 5 => {
+            let one = rng.random_bool(0.5).then(|| rng.random_range(0..MEMBERS));
+            Fault::Order(at, one, mode)
+        }
+        6 => Fault::Peer(at, mode),
+        7 => Fault::Front(at, mode),
+        8 => Fault::Clock(at, *[-3_600, -60, 60, 3_600].choose(rng).unwrap()),
+        _ if rng.random_bool(0.5) => Fault::Flip(at),
+        _ => Fault::Truncate(at),
+    }
+}
+
+fn inject(world: &mut World, fault: Fault, rng: &mut SmallRng) {
+    match fault {
+        Fault::KillNode(at) => world.kill_node(at),
+        Fault::KillEtcd(at) => world.kill_etcd(at),
+        Fault::PauseNode(at) => world.signal_node(at, "STOP"),
+        Fault::PauseEtcd(at) => world.signal_etcd(at, "STOP"),
+        Fault::Order(at, one, mode) => {
+            let links = world.orders[at].iter().enumerate();
+            let links = links.filter(|(to, _)| one.is_none_or(|one| one == *to));
+            links.for_each(|(_, link)| link.set(mode));
+        }
+        Fault::Peer(at, mode) => world.peers[at].set(mode),
+        Fault::Front(at, mode) => world.fronts[at].set(mode),
+        Fault::Clock(at, seconds) => {
+            world.kill_node(at);
+            world.ahead[at] = seconds;
+            world.start_node(at);
+        }
+        Fault::Flip(at) | Fault::Truncate(at) => {
+            world.kill_node(at);
+            damage(
+                &world.data(at).join("store"),
+                matches!(fault, Fault::Flip(_)),
+                rng,
+            );
+            world.start_node(at);
+        }
+    }
+}
+
+/// Flips a byte of a file of a stopped node, or cuts the file off.
+fn damage(store: &Path, flip: bool, rng: &mut SmallRng) {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(store)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() && path.metadata().unwrap().len() > 0)
+        .collect();
+    files.sort();
+    let Some(path) = files.choose(rng) else {
+        return;
+    };
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = rng.random_range(0..bytes.len());
+    if flip {
+        bytes[at] ^= 1 << rng.random_range(0..8);
+    } else {
+        bytes.truncate(at);
+    }
+    println!("  damaged {} at {at}", path.display());
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.map_or(default, |given| given.parse().expect(name))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_doubled_or_forked() {
+    for program in ["etcd", "faketime"] {
+        if std::process::Command::new(program)
+            .arg("--version")
+            .output()
+            .is_err()
+        {
+            eprintln!("SKIPPED: {program} is not installed, so no faults were injected");
+            return;
+        }
+    }
+    let (rounds, first) = (
+        setting("CUSTODY_FAULT_ROUNDS", 5),
+        setting("CUSTODY_FAULT_SEED", 1),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::start(folder.path()).await;
+    let ledger = Ledger::connect(&world.address(0), None).await.unwrap();
+    let mut session = Session::start(ledger).await.unwrap();
+    let key = common::read_key(&world.data(0).join("regulator.key"));
+    let (trade, drafts) = common::Trade::drafts_by(&key);
+    common::all_accepted(session.submit(drafts).await.unwrap());
+    for round in first..first + rounds {
+        let begun = Instant::now();
+        let mut rng = SmallRng::seed_from_u64(round);
+        let history = Arc::new(History::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let units: Vec<_> = (0..4).map(|unit| common::unit(round * 10 + unit)).collect();
+        let ledger = Ledger::connect(&world.address(0), None).await.unwrap();
+        let mut session = Session::start(ledger).await.unwrap();
+        let commissions = units.iter();
+        let commissions =
+            commissions.map(|u| common::draft(&trade.maker, &[*u], common::commission()));
+        let receipts = session.submit(commissions.collect()).await.unwrap();
+        let receipts = common::all_accepted(receipts).into_iter();
+        let ids = receipts.map(|receipt| RecordId::from_slice(&receipt.record_id).unwrap());
+        let heads: HashMap<_, _> = units.into_iter().zip(ids).collect();
+        let nodes: Vec<_> = (0..MEMBERS).map(|at| world.address(at)).collect();
+        let clients: Vec<_> = (0..3)
+            .map(|client| {
+                let shared = (Arc::clone(&history), Arc::clone(&stop));
+                let (nodes, heads) = (nodes.clone(), heads.clone());
+                let signer = Arc::clone(&trade.maker);
+                let seed = rng.random();
+                tokio::spawn(clients::run(client, nodes, signer, heads, shared, seed))
+            })
+            .collect();
+        let answers = || history.answers.load(Ordering::Relaxed);
+        assert!(
+            until(Duration::from_secs(60), || answers() >= SOME).await,
+            "the round begins"
+        );
+        let faults: Vec<_> = (0..rng.random_range(1..=3))
+            .map(|_| choose(&mut rng))
+            .collect();
+        for fault in &faults {
+            println!("round {round}: {fault:?}");
+            inject(&mut world, *fault, &mut rng);
+        }
+        let before = answers();
+        until(LONGEST, || answers() >= before + SOME).await;
+        let during = answers() - before;
+        world.heal().await;
+        let before = answers();
+        assert!(
+            until(Duration::from_secs(120), || answers() >= before + SOME).await,
+            "it goes on"
+        );
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.await.unwrap();
+        }
+        check(&world, &history, &heads).await;
+        if round % 10 == 0 || round + 1 == first + rounds {
+            for at in 0..MEMBERS {
+                audit(&world, at);
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f32();
+        println!(
+            "round {round}: {} answers, {during} under faults, {seconds:.1} s",
+            answers()
+        );
+    }
+}
+
+/// Everything acknowledged is on each node, once, where it was said to be; the nodes have one root; and the clients
+/// could have seen what they saw.
+async fn check(world: &World, history: &History, begun: &HashMap<UnitId, RecordId>) {
+    let acknowledged = std::mem::take(&mut *history.acknowledged.lock().unwrap());
+    let size = acknowledged.values().max().map_or(0, |index| index + 1);
+    let lengths = history.check(begun);
+    let mut roots: HashMap<u64, String> = HashMap::new();
+    for at in 0..MEMBERS {
+        let ledger = Ledger::connect(&world.address(at), None).await.unwrap();
+        let mut request = Request::new(wire::GetCheckpointRequest {});
+        request.metadata_mut().insert(AT_LEAST, size.into());
+        let note = ledger
+            .log()
+            .get_checkpoint(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .checkpoint;
+        let note = String::from_utf8(note).unwrap();
+        let found: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+        let root = roots.entry(found).or_insert_with(|| note.clone());
+        assert_eq!(*root, note, "node {at} has another root");
+        for (record, index) in &acknowledged {
+            let request = wire::GetInclusionProofRequest {
+                leaf: Some(Leaf::RecordId(record.0.to_vec())),
+                size: 0,
+            };
+            let proof = ledger.log().get_inclusion_proof(request).await;
+            let proof = proof.unwrap_or_else(|status| panic!("{record} at node {at}: {status}"));
+            assert_eq!(proof.into_inner().index, *index, "{record} at node {at}");
+        }
+        for (unit, length) in &lengths {
+            let request = wire::GetProvenanceRequest {
+                unit: unit.to_string(),
+                ..wire::GetProvenanceRequest::default()
+            };
+            let told = ledger.provenance().get_provenance(request).await;
+            let told = match told {
+                Ok(told) => told.into_inner().steps.len(),
+                Err(status) if status.code() == tonic::Code::NotFound => 0,
+                Err(status) => panic!("{unit} at node {at}: {status}"),
+            };
+            assert_eq!(told, *length, "{unit} at node {at}");
+        }
+    }
+}
+
+fn audit(world: &World, at: usize) {
+    let data = world.data(0);
+    let trust = std::fs::read_to_string(data.join("log.vkey")).unwrap();
+    let output = common::custody()
+        .env("CUSTODY_LEDGER", world.address(at))
+        .args(["audit", "--trust", trust.trim(), "--key"])
+        .arg(data.join("regulator.key"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("node {at}: {}", said.lines().next().unwrap_or_default());
+}

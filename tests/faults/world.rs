@@ -1,0 +1,304 @@
+//! Three etcd and three nodes as real processes, every link of theirs through a proxy.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use custody::client::Ledger;
+
+use crate::common;
+use crate::net::{Link, Mode};
+
+pub const MEMBERS: usize = 3;
+
+/// A process that may be dead for a while.
+struct Process {
+    child: Option<Child>,
+}
+
+impl Process {
+    fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            common::signal(child.id(), name);
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub struct World {
+    folder: PathBuf,
+    etcd: Vec<Process>,
+    nodes: Vec<Process>,
+    etcd_ports: Vec<(u16, u16)>,
+    node_ports: Vec<u16>,
+    /// To each etcd's peers' port.
+    pub peers: Vec<Link>,
+    /// From each node to each etcd.
+    pub orders: Vec<Vec<Link>>,
+    /// To each node, for clients and for other nodes.
+    pub fronts: Vec<Link>,
+    /// Seconds that each node's clock is ahead.
+    pub ahead: Vec<i64>,
+}
+
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count)
+        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let ports = listeners.iter();
+    ports
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
+}
+
+impl World {
+    pub async fn start(folder: &Path) -> Self {
+        let ports = free_ports(3 * MEMBERS);
+        let etcd_ports: Vec<_> = (0..MEMBERS)
+            .map(|at| (ports[2 * at], ports[2 * at + 1]))
+            .collect();
+        let node_ports = ports[2 * MEMBERS..].to_vec();
+        let (mut peers, mut orders, mut fronts) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, peer) in &etcd_ports {
+            peers.push(Link::to(*peer).await);
+        }
+        for port in &node_ports {
+            fronts.push(Link::to(*port).await);
+            let mut links = Vec::new();
+            for (client, _) in &etcd_ports {
+                links.push(Link::to(*client).await);
+            }
+            orders.push(links);
+        }
+        let dead = || (0..MEMBERS).map(|_| Process { child: None }).collect();
+        let mut world = Self {
+            folder: folder.to_owned(),
+            etcd: dead(),
+            nodes: dead(),
+            etcd_ports,
+            node_ports,
+            peers,
+            orders,
+            fronts,
+            ahead: vec![0; MEMBERS],
+        };
+        for at in 0..MEMBERS {
+            world.start_etcd(at);
+        }
+        common::init(&world.data(0));
+        for at in 0..MEMBERS {
+            world.start_node(at);
+            world.until_served(at).await;
+        }
+        world
+    }
+
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.folder.join(format!("node-{node}"))
+    }
+
+    pub fn log(&self, node: usize) -> String {
+        std::fs::read_to_string(self.folder.join(format!("node-{node}.log"))).unwrap_or_default()
+    }
+
+    /// Where clients and other nodes reach a node.
+    pub fn address(&self, node: usize) -> String {
+        format!("http://127.0.0.1:{}", self.fronts[node].port)
+    }
+
+    fn append_to(&self, name: &str) -> File {
+        let path = self.folder.join(name);
+        File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap()
+    }
+
+    /// Ends with the thread that starts it.
+    fn bound(program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program]);
+        command
+    }
+
+    pub fn start_etcd(&mut self, at: usize) {
+        let (client, peer) = self.etcd_ports[at];
+        let of = |port: u16| format!("http://127.0.0.1:{port}");
+        let all = self.peers.iter().enumerate();
+        let all: Vec<_> = all
+            .map(|(at, link)| format!("e{at}={}", of(link.port)))
+            .collect();
+        let child = Self::bound("etcd")
+            .args(["--name", &format!("e{at}"), "--data-dir"])
+            .arg(self.folder.join(format!("etcd-{at}")))
+            .args([
+                "--listen-client-urls",
+                &of(client),
+                "--advertise-client-urls",
+                &of(client),
+            ])
+            .args(["--listen-peer-urls", &of(peer)])
+            .args(["--initial-advertise-peer-urls", &of(self.peers[at].port)])
+            .args(["--initial-cluster", &all.join(",")])
+            .stdout(Stdio::null())
+            .stderr(self.append_to(&format!("etcd-{at}.log")))
+            .spawn()
+            .unwrap();
+        self.etcd[at].child = Some(child);
+    }
+
+    pub fn start_node(&mut self, at: usize) {
+        let data = self.data(at);
+        std::fs::create_dir_all(&data).unwrap();
+        for file in ["log.key", "log.vkey", "regulator.key"] {
+            if at > 0 && !data.join(file).exists() {
+                std::fs::copy(self.data(0).join(file), data.join(file)).unwrap();
+            }
+        }
+        let links = self.orders[at].iter();
+        let etcd: Vec<_> = links
+            .map(|link| format!("127.0.0.1:{}", link.port))
+            .collect();
+        let program = env!("CARGO_BIN_EXE_custody");
+        let mut command = match self.ahead[at] {
+            0 => Self::bound(program),
+            seconds => {
+                let mut command = Self::bound("faketime");
+                command.args(["-f", &format!("{seconds:+}s"), program]);
+                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+                command.env("DONT_FAKE_MONOTONIC", "1");
+                command
+            }
+        };
+        let child = command
+            .args(["serve", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
+            .args(["--listen", &format!("127.0.0.1:{}", self.node_ports[at])])
+            .args(["--cluster", &format!("etcd://{}", etcd.join(","))])
+            .args([
+                "--node",
+                &format!("n{at}"),
+                "--advertise",
+                &self.address(at),
+            ])
+            .arg("--data")
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(self.append_to(&format!("node-{at}.log")))
+            .spawn()
+            .unwrap();
+        self.nodes[at].child = Some(child);
+    }
+
+    pub fn kill_node(&mut self, at: usize) {
+        self.nodes[at].kill();
+    }
+
+    pub fn kill_etcd(&mut self, at: usize) {
+        self.etcd[at].kill();
+    }
+
+    pub fn signal_node(&self, at: usize, name: &str) {
+        self.nodes[at].signal(name);
+    }
+
+    pub fn signal_etcd(&self, at: usize, name: &str) {
+        self.etcd[at].signal(name);
+    }
+
+    /// Empties a node's folder but for its keys, so that it joins anew.
+    pub fn empty(&self, at: usize) {
+        let store = self.data(at).join("store");
+        if store.exists() {
+            std::fs::remove_dir_all(store).unwrap();
+        }
+    }
+
+    /// Undoes every fault, and starts what is dead. A node that refuses to start with what it has on its disk joins
+    /// anew: it has to have said why.
+    pub async fn heal(&mut self) {
+        let links = self
+            .peers
+            .iter()
+            .chain(&self.fronts)
+            .chain(self.orders.iter().flatten());
+        links.for_each(|link| link.set(Mode::Open));
+        for at in 0..MEMBERS {
+            self.etcd[at].signal("CONT");
+            self.nodes[at].signal("CONT");
+            if self.etcd[at].is_gone() {
+                self.start_etcd(at);
+            }
+            if self.ahead[at] != 0 {
+                self.ahead[at] = 0;
+                self.nodes[at].kill();
+            }
+        }
+        for at in 0..MEMBERS {
+            if self.nodes[at].is_gone() {
+                self.nodes[at].kill();
+                self.start_node(at);
+            }
+            self.until_served(at).await;
+        }
+    }
+
+    async fn until_served(&mut self, at: usize) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let ledger = Ledger::connect(&self.address(at), None).await;
+            if let Ok(ledger) = ledger {
+                let asked = tokio::time::timeout(Duration::from_secs(5), ledger.checkpoint()).await;
+                if matches!(asked, Ok(Ok(_))) {
+                    return;
+                }
+            }
+            assert!(
+                Instant::now() < deadline,
+                "node {at} serves again:\n{}",
+                self.log(at)
+            );
+            if self.nodes[at].is_gone() {
+                let log = self.log(at);
+                let last: Vec<_> = log.lines().rev().take(3).collect();
+                let why = [
+                    "joins anew",
+                    "join",
+                    "corrupt",
+                    "store failed",
+                    "is missing",
+                    "etcd",
+                    "holds no ledger",
+                ];
+                let said = last
+                    .iter()
+                    .any(|line| why.iter().any(|why| line.contains(why)));
+                assert!(said, "node {at} says why it can't serve: {last:?}");
+                println!("  node {at} joins anew: {}", last.first().unwrap_or(&""));
+                self.nodes[at].kill();
+                self.empty(at);
+                self.start_node(at);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
