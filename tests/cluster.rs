@@ -9,9 +9,11 @@ use common::etcd::Etcd;
 use common::{Server, Trade, all_accepted, commission, draft, scan, unit};
 use custody::admit::Admitted;
 use custody::api::session::{AT_LEAST, GROUP, LOG_SIZE};
+use custody::client::Ledger;
 use custody::commit::Committer;
 use custody::core::envelope::Envelope;
 use custody::core::record::Record;
+use custody::core::signature::Signer;
 use custody::core::wire;
 use custody::sequence::Group;
 use custody::store::{Store, StoreOptions};
@@ -38,7 +40,7 @@ impl Cluster {
     }
 
     /// Starts a node; one that is new joins.
-    fn try_start(&self, node: u32) -> Result<Server, String> {
+    fn try_start_at(&self, node: u32, more: &[&str]) -> Result<Server, String> {
         let data = self.data(node);
         if !data.exists() {
             std::fs::create_dir(&data).unwrap();
@@ -48,8 +50,21 @@ impl Cluster {
             }
         }
         let (etcd, name) = (self.etcd.address(), format!("n{node}"));
-        let arguments = ["--cluster", &etcd, "--node", &name];
+        let mut arguments = vec!["--cluster", &etcd];
+        if !more.contains(&"--node") {
+            arguments.extend(["--node", &name]);
+        }
+        arguments.extend(more);
         Server::try_spawn(common::custody(), &data, &arguments)
+    }
+
+    fn try_start(&self, node: u32) -> Result<Server, String> {
+        self.try_start_at(node, &[])
+    }
+
+    fn start_at(&self, node: u32, more: &[&str]) -> Server {
+        let started = self.try_start_at(node, more);
+        started.unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn start(&self, node: u32) -> Server {
@@ -394,18 +409,245 @@ async fn given_a_running_ledger_when_backed_up_then_the_copy_is_whole_and_can_be
     assert!(!into.exists(), "nothing is left of it");
 }
 
-/// A record of the maker's.
-fn admitted(trade: &Trade, serial: u8) -> Admitted {
-    let mut record = common::record(&[unit(serial.into())], commission());
+/// A record of the maker's, signed.
+fn signed(maker: &Signer, serial: u64) -> Envelope {
+    let mut record = common::record(&[unit(serial)], commission());
     record.format = 1;
     record.origin = common::ORIGIN.into();
     record.suite = 1;
-    record.key_id = trade.maker.key_id().0.to_vec();
-    record.nonce = vec![serial; 16];
-    let envelope = Envelope::sign(&record, &trade.maker);
+    record.key_id = maker.key_id().0.to_vec();
+    record.nonce = u128::from(serial).to_be_bytes().to_vec();
+    Envelope::sign(&record, maker)
+}
+
+/// The same, as if its signature had been checked.
+fn admitted(trade: &Trade, serial: u64) -> Admitted {
+    let envelope = signed(&trade.maker, serial);
     Admitted {
         id: envelope.record_id(),
         record: Box::new(Record::decode(&envelope.payload).unwrap()),
         envelope,
     }
+}
+
+/// What a client does, as documented: the same envelope again, here or elsewhere, until it is answered.
+async fn persist(nodes: &[String], envelope: &wire::Envelope) -> wire::Receipt {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    for node in nodes.iter().cycle() {
+        assert!(std::time::Instant::now() < deadline, "an answer");
+        let Ok(ledger) = Ledger::connect(node, None).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let request = wire::SubmitRequest {
+            envelope: Some(envelope.clone()),
+        };
+        match ledger.ledger().submit(request).await {
+            Ok(answer) => return answer.into_inner().receipt.unwrap(),
+            // Unavailable is what is documented; the others are connections that broke.
+            Err(status) => {
+                let again = [
+                    tonic::Code::Unavailable,
+                    tonic::Code::Unknown,
+                    tonic::Code::Cancelled,
+                ];
+                assert!(again.contains(&status.code()), "{status}");
+            }
+        }
+    }
+    unreachable!("there are nodes")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_rolling_restart_when_a_client_retries_as_documented_then_no_record_fails() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    // Ports of their own, so that a node that comes back is where it was.
+    let ports: Vec<String> = (0..3)
+        .map(|_| format!("127.0.0.1:{}", common::etcd::free_port()))
+        .collect();
+    let start =
+        |at: usize| cluster.start_at(u32::try_from(at).unwrap() + 1, &["--listen", &ports[at]]);
+    let mut servers: Vec<Server> = (0..3).map(start).collect();
+    let mut session = servers[0].session().await;
+    let trade = Trade::set_up(&servers[0], &mut session).await;
+    drop(session);
+    let nodes: Vec<String> = ports.iter().map(|port| format!("http://{port}")).collect();
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let clients: Vec<_> = (0_u8..3)
+        .map(|client| {
+            let (mut nodes, done) = (nodes.clone(), Arc::clone(&done));
+            nodes.rotate_left(client.into());
+            let trade_key = Arc::clone(&trade.maker);
+            tokio::spawn(async move {
+                let mut receipts = Vec::new();
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let serial = u64::from(client) * 1_000_000 + receipts.len() as u64;
+                    let envelope = signed(&trade_key, serial).to_wire();
+                    receipts.push(persist(&nodes, &envelope).await);
+                }
+                receipts
+            })
+        })
+        .collect();
+    for at in 0..3 {
+        assert!(servers[at].stop().success(), "it drains, and ends well");
+        servers[at] = start(at);
+    }
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut receipts = Vec::new();
+    for client in clients {
+        receipts.extend(client.await.unwrap());
+    }
+    let indexes: std::collections::BTreeSet<u64> = receipts.iter().map(|r| r.log_index).collect();
+    assert_eq!(
+        indexes.len(),
+        receipts.len(),
+        "each record has an index of its own"
+    );
+    let size = indexes.last().unwrap() + 1;
+    assert_eq!(
+        checkpoint(&servers[0], size).await,
+        checkpoint(&servers[2], size).await
+    );
+}
+
+/// A number among a node's metrics.
+fn metric(server: &Server, name: &str) -> f64 {
+    let text = common::http(("GET", &server.metrics), &[], ureq::SendBody::none());
+    let line = text
+        .text()
+        .lines()
+        .find(|line| line.starts_with(name))
+        .map(str::to_owned);
+    line.map_or(f64::NAN, |line| {
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_node_that_is_away_when_groups_pile_up_then_they_are_kept_for_it_and_then_deleted()
+{
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let first = cluster.start(1);
+    let mut session = first.session().await;
+    let trade = Trade::set_up(&first, &mut session).await;
+    let mut second = cluster.start(2);
+    let kept = || metric(&first, "custody_cluster_kept_groups");
+    eventually(
+        || metric(&first, "custody_cluster_alive_nodes") > 1.5,
+        "both are seen",
+    );
+    eventually(|| kept() < 0.5, "what both have is deleted");
+    second.kill();
+    for serial in 1..40 {
+        trade_on(&first, &trade, serial..serial + 1).await;
+    }
+    eventually(
+        || metric(&first, "custody_cluster_alive_nodes") < 1.5,
+        "it is missed",
+    );
+    assert!(
+        kept() > 30.0,
+        "groups are kept while its lease lasts: {}",
+        kept()
+    );
+    let size = trade_on(&first, &trade, 100..101).await;
+    let second = cluster.start(2);
+    assert_eq!(
+        checkpoint(&second, size).await,
+        checkpoint(&first, size).await
+    );
+    eventually(|| kept() < 0.5, "what both have is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_two_nodes_of_one_name_when_both_run_then_one_stops_and_says_so() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let (mut first, mut second) = (cluster.start(1), cluster.start(2));
+    assert!(second.stop().success());
+    let mut twin = cluster.start_at(2, &["--node", "n1"]);
+    let ended = |server: &mut Server| server.ended();
+    eventually(|| ended(&mut first) || ended(&mut twin), "one stops");
+    let said = format!("{}{}", first.log(), twin.log());
+    assert!(
+        said.contains("another node runs under the name n1"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_an_etcd_with_tls_and_users_when_told_of_them_then_the_node_is_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = common::tls::Authority::new();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let [cert, key] = authority.issue("127.0.0.1", folder.path());
+    let ca = ca.to_str().unwrap();
+    let tls = [
+        "--cert-file",
+        &cert,
+        "--key-file",
+        &key,
+        "--trusted-ca-file",
+        ca,
+    ];
+    let Some(etcd) = Etcd::start_with("https", &[&tls[..], &["--client-cert-auth"]].concat())
+    else {
+        return;
+    };
+    let pem = |path: &str| std::fs::read(path).unwrap();
+    let identity = etcd_client::Identity::from_pem(pem(&cert), pem(&key));
+    let options = etcd_client::TlsOptions::new()
+        .ca_certificate(etcd_client::Certificate::from_pem(pem(ca)))
+        .identity(identity);
+    let options = etcd_client::ConnectOptions::new().with_tls(options);
+    let endpoint = etcd.address().replace("etcd://", "https://");
+    let mut client = etcd_client::Client::connect([endpoint], Some(options))
+        .await
+        .unwrap();
+    for (user, role) in [("root", "root"), ("custody", "custody")] {
+        client.user_add(user, "secret", None).await.unwrap();
+        client.role_add(role).await.unwrap();
+        client.user_grant_role(user, role).await.unwrap();
+    }
+    // Its own keys, and no others.
+    let permission = etcd_client::Permission::read_write("custody/").with_prefix();
+    client
+        .role_grant_permission("custody", permission)
+        .await
+        .unwrap();
+    client.auth_enable().await.unwrap();
+
+    let data = folder.path().join("ledger");
+    common::init(&data);
+    let (config, password) = (
+        folder.path().join("config.toml"),
+        folder.path().join("password"),
+    );
+    let cluster = format!(
+        "[cluster]\netcd = \"{}\"\nnode = \"one\"\nuser = \"custody\"\npassword_file = \"{}\"\nca = \"{ca}\"\n\
+         cert = \"{cert}\"\nkey = \"{key}\"\n",
+        etcd.address(),
+        password.display()
+    );
+    std::fs::write(&config, &cluster).unwrap();
+    std::fs::write(&password, "wrong\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let refused = Server::try_spawn(common::custody(), &data, &arguments).err();
+    assert!(refused.expect("a wrong password").contains("etcd"));
+    std::fs::write(&password, "secret\n").unwrap();
+    let server = Server::open(&data, &arguments);
+    let mut session = server.session().await;
+    let trade = Trade::set_up(&server, &mut session).await;
+    trade_on(&server, &trade, 1..10).await;
+    eventually(
+        || metric(&server, "custody_cluster_alive_nodes") > 0.5,
+        "it beats",
+    );
 }

@@ -19,6 +19,8 @@ use crate::sequence::now;
 use crate::store::Store;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// So many beats in a row under one name by two: then it is no old message.
+const TWINS: u32 = 3;
 /// Etcd's file is looked at, and its history is forgotten, after so many beats.
 const COMPACT_BEATS: u64 = 30;
 /// From so many bytes in etcd's file on, groups are kept only for nodes that live: etcd stops at 2 GiB.
@@ -37,6 +39,8 @@ pub(super) struct Beat {
     members: Members,
     beat: u64,
     life: u64,
+    /// Beats in a row before which somebody else spoke under this node's name.
+    twins: u32,
     /// The revision some time ago.
     compact_to: i64,
     full: bool,
@@ -66,6 +70,7 @@ impl Beat {
             members: Members::default(),
             beat: 0,
             life: RandomState::new().hash_one(now().0),
+            twins: 0,
             compact_to: 0,
             full: false,
             said: None,
@@ -112,13 +117,7 @@ impl Beat {
             return Err(ClusterError::BegunAgain);
         }
         self.memory.saw(situation.revision)?;
-        if self.beat > 1
-            && situation
-                .before
-                .is_some_and(|before| before.life != self.life)
-        {
-            return Err(ClusterError::SameName(own.name));
-        }
+        self.alone(situation.before.as_ref())?;
         if let Some(applied) = here.group {
             // The driver is gone only when the node stops.
             let _ = self.news.send(News::Since(applied, situation.head)).await;
@@ -137,6 +136,17 @@ impl Beat {
         let view = self.members.view(&self.shared.name, group, at);
         self.say(&view, head.map_or(0, |head| head.number), trimmed);
         self.tidy(&view, trimmed, revision, at).await
+    }
+
+    /// Whether nobody else speaks under this node's name. Once proves nothing: a message of the process before may
+    /// have been on its way for long.
+    fn alone(&mut self, before: Option<&wire::ClusterMember>) -> Result<(), ClusterError> {
+        let other = self.beat > 1 && before.is_some_and(|before| before.life != self.life);
+        self.twins = if other { self.twins + 1 } else { 0 };
+        if self.twins < TWINS {
+            return Ok(());
+        }
+        Err(ClusterError::SameName(self.shared.name.clone()))
     }
 
     async fn lease(&mut self) -> Result<i64, ClusterError> {

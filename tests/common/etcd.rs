@@ -14,9 +14,12 @@ pub struct Etcd {
     child: Child,
     port: u16,
     folder: TempDir,
+    scheme: String,
+    more: Vec<String>,
 }
 
-fn free_port() -> u16 {
+/// A port that nobody has.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -24,15 +27,21 @@ fn free_port() -> u16 {
 impl Etcd {
     /// A new one; none, loudly, where etcd is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with("http", &[])
+    }
+
+    /// The same, with more flags.
+    pub fn start_with(scheme: &str, more: &[&str]) -> Option<Self> {
         if Command::new("etcd").arg("--version").output().is_err() {
             eprintln!("SKIPPED: etcd is not installed, so nothing was tested over it");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
+        let more: Vec<String> = more.iter().map(ToString::to_string).collect();
         // Somebody may take a port in between: then another is tried.
         let started = (0..10).find_map(|_| {
             let port = free_port();
-            let mut child = Self::spawn(folder.path(), port);
+            let mut child = Self::spawn(folder.path(), port, scheme, &more);
             Self::answers(&mut child, port).then_some((child, port))
         });
         let (child, port) = started.expect("etcd starts");
@@ -40,11 +49,13 @@ impl Etcd {
             child,
             port,
             folder,
+            scheme: scheme.to_owned(),
+            more,
         })
     }
 
-    fn spawn(folder: &Path, port: u16) -> Child {
-        let client = format!("http://127.0.0.1:{port}");
+    fn spawn(folder: &Path, port: u16, scheme: &str, more: &[String]) -> Child {
+        let client = format!("{scheme}://127.0.0.1:{port}");
         let peer = format!("http://127.0.0.1:{}", free_port());
         let log = std::fs::File::create(folder.join("log")).unwrap();
         Command::new("setpriv")
@@ -63,6 +74,7 @@ impl Etcd {
                 &peer,
             ])
             .args(["--initial-cluster", &format!("one={peer}")])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -101,7 +113,7 @@ impl Etcd {
 
     /// Starts it again, on the same port.
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(self.folder.path(), self.port);
+        self.child = Self::spawn(self.folder.path(), self.port, &self.scheme, &self.more);
         assert!(
             Self::answers(&mut self.child, self.port),
             "etcd starts again"

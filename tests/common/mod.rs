@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 pub mod etcd;
+pub mod tls;
 
 pub const ORIGIN: &str = "test.example/ledger";
 pub const REGULATOR: &str = "uscc:91350100M000100Y43";
@@ -107,8 +108,11 @@ impl Server {
         arguments: &[&str],
     ) -> Result<Self, String> {
         let any = "127.0.0.1:0";
+        command.args(["serve", "--http", any, "--metrics", any]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", any]);
+        }
         let child = command
-            .args(["serve", "--listen", any, "--http", any, "--metrics", any])
             .arg("--data")
             .arg(data)
             .args(arguments)
@@ -159,6 +163,11 @@ impl Server {
     pub fn stop(&mut self) -> std::process::ExitStatus {
         signal(self.pid(), "TERM");
         self.child.wait().unwrap()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for it to end.

@@ -70,6 +70,19 @@ fn free_ports(count: usize) -> Vec<u16> {
         .collect()
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for at in 0..MEMBERS {
+                let log = self.log(at);
+                let mut last: Vec<_> = log.lines().rev().take(8).collect();
+                last.reverse();
+                eprintln!("node {at} said last:\n{}", last.join("\n"));
+            }
+        }
+    }
+}
+
 impl World {
     pub async fn start(folder: &Path) -> Self {
         let ports = free_ports(3 * MEMBERS);
