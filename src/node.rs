@@ -441,13 +441,13 @@ pub fn now() -> Millis {
     sequence::now()
 }
 
-/// The answer when the committing thread ended with the record in its hands.
+/// The answer when the order or the committing thread ended with the record in its hands.
 #[must_use]
 pub fn lost() -> Refusal {
     Refusal::new(
         Reason::Storage,
-        "the store failed; whether the record is in the log is not known: send the same envelope \
-         again",
+        "this server stopped before it could answer; whether the record is in the log is not known: send the same \
+         envelope again",
     )
 }
 

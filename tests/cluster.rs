@@ -491,9 +491,9 @@ async fn given_a_rolling_restart_when_a_client_retries_as_documented_then_no_rec
             })
         })
         .collect();
-    for at in 0..3 {
-        assert!(servers[at].stop().success(), "it drains, and ends well");
-        servers[at] = start(at);
+    for (at, server) in servers.iter_mut().enumerate() {
+        assert!(server.stop().success(), "it drains, and ends well");
+        *server = start(at);
     }
     done.store(true, std::sync::atomic::Ordering::Relaxed);
     let mut receipts = Vec::new();

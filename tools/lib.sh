@@ -29,7 +29,16 @@ need_packages() {
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     "${sudo[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null
+    # Programs are wanted, not the services that come with some of them: Debian asks this file before it starts one.
+    local policy=/usr/sbin/policy-rc.d guarded= failed=
+    if [ ! -e "$policy" ]; then
+        guarded=yes
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+        "${sudo[@]}" chmod 755 "$policy"
+    fi
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq "${missing[@]}" >/dev/null || failed=yes
+    [ -z "$guarded" ] || "${sudo[@]}" rm -f "$policy"
+    [ -z "$failed" ] || die "apt-get could not install ${missing[*]}"
 }
 
 # The least Rust is the one in Cargo.toml.

@@ -229,7 +229,7 @@ impl Serve {
         }
         if failed {
             return Err(Failure::Could(
-                "the store failed; start again to open it anew".into(),
+                "the ledger can't go on; its log says why".into(),
             ));
         }
         tracing::info!(size = node.head().borrow().size, "stopped");

@@ -313,6 +313,7 @@ impl Driver {
                 Item::Private(_) => continue,
             };
             let count = records(&waiting.item);
+            count_refused(count);
             if let Item::Records(Submission { reply, .. }) = item {
                 let _ = reply.send((0..count).map(|_| Err(unreachable())).collect());
             }
@@ -330,6 +331,7 @@ fn unreachable() -> Refusal {
 
 /// Refuses an item that was not proposed. Whoever asked may be gone.
 fn answer(item: Item, refusal: impl Fn() -> Refusal) {
+    count_refused(records(&item));
     match item {
         Item::Records(Submission { records, reply, .. }) => {
             let _ = reply.send(records.iter().map(|_| Err(refusal())).collect());
@@ -337,6 +339,12 @@ fn answer(item: Item, refusal: impl Fn() -> Refusal) {
         // Nobody answers: that says the same.
         Item::Private(_) => {}
     }
+}
+
+fn count_refused(records: usize) {
+    let reason = Reason::OrderUnavailable.name();
+    let refused = metrics::counter!("custody_refused_total", "reason" => reason);
+    refused.increment(records as u64);
 }
 
 fn records(item: &Item) -> usize {

@@ -6,9 +6,9 @@
 //!                   └── protocol: what an answer means, what is next
 //! ```
 //!
-//! Every node takes submissions and proposes groups; [`protocol`] says how they agree on one order. A record is
+//! Every node takes submissions and proposes groups; `protocol` says how they agree on one order. A record is
 //! acknowledged when etcd has its group and its verdict is known and synced on the node that answers (I2). Beside
-//! that, each node says once a second how far it is, and looks whether all agree: see [`members`] and [`signing`].
+//! that, each node says once a second how far it is, and looks whether all agree: see `members` and `signing`.
 //! What every node has applied and synced is deleted from etcd.
 
 mod beat;

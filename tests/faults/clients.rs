@@ -2,6 +2,7 @@
 //! they asked and were told.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -186,16 +187,18 @@ async fn attempt(
     envelope: wire::Envelope,
 ) -> Result<u64, Status> {
     let late = |_| Status::deadline_exceeded("no answer");
-    if !connected.contains_key(&at) {
-        let ledger = tokio::time::timeout(PATIENCE, Ledger::connect(address, None)).await;
-        let ledger = ledger.map_err(late)?;
-        let ledger = ledger.map_err(|error| Status::unavailable(error.to_string()))?;
-        connected.insert(at, ledger);
-    }
+    let known = match connected.entry(at) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => {
+            let ledger = tokio::time::timeout(PATIENCE, Ledger::connect(address, None)).await;
+            let ledger = ledger.map_err(late)?;
+            place.insert(ledger.map_err(|error| Status::unavailable(error.to_string()))?)
+        }
+    };
     let request = Request::new(wire::SubmitRequest {
         envelope: Some(envelope),
     });
-    let mut ledger = connected[&at].ledger();
+    let mut ledger = known.ledger();
     let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
     let receipt = answer.map_err(late)??.into_inner().receipt;
     Ok(receipt.expect("a receipt").log_index)
