@@ -156,6 +156,7 @@ impl Node {
                     admission: Arc::clone(&admission),
                     synced: committer.synced(),
                     failing: failing.clone(),
+                    outer: tokio::runtime::Handle::current(),
                 };
                 let (cluster, ordered) = cluster::start(options, &signer, parts)?;
                 (Some(cluster), apply(committer, ordered, failing)?)
@@ -369,7 +370,8 @@ impl Node {
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
     pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.submissions()?.places(records).await
+        let places = self.submissions()?.places(records);
+        places.await
     }
 
     /// Puts admitted records into the order, in their places. Their answers come later.
@@ -411,7 +413,9 @@ impl Node {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take();
-        drop(submissions);
+        if let Some(submissions) = submissions {
+            submissions.close();
+        }
         let thread = self
             .committer
             .lock()

@@ -129,9 +129,9 @@ pub enum Change {
 /// Why a change isn't made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// There are as many as may be.
-    #[error("{MAX_TEXTS} texts about this party are kept already")]
-    TooMany,
+    /// The order did not answer.
+    #[error("no answer came from the order; whether it was done is not known: ask again")]
+    Unanswered,
     /// It was erased, and stays so.
     #[error("this text was erased; what was erased is not put again")]
     Erased,
@@ -187,6 +187,20 @@ pub fn change(store: &Store, change: &Change) -> Result<(), ChangeError> {
     }
 }
 
+/// Whether there is room for one more text about a party. It is asked before the order: in it, nodes that erase by
+/// their own clocks would not agree.
+///
+/// # Errors
+/// [`StoreError`] when it can't be read.
+pub fn has_room(store: &Store, subject: PartyId) -> Result<bool, StoreError> {
+    let mut count = 0;
+    scan(store, subject, &[], |_, row| {
+        count += usize::from(row.kept.is_some());
+        count < MAX_TEXTS
+    })?;
+    Ok(count < MAX_TEXTS)
+}
+
 fn keep(
     store: &Store,
     subject: PartyId,
@@ -197,14 +211,6 @@ fn keep(
         Some(Row { kept: None, .. }) => return Err(ChangeError::Erased),
         Some(_) => return Ok(()),
         None => {}
-    }
-    let mut count = 0;
-    scan(store, subject, &[], |_, row| {
-        count += usize::from(row.kept.is_some());
-        count < MAX_TEXTS
-    })?;
-    if count >= MAX_TEXTS {
-        return Err(ChangeError::TooMany);
     }
     let mut changes = SideChanges::default();
     changes.put(key(subject, commitment), row)?;

@@ -187,6 +187,25 @@ async fn given_a_receipt_when_read_elsewhere_with_its_token_then_the_record_is_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_the_addresses_of_nodes_when_the_first_are_gone_then_the_next_one_answers() {
+    let server = Server::start();
+    let gone = format!("http://127.0.0.1:{}", common::etcd::free_port());
+    let nodes = format!("{gone},nonsense, {},{gone}", server.address);
+    let said = common::custody()
+        .env("CUSTODY_LEDGER", &nodes)
+        .args(["party", "list", "--json"])
+        .output()
+        .unwrap();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    let none = Ledger::connect(&format!("{gone},{gone}"), None).await;
+    assert!(none.is_err_and(|error| error.to_string().contains("no connection")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn given_a_text_beside_the_log_when_put_and_erased_then_every_node_does_so() {
     let Some(cluster) = Cluster::new() else {
         return;
@@ -287,7 +306,8 @@ async fn given_an_etcd_that_was_set_back_when_nodes_notice_then_none_signs_until
     let mut first = cluster.start(1);
     let mut session = first.session().await;
     let trade = Trade::set_up(&first, &mut session).await;
-    let mut second = cluster.start(2);
+    let (mut second, mut third) = (cluster.start(2), cluster.start(3));
+    assert!(third.stop().success());
     // A backup of etcd, and more records after it.
     cluster.etcd.kill();
     let backup = cluster.folder.path().join("backup");
@@ -307,6 +327,9 @@ async fn given_an_etcd_that_was_set_back_when_nodes_notice_then_none_signs_until
         let error = cluster.try_start(node).err().expect("it must not serve");
         assert!(error.contains("custody cluster reset"), "{error}");
     }
+    // One that was behind the backup can't know, and is told.
+    let error = cluster.try_start(3).err().expect("it must not serve");
+    assert!(error.contains("halted"), "{error}");
     let data = first.data.to_str().unwrap().to_owned();
     let etcd = cluster.etcd.address();
     let reset = ["cluster", "reset", "--data", &data, "--cluster", &etcd];
@@ -472,6 +495,10 @@ async fn given_a_rolling_restart_when_a_client_retries_as_documented_then_no_rec
     let mut servers: Vec<Server> = (0..3).map(start).collect();
     let mut session = servers[0].session().await;
     let trade = Trade::set_up(&servers[0], &mut session).await;
+    let size = trade_on(&servers[0], &trade, 9_000_000..9_000_001).await;
+    for server in &servers {
+        checkpoint(server, size).await;
+    }
     drop(session);
     let nodes: Vec<String> = ports.iter().map(|port| format!("http://{port}")).collect();
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));

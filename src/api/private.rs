@@ -17,7 +17,9 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire;
 use crate::core::wire::private_service_server::PrivateService;
 use crate::node::Node;
-use crate::private::{self, COMMITMENT_BYTES, Change, ChangeError, Class, Kept, MAX_TEXT, Row};
+use crate::private::{
+    self, COMMITMENT_BYTES, Change, ChangeError, Class, Kept, MAX_TEXT, MAX_TEXTS, Row,
+};
 
 pub(super) struct Private {
     node: Arc<Node>,
@@ -104,6 +106,12 @@ impl PrivateService for Private {
         let (subject, put_by, put) = (call.subject, call.by(), call.sight.now);
         drop(call);
         let commitment = salted_commitment(&kept.salt, &kept.text);
+        let store = self.node.store();
+        let known = private::get(store, subject, &commitment).map_err(errors::store)?;
+        if known.is_none() && !private::has_room(store, subject).map_err(errors::store)? {
+            let message = format!("{MAX_TEXTS} texts about this party are kept already");
+            return Err(super::status(&Refusal::new(Reason::Overloaded, message)));
+        }
         let change = Change::Put {
             subject,
             class,
@@ -213,7 +221,7 @@ fn commitment(bytes: &[u8]) -> Result<[u8; COMMITMENT_BYTES], Status> {
 
 fn refused(error: ChangeError) -> Status {
     let reason = match error {
-        ChangeError::TooMany => Reason::Overloaded,
+        ChangeError::Unanswered => Reason::OrderUnavailable,
         ChangeError::Erased => Reason::FailedPrecondition,
         ChangeError::Store(error) => return errors::store(error),
     };

@@ -70,6 +70,10 @@ pub(crate) struct Reset {
     /// Configuration file of the node, for TLS and user of etcd.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Begin with this log even though etcd knows of a signed checkpoint that it does not lead to. Whoever holds
+    /// that checkpoint can then prove that the log forked.
+    #[arg(long)]
+    force: bool,
     /// Write the outcome as JSON.
     #[arg(long)]
     json: bool,
@@ -99,7 +103,8 @@ impl Reset {
             .map_err(|error| Failure::Could(error.to_string()))?;
         let origin = signer.verifier().name().to_string();
         let begun =
-            crate::cluster::begin_again(&options.etcd, &origin, &store, &options.name).await;
+            crate::cluster::begin_again(&options.etcd, &origin, &store, &options.name, self.force)
+                .await;
         let (group, log) = begun.map_err(|error| Failure::Could(error.to_string()))?;
         if self.json {
             return output::json(&serde_json::json!({
@@ -194,7 +199,7 @@ impl Given {
             address: address.unwrap_or_else(|| format!("{own}://{listen}")),
             peer_ca: file.peer_ca.as_deref().map(read).transpose()?,
             window: file.window.unwrap_or(WINDOW).clamp(1, 64),
-            forget_seconds: file.forget_seconds.unwrap_or(FORGET_SECONDS).max(15),
+            forget_seconds: file.forget_seconds.unwrap_or(FORGET_SECONDS).max(60),
         }))
     }
 }

@@ -57,7 +57,7 @@ pub struct Cli {
 /// Which ledger, and how the answer is written.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Remote {
-    /// Address of the ledger.
+    /// Address of the ledger; of several nodes, with commas between them: the first that answers.
     #[arg(long, env = "CUSTODY_LEDGER", default_value = "http://127.0.0.1:7070")]
     ledger: String,
     /// PEM file of the certificate authority to trust for https.

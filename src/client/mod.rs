@@ -173,11 +173,23 @@ impl<T: Clone> Ledger<T> {
 }
 
 impl Ledger {
-    /// Connects. With a certificate authority's PEM, only its certificates are trusted.
+    /// Connects to the first that answers of some addresses, with commas between them: nodes of one ledger. With a
+    /// certificate authority's PEM, only its certificates are trusted.
     ///
     /// # Errors
-    /// [`ClientError`] when the address is none or nobody answers there.
-    pub async fn connect(address: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+    /// [`ClientError`] of the last address, when it is none or nobody answers there.
+    pub async fn connect(addresses: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
+        let mut failed = ClientError::Address(addresses.to_owned());
+        for address in addresses.split(',') {
+            match Self::connect_to(address.trim(), ca_pem).await {
+                Ok(ledger) => return Ok(ledger),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn connect_to(address: &str, ca_pem: Option<&[u8]>) -> Result<Self, ClientError> {
         let endpoint = Endpoint::from_shared(address.to_owned())
             .map_err(|_| ClientError::Address(address.to_owned()))?;
         let mut endpoint = endpoint

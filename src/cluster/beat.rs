@@ -3,7 +3,6 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -12,8 +11,9 @@ use super::driver::News;
 use super::etcd::{Etcd, Signed, Situation, decode_root};
 use super::members::{Members, View, Votes};
 use super::memory::Memory;
-use super::{ClusterError, ClusterOptions, Shared};
+use super::{Clock, ClusterError, ClusterOptions, Shared};
 use crate::commit::Synced;
+use crate::core::order::GroupId;
 use crate::core::wire;
 use crate::sequence::now;
 use crate::store::Store;
@@ -32,6 +32,8 @@ pub(super) struct Beat {
     etcd: Etcd,
     memory: Arc<Memory>,
     synced: watch::Receiver<Synced>,
+    /// Where this node was when it started.
+    last: GroupId,
     news: mpsc::Sender<News>,
     address: String,
     lease_seconds: i64,
@@ -52,9 +54,8 @@ impl Beat {
         options: &ClusterOptions,
         shared: &Arc<Shared>,
         store: &Arc<Store>,
-        etcd: &Etcd,
-        memory: &Arc<Memory>,
-        synced: watch::Receiver<Synced>,
+        (etcd, memory): (&Etcd, &Arc<Memory>),
+        (synced, last): (watch::Receiver<Synced>, GroupId),
         news: mpsc::Sender<News>,
     ) -> Self {
         Self {
@@ -63,6 +64,7 @@ impl Beat {
             etcd: etcd.clone(),
             memory: Arc::clone(memory),
             synced,
+            last,
             news,
             address: options.address.clone(),
             lease_seconds: options.forget_seconds.into(),
@@ -97,7 +99,8 @@ impl Beat {
     async fn once(&mut self) -> Result<(), ClusterError> {
         let lease = self.lease().await?;
         let here = *self.synced.borrow();
-        let group = here.group.map_or(0, |group| group.number);
+        let applied = here.group.unwrap_or(self.last);
+        let group = applied.number;
         self.beat += 1;
         let clock_ms = now().0;
         let own = wire::ClusterMember {
@@ -112,16 +115,18 @@ impl Beat {
             life: self.life,
         };
         let situation = self.etcd.situation(Some((&own, lease))).await?;
+        if let Some(why) = situation.halted {
+            return Err(ClusterError::Halted(why));
+        }
         let epoch = self.memory.get().epoch;
         if situation.base.is_some_and(|base| base.epoch != epoch) {
             return Err(ClusterError::BegunAgain);
         }
         self.memory.saw(situation.revision)?;
         self.alone(situation.before.as_ref())?;
-        if let Some(applied) = here.group {
-            // The driver is gone only when the node stops.
-            let _ = self.news.send(News::Since(applied, situation.head)).await;
-        }
+        // The driver is gone only when the node stops.
+        let news = News::Since(applied, situation.head);
+        let _ = self.news.send(news).await;
         let at = Instant::now();
         let Situation {
             members,
@@ -205,18 +210,23 @@ impl Beat {
     }
 
     fn say(&mut self, view: &View, head: u64, trimmed: u64) {
-        let strays = view.strays();
-        if strays != self.shared.strays.swap(strays, Ordering::Relaxed) {
-            let ahead_ms = view.ahead_ms;
-            if strays {
-                tracing::error!(
-                    ahead_ms,
-                    "this node's clock strays from the others': it proposes nothing"
-                );
-            } else {
+        let strayed = matches!(*self.shared.clock(), Clock::Strays);
+        let ahead_ms = view.ahead_ms;
+        match (strayed, view.strays()) {
+            (false, true) => tracing::error!(
+                ahead_ms,
+                "this node's clock strays from the others': it proposes nothing"
+            ),
+            (true, false) => {
                 tracing::info!(ahead_ms, "this node's clock is with the others' again");
             }
+            _ => {}
         }
+        *self.shared.clock() = if view.strays() {
+            Clock::Strays
+        } else {
+            Clock::Good(now(), Instant::now())
+        };
         let number = |value: u64| value as f64;
         metrics::gauge!("custody_cluster_alive_nodes").set(view.alive as f64);
         metrics::gauge!("custody_cluster_clock_ahead_seconds").set(view.ahead_ms as f64 / 1e3);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use prost::bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -21,7 +22,8 @@ use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire;
-use crate::sequence::{Item, Queue, Submission, now};
+use crate::private::ChangeError;
+use crate::sequence::{Item, Queue, Submission};
 
 /// Most records of a group.
 const MAX_GROUP_RECORDS: usize = 8_192;
@@ -87,6 +89,9 @@ impl Driver {
             if let Some(since) = closing {
                 let empty = waiting.is_empty() && protocol.in_flight() == 0;
                 if empty || since.elapsed() > LAST_WORDS {
+                    let flying = protocol.work_mut().flat_map(std::mem::take);
+                    let late = waiting.drain(..).chain(flying);
+                    late.for_each(|late| answer(late.item, unreachable));
                     return Ok(());
                 }
             }
@@ -108,6 +113,8 @@ impl Driver {
                     let (number, bytes) = read.map_err(|_| ClusterError::Ended)?;
                     calls.reading.retain(|reading| *reading != number);
                     match bytes {
+                        // It came out meanwhile, and was deleted since everybody has it.
+                        Ok(_) if number <= protocol.delivered().number => {}
                         Ok(Some(bytes)) => drop(calls.read.insert(number, bytes)),
                         Ok(None) => return Err(ClusterError::Trimmed { number }),
                         Err(error) => tracing::debug!(%error, number, "a group was not read"),
@@ -127,16 +134,8 @@ impl Driver {
         }
     }
 
+    /// Puts an item where it waits for a group.
     fn take(&self, item: Item, waiting: &mut VecDeque<Waiting>) {
-        if self.shared.strays() {
-            answer(item, || {
-                Refusal::new(
-                    Reason::OrderUnavailable,
-                    "this node's clock strays from those of the other nodes; send the same envelope to another",
-                )
-            });
-            return;
-        }
         let since = Instant::now();
         let mut items = VecDeque::from([item]);
         while let Some(item) = items.pop_front() {
@@ -145,7 +144,7 @@ impl Driver {
                 Item::Records(submission)
                     if bytes > MAX_GROUP_BYTES / 2 && submission.records.len() > 1 =>
                 {
-                    let (first, second) = halves(submission);
+                    let (first, second) = halves(submission, &self.shared.outer);
                     items.push_front(Item::Records(second));
                     items.push_front(Item::Records(first));
                 }
@@ -169,6 +168,15 @@ impl Driver {
         while !waiting.is_empty()
             && let Some(previous) = protocol.room()
         {
+            let time = match self.shared.time() {
+                Ok(Some(time)) => time,
+                // The first beat compares it, and comes soon.
+                Ok(None) => break,
+                Err(()) => {
+                    waiting.drain(..).for_each(|late| answer(late.item, strays));
+                    break;
+                }
+            };
             let (mut bytes, mut count) = (0, 0);
             let mut work = Vec::new();
             while let Some(next) = waiting.front() {
@@ -192,7 +200,7 @@ impl Driver {
                 }
             }
             let name = &self.shared.name;
-            let group = group::encode(previous, now(), name, envelopes, changes);
+            let group = group::encode(previous, time, name, envelopes, changes);
             metrics::histogram!("custody_cluster_group_bytes").record(group.bytes.len() as f64);
             protocol.propose(group, work);
         }
@@ -304,21 +312,29 @@ impl Driver {
                 continue;
             }
             waiting.told = true;
-            let item = match &mut waiting.item {
-                Item::Records(submission) => Item::Records(Submission {
-                    records: Vec::new(),
-                    reply: std::mem::replace(&mut submission.reply, oneshot::channel().0),
-                    places: None,
-                }),
-                Item::Private(_) => continue,
-            };
-            let count = records(&waiting.item);
-            count_refused(count);
-            if let Item::Records(Submission { reply, .. }) = item {
-                let _ = reply.send((0..count).map(|_| Err(unreachable())).collect());
+            count_refused(records(&waiting.item));
+            match &mut waiting.item {
+                Item::Records(submission) => {
+                    let reply = std::mem::replace(&mut submission.reply, oneshot::channel().0);
+                    let refusals = submission.records.iter().map(|_| Err(unreachable()));
+                    let _ = reply.send(refusals.collect());
+                    // Nobody waits any more: others may.
+                    submission.places = None;
+                }
+                Item::Private(private) => {
+                    let reply = std::mem::replace(&mut private.reply, oneshot::channel().0);
+                    let _ = reply.send(Err(ChangeError::Unanswered));
+                }
             }
         }
     }
+}
+
+fn strays() -> Refusal {
+    Refusal::new(
+        Reason::OrderUnavailable,
+        "this node's clock strays from those of the other nodes; send the same envelope to another",
+    )
 }
 
 fn unreachable() -> Refusal {
@@ -336,8 +352,9 @@ fn answer(item: Item, refusal: impl Fn() -> Refusal) {
         Item::Records(Submission { records, reply, .. }) => {
             let _ = reply.send(records.iter().map(|_| Err(refusal())).collect());
         }
-        // Nobody answers: that says the same.
-        Item::Private(_) => {}
+        Item::Private(private) => {
+            let _ = private.reply.send(Err(ChangeError::Unanswered));
+        }
     }
 }
 
@@ -366,12 +383,12 @@ fn size(item: &Item) -> usize {
 }
 
 /// Two submissions of half the records each, whose answers are put together again.
-fn halves(mut submission: Submission) -> (Submission, Submission) {
+fn halves(mut submission: Submission, outer: &Handle) -> (Submission, Submission) {
     let rest = submission.records.split_off(submission.records.len() / 2);
     let (first, first_answers) = oneshot::channel::<Vec<crate::sequence::Answer>>();
     let (second, second_answers) = oneshot::channel();
     let reply = submission.reply;
-    tokio::spawn(async move {
+    outer.spawn(async move {
         // An end without an answer is passed on as one.
         if let (Ok(mut answers), Ok(rest)) = tokio::join!(first_answers, second_answers) {
             answers.extend(rest);
@@ -392,9 +409,14 @@ fn halves(mut submission: Submission) -> (Submission, Submission) {
 }
 
 /// Follows the head of the order for as long as somebody listens.
-pub(super) async fn follow(etcd: Etcd, synced: watch::Receiver<Synced>, news: mpsc::Sender<News>) {
+pub(super) async fn follow(
+    etcd: Etcd,
+    synced: watch::Receiver<Synced>,
+    last: GroupId,
+    news: mpsc::Sender<News>,
+) {
     while !news.is_closed() {
-        let applied = synced.borrow().group;
+        let applied = synced.borrow().group.unwrap_or(last);
         if let Err(error) = follow_once(&etcd, applied, &news).await {
             tracing::warn!(%error, "the order can't be followed; trying again");
         }
@@ -404,13 +426,11 @@ pub(super) async fn follow(etcd: Etcd, synced: watch::Receiver<Synced>, news: mp
 
 async fn follow_once(
     etcd: &Etcd,
-    applied: Option<GroupId>,
+    applied: GroupId,
     news: &mpsc::Sender<News>,
 ) -> Result<(), ClusterError> {
     let (head, revision) = etcd.head().await?;
-    if let Some(applied) = applied
-        && news.send(News::Since(applied, head)).await.is_err()
-    {
+    if news.send(News::Since(applied, head)).await.is_err() {
         return Ok(());
     }
     let mut watch = etcd.watch_head(revision + 1).await?;

@@ -8,6 +8,7 @@
 //! | `trimmed` | number of the last group that was deleted, in decimal |
 //! | `member/` name | what a node says of itself, on a lease: [`wire::ClusterMember`] |
 //! | `signed` | the last head that was signed: [`wire::SignedHead`] |
+//! | `halted` | why nobody may propose or sign until an operator has reconciled; text |
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub(super) struct Situation {
     /// What was said under this node's name before.
     pub before: Option<wire::ClusterMember>,
     pub signed: Option<Signed>,
+    pub halted: Option<String>,
 }
 
 /// Where the cluster began.
@@ -103,6 +105,18 @@ impl Etcd {
         self.key(&format!("group/{number:016x}"))
     }
 
+    fn not_halted(&self) -> Compare {
+        Compare::version(self.key("halted"), CompareOp::Equal, 0)
+    }
+
+    /// Says to all nodes that nobody may propose or sign any more.
+    pub(super) async fn halt(&self, why: &str) -> Result<(), ClusterError> {
+        let mut client = self.client.kv_client();
+        answered(client.put(self.key("halted"), why, None))
+            .await
+            .map(drop)
+    }
+
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, ClusterError> {
         let mut client = self.client.kv_client();
         answered(client.txn(txn)).await
@@ -120,7 +134,7 @@ impl Etcd {
         let head = self.key("head");
         let follows = Compare::value(head.clone(), CompareOp::Equal, encode_head(group.previous));
         let txn = Txn::new()
-            .when([follows])
+            .when([follows, self.not_halted()])
             .and_then([
                 TxnOp::put(head.clone(), encode_head(group.id), None),
                 TxnOp::put(self.group_key(group.id.number), group.bytes.to_vec(), None),
@@ -202,6 +216,7 @@ impl Etcd {
         let txn = Txn::new().when([unchanged]).and_then([
             TxnOp::delete(self.key("group/"), all()),
             TxnOp::delete(self.key("member/"), all()),
+            TxnOp::delete(self.key("halted"), None),
             TxnOp::put(base, new_base(id, log).encode_to_vec(), None),
             TxnOp::put(head, encode_head(id), None),
             TxnOp::put(trimmed, id.number.to_string(), None),
@@ -221,7 +236,7 @@ impl Etcd {
             let options = PutOptions::new().with_lease(lease).with_prev_key();
             operations.push(TxnOp::put(key, member.encode_to_vec(), Some(options)));
         }
-        for name in ["base", "head", "trimmed", "signed"] {
+        for name in ["base", "head", "trimmed", "signed", "halted"] {
             operations.push(TxnOp::get(self.key(name), None));
         }
         let prefix = Some(GetOptions::new().with_prefix());
@@ -250,6 +265,9 @@ impl Etcd {
             match name {
                 b"base" => situation.base = Some(decode_base(&value)?),
                 b"head" => situation.head = Some(decode_head(&value)?),
+                b"halted" => {
+                    situation.halted = Some(String::from_utf8_lossy(&value).into_owned());
+                }
                 b"trimmed" => situation.trimmed = decode_number(&value)?,
                 b"signed" => {
                     let head = decode_signed(&value)?;
@@ -275,7 +293,7 @@ impl Etcd {
             node: node.to_owned(),
         };
         let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, last.unwrap_or(0));
-        let txn = Txn::new().when([unchanged]);
+        let txn = Txn::new().when([unchanged, self.not_halted()]);
         let txn = txn.and_then([TxnOp::put(key, value.encode_to_vec(), None)]);
         let answer = self.txn(txn).await?;
         Ok(answer.succeeded().then(|| revision(answer.header())))
@@ -321,11 +339,11 @@ impl Etcd {
         Ok(answer.is_some_and(|answer| answer.ttl() > 0))
     }
 
-    /// Bytes of etcd's own file, on the member that answers.
+    /// Bytes that are in use in etcd's file, on the member that answers; the file keeps what was deleted.
     pub(super) async fn size(&self) -> Result<i64, ClusterError> {
         let mut client = self.client.maintenance_client();
         let status = answered(client.status()).await?;
-        Ok(status.db_size())
+        Ok(status.raft_used_db_size())
     }
 }
 

@@ -13,8 +13,6 @@ use crate::sequence::now;
 
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often the lease of a node that joins is prolonged.
-const PROLONG: Duration = Duration::from_secs(5);
 
 /// Takes the log from another node into a folder that isn't there yet. While it does, groups are kept for it.
 ///
@@ -60,17 +58,25 @@ async fn attempt(
     let situation = etcd.situation(Some((&own, lease))).await?;
     tokio::select! {
         fetched = fetch(options, signer, &situation, store) => fetched,
-        error = prolong(&etcd, lease) => Err(error),
+        error = stay(&etcd, own, lease) => Err(error),
     }
 }
 
-async fn prolong(etcd: &Etcd, lease: i64) -> ClusterError {
+/// Says every second that this node is about to join, so that groups are kept for it.
+async fn stay(etcd: &Etcd, mut own: wire::ClusterMember, lease: i64) -> ClusterError {
     loop {
-        tokio::time::sleep(PROLONG).await;
-        match etcd.prolong(lease).await {
+        tokio::time::sleep(PAUSE).await;
+        own.beat += 1;
+        own.clock_ms = now().0;
+        let said = async {
+            let lasts = etcd.prolong(lease).await?;
+            etcd.situation(Some((&own, lease))).await?;
+            Ok(lasts)
+        };
+        match said.await {
             Ok(true) => {}
             Ok(false) => return ClusterError::Etcd("the lease has ended".into()),
-            Err(error) => tracing::warn!(%error, "the lease is not prolonged"),
+            Err::<_, ClusterError>(error) => tracing::warn!(%error, "the lease is not prolonged"),
         }
     }
 }
@@ -92,6 +98,10 @@ async fn fetch(
         let (node, address) = (&member.name, &member.address);
         tracing::info!(node, address, "taking the log from another node");
         let ca = options.peer_ca.as_deref();
+        if ca.is_some() && !address.starts_with("https://") {
+            last = SnapshotError::Incomplete(format!("{address} is not https, and peer_ca is set"));
+            continue; // Whoever can write to etcd must not lead a node anywhere else.
+        }
         match snapshot::fetch(address, ca, signer, now(), store).await {
             Ok(head) => {
                 tracing::info!(entries = head.size, "the log is here, and verified");

@@ -24,19 +24,20 @@ mod seal;
 mod signing;
 pub mod snapshot;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::admit::Admission;
 use crate::commit::Synced;
 use crate::core::order::GroupId;
+use crate::core::record::Millis;
 use crate::core::tlog::note::NoteSigner;
-use crate::sequence::{Queue, Sequencer};
+use crate::sequence::{Queue, Sequencer, now};
 use crate::store::{LogHead, Store, StoreError};
 
 use beat::Beat;
@@ -147,6 +148,13 @@ pub enum ClusterError {
     NoPeer(#[source] Box<SnapshotError>),
     #[error("this node is behind what another one signed; try again")]
     Behind,
+    #[error("the cluster is halted: {0}; reconcile with `custody cluster reset`")]
+    Halted(String),
+    #[error(
+        "etcd knows of a signed checkpoint of {signed} entries that this folder's {own} do not lead to: choose \
+         the node that has them; only if none is left, discard it with --force"
+    )]
+    SignedElsewhere { signed: u64, own: u64 },
     #[error("the cluster was begun again while this node ran; start it anew")]
     BegunAgain,
     #[error("the order went on meanwhile: a node still runs; stop all of them first")]
@@ -158,6 +166,16 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether etcd knows less than this node: then nobody may go on.
+    const fn is_set_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Order(OrderError::SetBack { .. })
+                | Self::Revision { .. }
+                | Self::SignedMore { .. }
+        )
+    }
+
     /// Whether it may be gone when it is tried again.
     const fn is_transient(&self) -> bool {
         matches!(self, Self::Etcd(_) | Self::Behind | Self::NoPeer(_))
@@ -168,12 +186,45 @@ impl ClusterError {
 pub(crate) struct Shared {
     name: String,
     window: usize,
-    strays: AtomicBool,
+    clock: Mutex<Clock>,
+    /// The runtime that outlives the cluster's own.
+    outer: Handle,
 }
 
+/// Whether this node's clock may give times to groups.
+#[derive(Clone, Copy, Debug, Default)]
+enum Clock {
+    /// It was not compared yet.
+    #[default]
+    Unknown,
+    /// It was with the others' when it showed this, at this moment of a clock that nobody sets.
+    Good(Millis, Instant),
+    Strays,
+}
+
+/// A clock that goes another way than the one that nobody sets by more than this was set.
+const STEP_MS: u64 = 5_000;
+
 impl Shared {
-    fn strays(&self) -> bool {
-        self.strays.load(Ordering::Relaxed)
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the clock shows, when that may be given to a group: it was with the others' at the last beat, and was
+    /// not set since.
+    fn time(&self) -> Result<Option<Millis>, ()> {
+        match *self.clock() {
+            Clock::Unknown => Ok(None),
+            Clock::Strays => Err(()),
+            Clock::Good(then, at) => {
+                let passed = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let (shows, expected) = (now(), then.plus(passed));
+                if shows.0.abs_diff(expected.0) > STEP_MS {
+                    return Err(());
+                }
+                Ok(Some(shows))
+            }
+        }
     }
 }
 
@@ -183,7 +234,7 @@ pub struct Cluster {
     synced: watch::Receiver<Synced>,
     /// The last group that there was when the node started.
     target: u64,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a node of a cluster works with.
@@ -200,6 +251,8 @@ pub struct Parts {
     pub synced: watch::Receiver<Synced>,
     /// Says that the node can't go on.
     pub failing: watch::Sender<bool>,
+    /// A runtime that lives until all is answered.
+    pub outer: Handle,
 }
 
 /// The group that a store is at, and whether that has a place in the cluster.
@@ -221,6 +274,9 @@ async fn place(
     }
     let last = known.unwrap_or(own);
     protocol::Protocol::<()>::new(last, 1).read_head(situation.head, last)?;
+    if let Some(why) = &situation.halted {
+        return Err(ClusterError::Halted(why.clone()));
+    }
     let Some(base) = situation.base else {
         return Err(ClusterError::Unreadable("base"));
     };
@@ -252,12 +308,23 @@ pub async fn begin_again(
     origin: &str,
     store: &Arc<Store>,
     node: &str,
+    force: bool,
 ) -> Result<(GroupId, LogHead), ClusterError> {
     let etcd = Etcd::connect(options, origin).await?;
     let log = store.head()?;
     let known = store.last_group()?;
     let last = known.unwrap_or_else(|| GroupId::base(origin, log.size, &log.root));
-    let seen = etcd.situation(None).await?.head;
+    let situation = etcd.situation(None).await?;
+    let seen = situation.head;
+    if let Some(signed) = situation.signed
+        && !force
+        && (signed.head.size > log.size || store.root_at(signed.head.size)? != signed.head.root)
+    {
+        return Err(ClusterError::SignedElsewhere {
+            signed: signed.head.size,
+            own: log.size,
+        });
+    }
     if !etcd.begin_again(seen, last, &log, node).await? {
         return Err(ClusterError::InUse);
     }
@@ -307,9 +374,19 @@ pub fn start(
         signing,
         synced,
         target,
-        thread: std::sync::Mutex::new(Some(thread)),
+        thread: Mutex::new(Some(thread)),
     };
     Ok((cluster, ordered))
+}
+
+/// When etcd knows less than this node, says so there: nodes that know no more would go on, and fork the log.
+async fn halting(etcd: &Etcd, error: ClusterError) -> ClusterError {
+    if error.is_set_back()
+        && let Err(unsaid) = etcd.halt(&error.to_string()).await
+    {
+        tracing::error!(%unsaid, "the other nodes could not be told to stop");
+    }
+    error
 }
 
 type Started = std_mpsc::Sender<Result<(Signing, u64), ClusterError>>;
@@ -346,18 +423,13 @@ async fn run(
     let shared = Arc::new(Shared {
         name: options.name.clone(),
         window: options.window,
-        strays: AtomicBool::new(false),
+        clock: Mutex::default(),
+        outer: parts.outer.clone(),
     });
     let (tell, news) = mpsc::channel(NEWS);
-    let beat = Beat::new(
-        &options,
-        &shared,
-        &store,
-        &etcd,
-        &memory,
-        parts.synced.clone(),
-        tell.clone(),
-    );
+    let follower = follow(etcd.clone(), parts.synced.clone(), last, tell.clone());
+    let place = (parts.synced.clone(), last);
+    let beat = Beat::new(&options, &shared, &store, (&etcd, &memory), place, tell);
     let driver = Driver {
         shared,
         etcd: etcd.clone(),
@@ -367,10 +439,14 @@ async fn run(
         ready,
         news,
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = driver.run(last) => ended,
         error = beat.run() => Err(error),
-        () = follow(etcd.clone(), parts.synced, tell) => Ok(()),
+        () = follower => Ok(()),
+    };
+    match ended {
+        Ok(()) => Ok(()),
+        Err(error) => Err(halting(&etcd, error).await),
     }
 }
 
@@ -383,7 +459,11 @@ async fn connect(
     loop {
         let joined: Result<_, ClusterError> = async {
             let etcd = Etcd::connect(&options.etcd, &parts.origin).await?;
-            let (last, situation) = place(&parts.store, &parts.origin, &etcd, memory).await?;
+            let placed = place(&parts.store, &parts.origin, &etcd, memory).await;
+            let (last, situation) = match placed {
+                Ok(placed) => placed,
+                Err(error) => return Err(halting(&etcd, error).await),
+            };
             Ok((etcd, last, situation))
         }
         .await;
@@ -426,10 +506,7 @@ impl Cluster {
 
     /// Waits until the thread has ended, which it does when nothing can be submitted any more.
     pub fn close(&self) {
-        let mut thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
             // A panic of the thread is no news here: its records were not answered.
             let _ = thread.join();

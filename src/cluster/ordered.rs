@@ -137,7 +137,9 @@ impl Ordered {
     /// before its own are, the answer is the same on every node. The outer option is none when this node has to
     /// stop, since it can't know.
     fn again(&mut self, id: GroupId, envelope: Envelope) -> Option<Option<Admitted>> {
-        let before = |synced: &Synced| synced.group.is_some_and(|at| at.number + 1 >= id.number);
+        // Where a cluster begins, no group is there yet.
+        let number = |synced: &Synced| synced.group.map_or(0, |at| at.number);
+        let before = |synced: &Synced| number(synced) + 1 >= id.number;
         let caught_up = async {
             tokio::select! {
                 synced = self.synced.wait_for(before) => synced.is_ok(),

@@ -7,7 +7,7 @@
 //! remembers on its own disk: when etcd knows less, its state was set back, and nothing more is signed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 
@@ -17,6 +17,8 @@ use super::memory::Memory;
 use crate::commit::Synced;
 use crate::store::{LogHead, Store};
 
+/// After a failure, it is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long a node waits until it has what another one signed.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
@@ -28,7 +30,14 @@ pub(super) struct Signing {
     node: String,
     synced: watch::Receiver<Synced>,
     /// The last head that was signed, as this node knows it; nobody else signs here meanwhile.
-    last: Mutex<Option<Signed>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    signed: Option<Signed>,
+    /// Why it was not known just now: whoever waited for that needs no try of its own.
+    failed: Option<(Instant, String)>,
 }
 
 impl Signing {
@@ -45,13 +54,27 @@ impl Signing {
             etcd,
             node,
             synced,
-            last: Mutex::new(None),
+            last: Mutex::default(),
         }
     }
 
     /// Returns when a head of this node's log may be signed.
     pub(super) async fn may_sign(&self, head: LogHead) -> Result<(), ClusterError> {
         let mut last = self.last.lock().await;
+        if let Some((at, why)) = &last.failed
+            && at.elapsed() < AGAIN
+        {
+            return Err(ClusterError::Etcd(why.clone()));
+        }
+        let outcome = self.prove(head, &mut last.signed).await;
+        last.failed = match &outcome {
+            Err(error) => Some((Instant::now(), error.to_string())),
+            Ok(()) => None,
+        };
+        outcome
+    }
+
+    async fn prove(&self, head: LogHead, last: &mut Option<Signed>) -> Result<(), ClusterError> {
         loop {
             if last.is_some_and(|last| last.head.size >= head.size) {
                 return Ok(()); // It lies on the way to what was proven.

@@ -21,7 +21,7 @@ use crate::store::{LogHead, Store, StoreError, StoreOptions};
 /// First line of a request.
 const REQUEST: &str = "custody snapshot";
 /// A request is good for so long before and after its time.
-const GOOD_FOR_MS: u64 = 300_000;
+const GOOD_FOR_MS: u64 = 60_000;
 /// Most bytes of a part of a file.
 pub const PART_BYTES: usize = 1 << 20;
 /// A peer that says nothing for so long gives nothing any more. It links and flushes its store first.
@@ -114,7 +114,16 @@ pub async fn fetch(
     }
     fs::create_dir_all(&partial).map_err(file(&partial))?;
     let fetched = fetch_files(address, ca, signer, now, &partial).await;
-    let verified = fetched.and_then(|signed| verify(&partial, signer.verifier(), &signed));
+    let verified = match fetched {
+        Ok(signed) => {
+            let (folder, log) = (partial.clone(), signer.verifier().clone());
+            // It takes long, and whatever else this task does must go on.
+            let verify = tokio::task::spawn_blocking(move || verify(&folder, &log, &signed));
+            let ended = |_| SnapshotError::Incomplete("the check ended early".into());
+            verify.await.map_err(ended).flatten()
+        }
+        Err(error) => Err(error),
+    };
     match verified {
         Ok(head) => {
             sync(&partial)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::{Answer, Item, PrivateSubmission, Submission};
 use crate::admit::{Admitted, shutting_down};
@@ -38,7 +38,10 @@ impl Submissions {
     /// [`Reason::Overloaded`] when there is none.
     pub fn try_places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let places = Arc::clone(&self.room).try_acquire_many_owned(count(records));
-        places.map_err(|_| {
+        places.map_err(|error| {
+            if error == TryAcquireError::Closed {
+                return shutting_down();
+            }
             Refusal::new(
                 Reason::Overloaded,
                 "more records are waiting than the server takes; send the same envelope again",
@@ -50,9 +53,21 @@ impl Submissions {
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = Arc::clone(&self.room).acquire_many_owned(count(records));
-        places.await.map_err(|_| shutting_down())
+    pub fn places(
+        &self,
+        records: usize,
+    ) -> impl Future<Output = Result<OwnedSemaphorePermit, Refusal>> + use<> {
+        // Not the queue: whoever waits must not keep the order from ending.
+        let room = Arc::clone(&self.room);
+        async move {
+            let places = room.acquire_many_owned(count(records)).await;
+            places.map_err(|_| shutting_down())
+        }
+    }
+
+    /// Nobody gets a place any more, and whoever waits for one is told so.
+    pub fn close(&self) {
+        self.room.close();
     }
 
     /// Puts records into the order, in their places. When the order has ended, nobody answers.

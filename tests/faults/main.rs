@@ -52,6 +52,8 @@ enum Fault {
     Clock(usize, i64),
     Flip(usize),
     Truncate(usize),
+    /// The disk of the node that has a small one.
+    FullDisk,
 }
 
 fn choose(rng: &mut SmallRng) -> Fault {
@@ -64,7 +66,7 @@ fn choose(rng: &mut SmallRng) -> Fault {
         Mode::Delay(rng.random_range(1..400)),
     ];
     let mode = *modes.choose(rng).unwrap();
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
         0 => Fault::KillNode(at),
         1 => Fault::KillEtcd(at),
         2 => Fault::PauseNode(at),
@@ -75,7 +77,8 @@ fn choose(rng: &mut SmallRng) -> Fault {
         }
         6 => Fault::Peer(at, mode),
         7 => Fault::Front(at, mode),
-        8 => Fault::Clock(at, *[-3_600, -60, 60, 3_600].choose(rng).unwrap()),
+        8 => Fault::FullDisk,
+        9 => Fault::Clock(at, *[-3_600, -60, 60, 3_600].choose(rng).unwrap()),
         _ if rng.random_bool(0.5) => Fault::Flip(at),
         _ => Fault::Truncate(at),
     }
@@ -98,6 +101,11 @@ fn inject(world: &mut World, fault: Fault, rng: &mut SmallRng) {
             world.kill_node(at);
             world.ahead[at] = seconds;
             world.start_node(at);
+        }
+        Fault::FullDisk => {
+            if let Some(at) = world.small {
+                world.fill(at);
+            }
         }
         Fault::Flip(at) | Fault::Truncate(at) => {
             world.kill_node(at);

@@ -58,7 +58,14 @@ pub struct World {
     pub fronts: Vec<Link>,
     /// Seconds that each node's clock is ahead.
     pub ahead: Vec<i64>,
+    /// The node whose folder is a small file system of its own, where one could be made.
+    pub small: Option<usize>,
 }
+
+/// What fills it.
+const BALLAST: &str = "ballast";
+/// Bytes of the small file system.
+const SMALL: &str = "size=384m";
 
 fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<_> = (0..count)
@@ -72,6 +79,11 @@ fn free_ports(count: usize) -> Vec<u16> {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if let Some(at) = self.small {
+            self.nodes[at].kill();
+            // What stays is seen by whoever looks at the mounts.
+            let _ = Command::new("umount").arg(self.data(at)).status();
+        }
         if std::thread::panicking() {
             for at in 0..MEMBERS {
                 let log = self.log(at);
@@ -113,7 +125,9 @@ impl World {
             orders,
             fronts,
             ahead: vec![0; MEMBERS],
+            small: None,
         };
+        world.small = world.mount(MEMBERS - 1);
         for at in 0..MEMBERS {
             world.start_etcd(at);
         }
@@ -123,6 +137,31 @@ impl World {
             world.until_served(at).await;
         }
         world
+    }
+
+    /// Puts a node's folder on a small file system, which takes root's rights.
+    fn mount(&self, at: usize) -> Option<usize> {
+        let data = self.data(at);
+        std::fs::create_dir_all(&data).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", SMALL, "custody-faults"])
+            .arg(&data)
+            .stderr(Stdio::null())
+            .status();
+        if mount.is_ok_and(|status| status.success()) {
+            return Some(at);
+        }
+        eprintln!("SKIPPED: no file system can be mounted here, so no disk was filled");
+        None
+    }
+
+    /// Fills the disk of a node.
+    pub fn fill(&self, at: usize) {
+        let ballast = File::create(self.data(at).join(BALLAST));
+        let zeros = vec![0; 1 << 20];
+        if let Ok(mut ballast) = ballast {
+            while std::io::Write::write_all(&mut ballast, &zeros).is_ok() {}
+        }
     }
 
     pub fn data(&self, node: usize) -> PathBuf {
@@ -256,6 +295,8 @@ impl World {
             .chain(self.orders.iter().flatten());
         links.for_each(|link| link.set(Mode::Open));
         for at in 0..MEMBERS {
+            // It may be there or not.
+            let _ = std::fs::remove_file(self.data(at).join(BALLAST));
             self.etcd[at].signal("CONT");
             self.nodes[at].signal("CONT");
             if self.etcd[at].is_gone() {
