@@ -145,7 +145,7 @@ fn given_damaged_files_when_read_then_corrupt_and_never_repaired() {
 /// Opens a store and reads all of it, the log against its tree.
 fn read_all(path: &Path) -> Result<custody::store::Dump, StoreError> {
     let store = open(path)?;
-    store.verify_log()?;
+    store.verify()?;
     store.dump()
 }
 

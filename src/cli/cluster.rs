@@ -99,7 +99,7 @@ impl Reset {
         let store = Store::open(&self.data.join(STORE), &StoreOptions::default());
         let store = Arc::new(store.map_err(|error| Failure::Could(error.to_string()))?);
         store
-            .verify_log()
+            .verify()
             .map_err(|error| Failure::Could(error.to_string()))?;
         let origin = signer.verifier().name().to_string();
         let begun =

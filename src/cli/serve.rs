@@ -161,7 +161,11 @@ impl Serve {
             joined.map_err(|error| Failure::Could(error.to_string()))?;
         }
         let node = self.start_node(&data, signer, of_cluster)?;
-        catch_up(&node).await?;
+        if let Err(failure) = catch_up(&node).await {
+            // Its threads have to let go of the store before the process ends.
+            node.close();
+            return Err(failure);
+        }
         // Only now: until here a signal may end the process as it is, and nothing is lost.
         let signals = Signals::catch().map_err(could("signals"))?;
         let listen = |socket: TcpSocket| socket.listen(BACKLOG).map_err(could("a port"));

@@ -19,6 +19,8 @@ use crate::sequence::now;
 use crate::store::Store;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// So many beats in a row at which the clock seems to be off: then it is.
+const OFF: u32 = 3;
 /// So many beats in a row under one name by two: then it is no old message.
 const TWINS: u32 = 3;
 /// Etcd's file is looked at, and its history is forgotten, after so many beats.
@@ -43,6 +45,8 @@ pub(super) struct Beat {
     life: u64,
     /// Beats in a row before which somebody else spoke under this node's name.
     twins: u32,
+    /// Beats in a row at which its clock seemed to be off.
+    off: u32,
     /// The revision some time ago.
     compact_to: i64,
     full: bool,
@@ -73,6 +77,7 @@ impl Beat {
             beat: 0,
             life: RandomState::new().hash_one(now().0),
             twins: 0,
+            off: 0,
             compact_to: 0,
             full: false,
             said: None,
@@ -210,29 +215,37 @@ impl Beat {
     }
 
     fn say(&mut self, view: &View, head: u64, trimmed: u64) {
-        let strayed = matches!(*self.shared.clock(), Clock::Strays);
-        let ahead_ms = view.ahead_ms;
-        match (strayed, view.strays()) {
-            (false, true) => tracing::error!(
-                ahead_ms,
-                "this node's clock strays from the others': it proposes nothing"
-            ),
-            (true, false) => {
-                tracing::info!(ahead_ms, "this node's clock is with the others' again");
-            }
-            _ => {}
-        }
-        *self.shared.clock() = if view.strays() {
-            Clock::Strays
-        } else {
-            Clock::Good(now(), Instant::now())
-        };
+        self.compare_clock(view);
         let number = |value: u64| value as f64;
         metrics::gauge!("custody_cluster_alive_nodes").set(view.alive as f64);
         metrics::gauge!("custody_cluster_clock_ahead_seconds").set(view.ahead_ms as f64 / 1e3);
         metrics::gauge!("custody_cluster_kept_groups").set(number(head.saturating_sub(trimmed)));
         let lag = head.saturating_sub(view.slowest);
         metrics::gauge!("custody_cluster_slowest_behind_groups").set(number(lag));
+    }
+
+    /// Whether this node's clock may give times. It strays when it did for some beats in a row: after etcd was away,
+    /// what the others said last is old, and looks as if this node were ahead.
+    fn compare_clock(&mut self, view: &View) {
+        let ahead_ms = view.ahead_ms;
+        self.off = if view.strays() { self.off + 1 } else { 0 };
+        let strayed = matches!(*self.shared.clock(), Clock::Strays);
+        match self.off {
+            0 => {
+                if strayed {
+                    tracing::info!(ahead_ms, "this node's clock is with the others' again");
+                }
+                *self.shared.clock() = Clock::Good(now(), Instant::now());
+            }
+            OFF.. if !strayed => {
+                tracing::error!(
+                    ahead_ms,
+                    "this node's clock strays from the others': it proposes nothing"
+                );
+                *self.shared.clock() = Clock::Strays;
+            }
+            _ => {}
+        }
     }
 
     /// Deletes groups that every node has on its disk, and etcd's history of what was deleted.

@@ -230,7 +230,7 @@ fn verify(store: &Path, log: &NoteVerifier, signed: &[u8]) -> Result<LogHead, Sn
         ..StoreOptions::default()
     };
     let store = Store::open(store, &options)?;
-    store.verify_log()?;
+    store.verify()?;
     let (head, size) = (store.head()?, checkpoint.size().get());
     if size > head.size {
         return Err(other(format!(

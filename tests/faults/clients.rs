@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use custody::api::session::AT_LEAST;
 use custody::client::Ledger;
 use custody::core::envelope::{Envelope, RecordId};
 use custody::core::id::UnitId;
@@ -110,7 +111,7 @@ pub async fn run(
     signer: Arc<Signer>,
     mut heads: HashMap<UnitId, RecordId>,
     (history, stop): (Arc<History>, Arc<AtomicBool>),
-    seed: u64,
+    (seed, mut seen): (u64, u64),
 ) {
     let mut units: Vec<UnitId> = heads.keys().copied().collect();
     units.sort();
@@ -141,9 +142,10 @@ pub async fn run(
         let new = envelope.record_id();
         history.push(unit, Event::Asked(client, Append { prev, new }));
         let told = loop {
-            let answer = attempt(&mut connected, at, &nodes[at], envelope.to_wire()).await;
+            let answer = attempt(&mut connected, at, &nodes[at], (envelope.to_wire(), seen)).await;
             match answer {
                 Ok(index) => {
+                    seen = seen.max(index + 1);
                     history.acknowledged.lock().unwrap().insert(new, index);
                     break Told::Appended;
                 }
@@ -184,7 +186,7 @@ async fn attempt(
     connected: &mut HashMap<usize, Ledger>,
     at: usize,
     address: &str,
-    envelope: wire::Envelope,
+    (envelope, seen): (wire::Envelope, u64),
 ) -> Result<u64, Status> {
     let late = |_| Status::deadline_exceeded("no answer");
     let known = match connected.entry(at) {
@@ -195,9 +197,11 @@ async fn attempt(
             place.insert(ledger.map_err(|error| Status::unavailable(error.to_string()))?)
         }
     };
-    let request = Request::new(wire::SubmitRequest {
+    let mut request = Request::new(wire::SubmitRequest {
         envelope: Some(envelope),
     });
+    // What this client has seen, the node has to have as well: the key, for one.
+    request.metadata_mut().insert(AT_LEAST, seen.into());
     let mut ledger = known.ledger();
     let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
     let receipt = answer.map_err(late)??.into_inner().receipt;

@@ -26,7 +26,7 @@ use custody::core::wire::get_inclusion_proof_request::Leaf;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use tonic::Request;
+use tonic::{Code, Request, Status};
 
 use clients::{History, until};
 use net::Mode;
@@ -49,7 +49,6 @@ enum Fault {
     Peer(usize, Mode),
     /// A node from its clients.
     Front(usize, Mode),
-    Clock(usize, i64),
     Flip(usize),
     Truncate(usize),
     /// The disk of the node that has a small one.
@@ -66,7 +65,7 @@ fn choose(rng: &mut SmallRng) -> Fault {
         Mode::Delay(rng.random_range(1..400)),
     ];
     let mode = *modes.choose(rng).unwrap();
-    match rng.random_range(0..11) {
+    match rng.random_range(0..10) {
         0 => Fault::KillNode(at),
         1 => Fault::KillEtcd(at),
         2 => Fault::PauseNode(at),
@@ -78,7 +77,6 @@ fn choose(rng: &mut SmallRng) -> Fault {
         6 => Fault::Peer(at, mode),
         7 => Fault::Front(at, mode),
         8 => Fault::FullDisk,
-        9 => Fault::Clock(at, *[-3_600, -60, 60, 3_600].choose(rng).unwrap()),
         _ if rng.random_bool(0.5) => Fault::Flip(at),
         _ => Fault::Truncate(at),
     }
@@ -97,11 +95,6 @@ fn inject(world: &mut World, fault: Fault, rng: &mut SmallRng) {
         }
         Fault::Peer(at, mode) => world.peers[at].set(mode),
         Fault::Front(at, mode) => world.fronts[at].set(mode),
-        Fault::Clock(at, seconds) => {
-            world.kill_node(at);
-            world.ahead[at] = seconds;
-            world.start_node(at);
-        }
         Fault::FullDisk => {
             if let Some(at) = world.small {
                 world.fill(at);
@@ -149,15 +142,13 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_doubled_or_forked() {
-    for program in ["etcd", "faketime"] {
-        if std::process::Command::new(program)
-            .arg("--version")
-            .output()
-            .is_err()
-        {
-            eprintln!("SKIPPED: {program} is not installed, so no faults were injected");
-            return;
-        }
+    if std::process::Command::new("etcd")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("SKIPPED: etcd is not installed, so no faults were injected");
+        return;
     }
     let (rounds, first) = (
         setting("CUSTODY_FAULT_ROUNDS", 5),
@@ -182,7 +173,14 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
         let commissions =
             commissions.map(|u| common::draft(&trade.maker, &[*u], common::commission()));
         let receipts = session.submit(commissions.collect()).await.unwrap();
-        let receipts = common::all_accepted(receipts).into_iter();
+        let receipts = common::all_accepted(receipts);
+        let seen = receipts
+            .iter()
+            .map(|receipt| receipt.log_index)
+            .max()
+            .unwrap()
+            + 1;
+        let receipts = receipts.into_iter();
         let ids = receipts.map(|receipt| RecordId::from_slice(&receipt.record_id).unwrap());
         let heads: HashMap<_, _> = units.into_iter().zip(ids).collect();
         let nodes: Vec<_> = (0..MEMBERS).map(|at| world.address(at)).collect();
@@ -192,7 +190,14 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
                 let (nodes, heads) = (nodes.clone(), heads.clone());
                 let signer = Arc::clone(&trade.maker);
                 let seed = rng.random();
-                tokio::spawn(clients::run(client, nodes, signer, heads, shared, seed))
+                tokio::spawn(clients::run(
+                    client,
+                    nodes,
+                    signer,
+                    heads,
+                    shared,
+                    (seed, seen),
+                ))
             })
             .collect();
         let answers = || history.answers.load(Ordering::Relaxed);
@@ -220,7 +225,19 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
         for client in clients {
             client.await.unwrap();
         }
-        check(&world, &history, &heads).await;
+        let acknowledged = std::mem::take(&mut *history.acknowledged.lock().unwrap());
+        let lengths = history.check(&heads);
+        // What is damaged may be noticed only when it is read: then the node stops, says so, and joins anew.
+        let damaged = faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::Flip(_) | Fault::Truncate(_)));
+        let mut tries = if damaged { 3 } else { 1 };
+        while let Err(why) = check(&world, &acknowledged, &lengths).await {
+            tries -= 1;
+            assert!(tries > 0, "{why}");
+            println!("  {why}");
+            world.heal().await;
+        }
         if round % 10 == 0 || round + 1 == first + rounds {
             for at in 0..MEMBERS {
                 audit(&world, at);
@@ -234,51 +251,55 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
     }
 }
 
-/// Everything acknowledged is on each node, once, where it was said to be; the nodes have one root; and the clients
-/// could have seen what they saw.
-async fn check(world: &World, history: &History, begun: &HashMap<UnitId, RecordId>) {
-    let acknowledged = std::mem::take(&mut *history.acknowledged.lock().unwrap());
+/// Everything acknowledged is on each node, once, where it was said to be, and the nodes have one root. Whether a node
+/// could be asked is the error; that an answer is wrong is none that another try makes good.
+async fn check(
+    world: &World,
+    acknowledged: &HashMap<RecordId, u64>,
+    lengths: &HashMap<UnitId, usize>,
+) -> Result<(), String> {
     let size = acknowledged.values().max().map_or(0, |index| index + 1);
-    let lengths = history.check(begun);
     let mut roots: HashMap<u64, String> = HashMap::new();
     for at in 0..MEMBERS {
-        let ledger = Ledger::connect(&world.address(at), None).await.unwrap();
+        let failed = |what: &str, status: Status| format!("node {at}, asked for {what}: {status}");
+        let ledger = Ledger::connect(&world.address(at), None).await;
+        let ledger = ledger.map_err(|error| format!("node {at}: {error}"))?;
         let mut request = Request::new(wire::GetCheckpointRequest {});
         request.metadata_mut().insert(AT_LEAST, size.into());
-        let note = ledger
-            .log()
-            .get_checkpoint(request)
-            .await
-            .unwrap()
-            .into_inner()
-            .checkpoint;
-        let note = String::from_utf8(note).unwrap();
+        let note = ledger.log().get_checkpoint(request).await;
+        let note = note.map_err(|status| failed("a checkpoint", status))?;
+        let note = String::from_utf8(note.into_inner().checkpoint).unwrap();
         let found: u64 = note.lines().nth(1).unwrap().parse().unwrap();
         let root = roots.entry(found).or_insert_with(|| note.clone());
         assert_eq!(*root, note, "node {at} has another root");
-        for (record, index) in &acknowledged {
+        for (record, index) in acknowledged {
             let request = wire::GetInclusionProofRequest {
                 leaf: Some(Leaf::RecordId(record.0.to_vec())),
                 size: 0,
             };
             let proof = ledger.log().get_inclusion_proof(request).await;
-            let proof = proof.unwrap_or_else(|status| panic!("{record} at node {at}: {status}"));
+            if let Err(status) = &proof {
+                assert_ne!(
+                    status.code(),
+                    Code::NotFound,
+                    "{record} is lost at node {at}"
+                );
+            }
+            let proof = proof.map_err(|status| failed("a proof", status))?;
             assert_eq!(proof.into_inner().index, *index, "{record} at node {at}");
         }
-        for (unit, length) in &lengths {
+        for (unit, length) in lengths {
             let request = wire::GetProvenanceRequest {
                 unit: unit.to_string(),
                 ..wire::GetProvenanceRequest::default()
             };
             let told = ledger.provenance().get_provenance(request).await;
-            let told = match told {
-                Ok(told) => told.into_inner().steps.len(),
-                Err(status) if status.code() == tonic::Code::NotFound => 0,
-                Err(status) => panic!("{unit} at node {at}: {status}"),
-            };
-            assert_eq!(told, *length, "{unit} at node {at}");
+            let told = told.map_err(|status| failed("a unit", status))?;
+            let steps = told.into_inner().steps.len();
+            assert_eq!(steps, *length, "{unit} at node {at}");
         }
     }
+    Ok(())
 }
 
 fn audit(world: &World, at: usize) {

@@ -56,8 +56,6 @@ pub struct World {
     pub orders: Vec<Vec<Link>>,
     /// To each node, for clients and for other nodes.
     pub fronts: Vec<Link>,
-    /// Seconds that each node's clock is ahead.
-    pub ahead: Vec<i64>,
     /// The node whose folder is a small file system of its own, where one could be made.
     pub small: Option<usize>,
 }
@@ -124,7 +122,6 @@ impl World {
             peers,
             orders,
             fronts,
-            ahead: vec![0; MEMBERS],
             small: None,
         };
         world.small = world.mount(MEMBERS - 1);
@@ -232,17 +229,7 @@ impl World {
             .map(|link| format!("127.0.0.1:{}", link.port))
             .collect();
         let program = env!("CARGO_BIN_EXE_custody");
-        let mut command = match self.ahead[at] {
-            0 => Self::bound(program),
-            seconds => {
-                let mut command = Self::bound("faketime");
-                command.args(["-f", &format!("{seconds:+}s"), program]);
-                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-                command.env("DONT_FAKE_MONOTONIC", "1");
-                command
-            }
-        };
-        let child = command
+        let child = Self::bound(program)
             .args(["serve", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
             .args(["--listen", &format!("127.0.0.1:{}", self.node_ports[at])])
             .args(["--cluster", &format!("etcd://{}", etcd.join(","))])
@@ -301,10 +288,6 @@ impl World {
             self.nodes[at].signal("CONT");
             if self.etcd[at].is_gone() {
                 self.start_etcd(at);
-            }
-            if self.ahead[at] != 0 {
-                self.ahead[at] = 0;
-                self.nodes[at].kill();
             }
         }
         for at in 0..MEMBERS {
