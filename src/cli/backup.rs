@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use zeroize::Zeroizing;
 
 use super::init::{LOG_VKEY, STORE};
-use super::{Done, Failure, Remote, could, output};
+use super::{Done, Failure, Remote, could, keys, output};
 use crate::cluster::snapshot;
-use crate::core::tlog::note::NoteSigner;
 use crate::sequence::now;
 
 /// Copies a running ledger, as of one moment, into a new folder, and verifies the copy: every entry is hashed anew,
@@ -28,10 +26,7 @@ pub(crate) struct Backup {
 
 impl Backup {
     pub(super) async fn run(self) -> Done {
-        let path = &self.log_key;
-        let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
-        let text = Zeroizing::new(text);
-        let signer = NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))?;
+        let signer = keys::read_log_key(&self.log_key)?;
         if self.into.exists() {
             let into = self.into.display();
             return Err(Failure::No(format!(

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::init::STORE;
-use super::{Done, Failure, could, output};
+use super::init::{LOG_KEY, STORE};
+use super::{Done, Failure, could, keys, output};
 use crate::cluster::{ClusterOptions, EtcdOptions, EtcdTls};
 use crate::store::{Store, StoreOptions};
 
@@ -95,7 +95,7 @@ impl Reset {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = Given::new(self.cluster, file).options(nowhere, false)?;
         let options = options.ok_or_else(|| Failure::Could("name the etcd by --cluster".into()))?;
-        let signer = super::serve::log_signer(&self.data)?;
+        let signer = keys::read_log_key(&self.data.join(LOG_KEY))?;
         let store = Store::open(&self.data.join(STORE), &StoreOptions::default());
         let store = Arc::new(store.map_err(|error| Failure::Could(error.to_string()))?);
         store

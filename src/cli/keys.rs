@@ -18,6 +18,7 @@ use crate::client::Ledger;
 use crate::core::id::PartyId;
 use crate::core::printed::{PrintedSecret, SECRET_BYTES};
 use crate::core::signature::Signer;
+use crate::core::tlog::note::NoteSigner;
 use crate::core::wire;
 
 const HEADING: &str = "custody private key, suite 1 (Ed25519)";
@@ -144,6 +145,12 @@ pub(super) fn write(path: &Path, signer: &Signer) -> Done {
         *seed
     ));
     write_secret(path, &text)
+}
+
+/// Reads the log's key, as `custody init` wrote it.
+pub(super) fn read_log_key(path: &Path) -> Result<NoteSigner, Failure> {
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(could(path.display()))?);
+    NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))
 }
 
 /// Reads a key file.

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::cluster::{ClusterArgs, ClusterConfig, Given};
 use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
-use super::{Done, Failure, could, output};
+use super::{Done, Failure, could, keys, output};
 use crate::admit::QuotaConfig;
 use crate::api::{MAX_CONCURRENT_STREAMS, services};
 use crate::cluster::ClusterOptions;
@@ -153,7 +153,7 @@ impl Serve {
 
         let of_cluster = Given::new(std::mem::take(&mut self.cluster), of_cluster);
         let of_cluster = of_cluster.options(grpc_address, self.tls_cert.is_some())?;
-        let signer = log_signer(&data)?;
+        let signer = keys::read_log_key(&data.join(LOG_KEY))?;
         if let Some(cluster) = &of_cluster
             && !data.join(STORE).exists()
         {
@@ -245,8 +245,7 @@ impl Serve {
         let Some(path) = &self.config else {
             return Ok(ClusterConfig::default());
         };
-        let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
-        let file: Config = toml::from_str(&text).map_err(could(path.display()))?;
+        let file = read_config(path)?;
         self.data = self.data.take().or(file.data);
         self.listen = self.listen.or(file.listen);
         self.http = self.http.or(file.http);
@@ -386,18 +385,14 @@ fn reserve(address: SocketAddr) -> std::io::Result<(TcpSocket, SocketAddr)> {
     Ok((socket, local))
 }
 
-/// The table `cluster` of a configuration file.
-pub(super) fn cluster_config(path: &Path) -> Result<ClusterConfig, Failure> {
+fn read_config(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).map_err(could(path.display()))?;
-    let file: Config = toml::from_str(&text).map_err(could(path.display()))?;
-    Ok(file.cluster)
+    toml::from_str(&text).map_err(could(path.display()))
 }
 
-/// The log's key in a ledger's folder.
-pub(super) fn log_signer(data: &Path) -> Result<NoteSigner, Failure> {
-    let path = data.join(LOG_KEY);
-    let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(could(path.display()))?);
-    NoteSigner::from_secret_text(text.trim()).map_err(could(path.display()))
+/// The table `cluster` of a configuration file.
+pub(super) fn cluster_config(path: &Path) -> Result<ClusterConfig, Failure> {
+    Ok(read_config(path)?.cluster)
 }
 
 /// Waits until a node of a cluster has what there was when it started, and says so when that takes long.

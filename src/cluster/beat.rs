@@ -11,6 +11,7 @@ use super::driver::News;
 use super::etcd::{Etcd, Signed, Situation, decode_root};
 use super::members::{Members, View, Votes};
 use super::memory::Memory;
+use super::signing::lies_on;
 use super::{Clock, ClusterError, ClusterOptions, Shared};
 use crate::commit::Synced;
 use crate::core::order::GroupId;
@@ -50,7 +51,6 @@ pub(super) struct Beat {
     /// The revision some time ago.
     compact_to: i64,
     full: bool,
-    said: Option<u64>,
 }
 
 impl Beat {
@@ -80,7 +80,6 @@ impl Beat {
             off: 0,
             compact_to: 0,
             full: false,
-            said: None,
         }
     }
 
@@ -175,12 +174,8 @@ impl Beat {
         let size = self.synced.borrow().head.size;
         if let Some(Signed { head, .. }) = signed
             && head.size <= size
-            && self.store.root_at(head.size)? != head.root
         {
-            return Err(ClusterError::Diverged {
-                size: head.size,
-                other: "a signed checkpoint".into(),
-            });
+            lies_on(&self.store, &head)?;
         }
         let mut votes = Votes::default();
         let mut differs = None;
@@ -269,10 +264,9 @@ impl Beat {
         if up_to > trimmed {
             self.etcd.trim(trimmed, up_to).await?;
             let span = up_to - trimmed;
-            if self.said != Some(up_to) && span > 1_000 {
+            if span > 1_000 {
                 tracing::info!(groups = span, "groups that all nodes have are deleted");
             }
-            self.said = Some(up_to);
         }
         if self.beat.is_multiple_of(COMPACT_BEATS) {
             let size = self.etcd.size().await?;

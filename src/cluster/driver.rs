@@ -19,9 +19,7 @@ use super::{ClusterError, Shared};
 use crate::admit::Admission;
 use crate::commit::Synced;
 use crate::core::order::GroupId;
-use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::wire;
 use crate::private::ChangeError;
 use crate::sequence::{Item, Queue, Submission};
 
@@ -225,24 +223,24 @@ impl Driver {
         calls: &mut Calls,
     ) -> Result<(), ClusterError> {
         loop {
-            let (id, bytes, own) = match protocol.next() {
+            let (id, time, own) = match protocol.next() {
                 Next::Nothing => return Ok(()),
                 Next::Own => match protocol.deliver() {
-                    Some(own) => own,
+                    Some((group, own)) => (group.id, group.time, own),
                     None => return Ok(()),
                 },
                 Next::Read(number) => {
                     let Some(bytes) = calls.read.remove(&number) else {
                         return Ok(());
                     };
-                    let (id, delivered, lost) = protocol.read(bytes.clone())?;
+                    let (id, delivered, lost) = protocol.read(bytes)?;
                     for work in lost.into_iter().rev() {
                         for item in work.into_iter().rev() {
                             waiting.push_front(item);
                         }
                     }
                     match delivered {
-                        Delivered::Own(work) => (id, bytes, work),
+                        Delivered::Own(time, work) => (id, time, work),
                         Delivered::Foreign(group) => {
                             let ready = Ready::foreign(id, group, &self.admission, &self.sealer);
                             self.give(ready).await?;
@@ -252,15 +250,9 @@ impl Driver {
                 }
             };
             calls.read.retain(|number, _| *number > id.number);
-            let time =
-                wire::CommitGroup::decode(bytes).map_err(|_| ClusterError::Unreadable("group"))?;
             let items = own.into_iter().map(|waiting| waiting.item);
-            let ready = Ready {
-                id,
-                time: Millis(time.time_ms),
-                body: Body::Own(items.collect()),
-            };
-            self.give(ready).await?;
+            let body = Body::Own(items.collect());
+            self.give(Ready { id, time, body }).await?;
         }
     }
 

@@ -207,11 +207,6 @@ impl Etcd {
             Some(seen) => Compare::value(head.clone(), CompareOp::Equal, encode_head(seen)),
             None => Compare::version(head.clone(), CompareOp::Equal, 0),
         };
-        let signed = wire::SignedHead {
-            size: log.size,
-            root: log.root.as_ref().to_vec(),
-            node: node.to_owned(),
-        };
         let all = || Some(DeleteOptions::new().with_prefix());
         let txn = Txn::new().when([unchanged]).and_then([
             TxnOp::delete(self.key("group/"), all()),
@@ -220,7 +215,7 @@ impl Etcd {
             TxnOp::put(base, new_base(id, log).encode_to_vec(), None),
             TxnOp::put(head, encode_head(id), None),
             TxnOp::put(trimmed, id.number.to_string(), None),
-            TxnOp::put(self.key("signed"), signed.encode_to_vec(), None),
+            TxnOp::put(self.key("signed"), encode_signed(log, node), None),
         ]);
         Ok(self.txn(txn).await?.succeeded())
     }
@@ -287,14 +282,9 @@ impl Etcd {
         node: &str,
     ) -> Result<Option<i64>, ClusterError> {
         let key = self.key("signed");
-        let value = wire::SignedHead {
-            size: head.size,
-            root: head.root.as_ref().to_vec(),
-            node: node.to_owned(),
-        };
         let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, last.unwrap_or(0));
         let txn = Txn::new().when([unchanged, self.not_halted()]);
-        let txn = txn.and_then([TxnOp::put(key, value.encode_to_vec(), None)]);
+        let txn = txn.and_then([TxnOp::put(key, encode_signed(head, node), None)]);
         let answer = self.txn(txn).await?;
         Ok(answer.succeeded().then(|| revision(answer.header())))
     }
@@ -349,10 +339,7 @@ impl Etcd {
 
 fn new_base(id: GroupId, log: &LogHead) -> wire::ClusterBase {
     wire::ClusterBase {
-        group: Some(wire::GroupHead {
-            number: id.number,
-            hash: id.hash.to_vec(),
-        }),
+        group: Some(group_head(id)),
         size: log.size,
         root: log.root.as_ref().to_vec(),
         // 0 is none.
@@ -383,12 +370,24 @@ fn first(answer: &TxnResponse) -> Option<KeyValue> {
     }
 }
 
-fn encode_head(id: GroupId) -> Vec<u8> {
-    let head = wire::GroupHead {
+fn group_head(id: GroupId) -> wire::GroupHead {
+    wire::GroupHead {
         number: id.number,
         hash: id.hash.to_vec(),
+    }
+}
+
+fn encode_head(id: GroupId) -> Vec<u8> {
+    group_head(id).encode_to_vec()
+}
+
+fn encode_signed(head: &LogHead, node: &str) -> Vec<u8> {
+    let signed = wire::SignedHead {
+        size: head.size,
+        root: head.root.as_ref().to_vec(),
+        node: node.to_owned(),
     };
-    head.encode_to_vec()
+    signed.encode_to_vec()
 }
 
 fn decode_base(bytes: &[u8]) -> Result<Base, ClusterError> {

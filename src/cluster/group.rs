@@ -17,6 +17,8 @@ pub struct Encoded {
     pub previous: GroupId,
     /// Its own name.
     pub id: GroupId,
+    /// Clock of whoever made it.
+    pub time: Millis,
     /// The bytes.
     pub bytes: Bytes,
 }
@@ -58,6 +60,7 @@ pub fn encode(
     Encoded {
         previous,
         id: GroupId::of(number, &bytes),
+        time,
         bytes,
     }
 }

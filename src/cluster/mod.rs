@@ -407,19 +407,15 @@ async fn run(
             return Ok(());
         }
     };
-    let store = Arc::clone(&parts.store);
-    let name = options.name.clone();
-    let sign = |store| {
-        Signing::new(
-            Arc::clone(&memory),
-            store,
-            etcd.clone(),
-            name.clone(),
-            parts.synced.clone(),
-        )
-    };
+    let signing = Signing::new(
+        Arc::clone(&memory),
+        Arc::clone(&parts.store),
+        etcd.clone(),
+        options.name.clone(),
+        parts.synced.clone(),
+    );
     let head = situation.head.map_or(0, |head| head.number);
-    let _ = started.send(Ok((sign(Arc::clone(&store)), head)));
+    let _ = started.send(Ok((signing, head)));
     let shared = Arc::new(Shared {
         name: options.name.clone(),
         window: options.window,
@@ -429,7 +425,14 @@ async fn run(
     let (tell, news) = mpsc::channel(NEWS);
     let follower = follow(etcd.clone(), parts.synced.clone(), last, tell.clone());
     let place = (parts.synced.clone(), last);
-    let beat = Beat::new(&options, &shared, &store, (&etcd, &memory), place, tell);
+    let beat = Beat::new(
+        &options,
+        &shared,
+        &parts.store,
+        (&etcd, &memory),
+        place,
+        tell,
+    );
     let driver = Driver {
         shared,
         etcd: etcd.clone(),

@@ -19,6 +19,7 @@ use prost::bytes::Bytes;
 
 use super::group::{self, Encoded, GroupError};
 use crate::core::order::GroupId;
+use crate::core::record::Millis;
 use crate::core::wire;
 
 #[cfg(test)]
@@ -84,8 +85,8 @@ pub enum Next {
 /// A group that came out.
 #[derive(Debug)]
 pub enum Delivered<W> {
-    /// This node's own.
-    Own(W),
+    /// This node's own: when it was made, and what it carries.
+    Own(Millis, W),
     /// Another's.
     Foreign(wire::CommitGroup),
 }
@@ -239,13 +240,13 @@ impl<W> Protocol<W> {
     }
 
     /// Takes out the oldest proposal, which [`Protocol::next`] said is committed.
-    pub fn deliver(&mut self) -> Option<(GroupId, Bytes, W)> {
+    pub fn deliver(&mut self) -> Option<(Encoded, W)> {
         if self.next() != Next::Own {
             return None;
         }
         let own = self.flight.pop_front()?;
         self.came(own.group.id);
-        Some((own.group.id, own.group.bytes, own.work))
+        Some((own.group, own.work))
     }
 
     /// The bytes that lie under the next number. Gives the group, and the work of the proposals that can't be
@@ -260,7 +261,7 @@ impl<W> Protocol<W> {
             && let Some(own) = self.flight.pop_front()
         {
             self.came(id);
-            return Ok((id, Delivered::Own(own.work), Vec::new()));
+            return Ok((id, Delivered::Own(own.group.time, own.work), Vec::new()));
         }
         let (id, group) = group::decode(self.delivered, bytes)?;
         self.came(id);

@@ -84,16 +84,13 @@ impl Signing {
                 *last = Some(Signed { head, revision });
                 return Ok(());
             }
-            // Another node was faster, or this is the first time here.
-            let signed = self.etcd.situation(None).await?.signed;
-            self.check(signed).await?;
-            if signed.is_none()
-                && let Some(revision) = self.note(None, head).await?
-            {
-                *last = Some(Signed { head, revision });
-                return Ok(());
+            // Another node was faster, this is the first time here, or nobody may sign.
+            let situation = self.etcd.situation(None).await?;
+            if let Some(why) = situation.halted {
+                return Err(ClusterError::Halted(why));
             }
-            *last = signed;
+            self.check(situation.signed).await?;
+            *last = situation.signed;
         }
     }
 
@@ -110,7 +107,7 @@ impl Signing {
     }
 
     /// Proves that what was signed last lies on this node's log.
-    pub(super) async fn check(&self, signed: Option<Signed>) -> Result<(), ClusterError> {
+    async fn check(&self, signed: Option<Signed>) -> Result<(), ClusterError> {
         let found = signed.map_or(0, |signed| signed.head.size);
         if let Some(own) = self.memory.get().signed
             && own.size > found
@@ -128,12 +125,17 @@ impl Signing {
             Ok(Err(_)) => return Err(ClusterError::Ended),
             Err(_) => return Err(ClusterError::Behind),
         }
-        if self.store.root_at(signed.head.size)? != signed.head.root {
-            return Err(ClusterError::Diverged {
-                size: signed.head.size,
-                other: "a signed checkpoint".into(),
-            });
-        }
-        Ok(())
+        lies_on(&self.store, &signed.head)
     }
+}
+
+/// Whether a head that was signed lies on a store's log, which is at least as long.
+pub(super) fn lies_on(store: &Store, signed: &LogHead) -> Result<(), ClusterError> {
+    if store.root_at(signed.size)? == signed.root {
+        return Ok(());
+    }
+    Err(ClusterError::Diverged {
+        size: signed.size,
+        other: "a signed checkpoint".into(),
+    })
 }

@@ -16,12 +16,14 @@
 
 mod cache;
 mod chunk;
+mod cluster;
 pub mod codec;
 mod ids;
 mod memo;
 mod options;
 mod side;
 mod view;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,8 @@ use serde::{Deserialize, Serialize};
 pub use cache::Cached;
 pub use chunk::Rows;
 use chunk::{Chunk, ChunkBuilder};
+pub use cluster::ClusterMemory;
+use cluster::{GROUP, MEMORY};
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
 pub use side::{Side, SideChanges};
@@ -55,10 +59,6 @@ use crate::core::wire;
 /// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of
 /// measures, inspections, what is shared, and who may read.
 pub const FORMAT: u32 = 5;
-/// Key of the last group of a cluster's order.
-const GROUP: &[u8] = b"group";
-/// Key of what a node of a cluster remembers.
-const MEMORY: &[u8] = b"cluster";
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +125,6 @@ pub struct LogHead {
     pub size: u64,
     /// Root of the tree over them.
     pub root: Hash,
-}
-
-/// What a node of a cluster remembers of it, so that it notices when the store of the order was set back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterMemory {
-    /// Which beginning of the cluster it is about; 0 is none.
-    pub epoch: u64,
-    /// The largest revision of etcd that it saw.
-    pub revision: i64,
-    /// The largest head that it signed.
-    pub signed: Option<LogHead>,
 }
 
 /// What one commit writes.
@@ -219,25 +208,6 @@ impl Store {
         Ok(store)
     }
 
-    /// A file that was cut off is noticed at once, not when somebody needs what was in it.
-    fn check_sizes(&self) -> Result<(), StoreError> {
-        let files = self.db.live_files().map_err(|error| io(&error))?;
-        for file in files {
-            let path = self.path().join(file.name.trim_start_matches('/'));
-            // One that is gone was compacted away since; one that never was is noticed by RocksDB.
-            let Ok(found) = std::fs::metadata(&path).map(|metadata| metadata.len()) else {
-                continue;
-            };
-            if found != file.size as u64 {
-                let (path, size) = (path.display(), file.size);
-                return Err(StoreError::Corrupt(format!(
-                    "{path} has {found} bytes, not {size}"
-                )));
-            }
-        }
-        Ok(())
-    }
-
     fn open_with(
         path: &Path,
         db_options: &rocksdb::Options,
@@ -260,25 +230,6 @@ impl Store {
     pub fn head(&self) -> Result<LogHead, StoreError> {
         let bytes = self.get_bytes(META, b"log")?;
         decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
-    }
-
-    /// The last group of a cluster's order that was committed here; none when this is no cluster's store.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn last_group(&self) -> Result<Option<GroupId>, StoreError> {
-        let bytes = self.get_bytes(META, GROUP)?;
-        bytes.map(|bytes| decode(&bytes)).transpose()
-    }
-
-    /// Notes the group that this store's log stands for: where a cluster begins.
-    ///
-    /// # Errors
-    /// [`StoreError`] as RocksDB reports it.
-    pub fn set_last_group(&self, id: GroupId) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
-        self.write(batch)
     }
 
     /// Writes a group: all of it or nothing, and on the disk when this returns (I2, I3).
@@ -472,25 +423,6 @@ impl Store {
         root(size, &reader).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    /// What this node of a cluster remembers of it.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn cluster_memory(&self) -> Result<ClusterMemory, StoreError> {
-        let bytes = self.get_bytes(META, MEMORY)?;
-        bytes.map_or_else(|| Ok(ClusterMemory::default()), |bytes| decode(&bytes))
-    }
-
-    /// Remembers it, on the disk when this returns.
-    ///
-    /// # Errors
-    /// [`StoreError`] as RocksDB reports it.
-    pub fn remember_cluster(&self, memory: &ClusterMemory) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(META)?, MEMORY, encode(memory)?);
-        self.write(batch)
-    }
-
     /// Rows of a table from a key's bytes on, until the visitor says stop.
     ///
     /// # Errors
@@ -536,89 +468,9 @@ impl Store {
         Ok(all)
     }
 
-    /// Copies the store as it is now into a folder that isn't there yet: what it consists of is linked, not written
-    /// again.
-    ///
-    /// # Errors
-    /// [`StoreError`] as RocksDB reports it.
-    pub fn snapshot(&self, into: &Path) -> Result<(), StoreError> {
-        let checkpoint = rocksdb::checkpoint::Checkpoint::new(&self.db);
-        let made = checkpoint.and_then(|checkpoint| checkpoint.create_checkpoint(into));
-        made.map_err(|error| io(&error))
-    }
-
-    /// The folder that it lies in.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.db.path()
-    }
-
-    /// Reads all there is, against its checksums, and the log against its tree.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] says what is damaged.
-    pub fn verify(&self) -> Result<(), StoreError> {
-        let sides = Side::ALL.map(Side::family);
-        let names = [META, ENTRIES, TILES, options::IDS];
-        for name in names.iter().chain(TABLES).chain(&sides) {
-            let mut once = ReadOptions::default();
-            once.fill_cache(false);
-            let mut rows = self.db.raw_iterator_cf_opt(self.family(name)?, once);
-            rows.seek_to_first();
-            while rows.valid() {
-                rows.next();
-            }
-            rows.status().map_err(|error| io(&error))?;
-        }
-        self.verify_log()
-    }
-
-    /// Hashes every entry anew, and checks that tiles and root follow from them.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] says where they don't.
-    fn verify_log(&self) -> Result<(), StoreError> {
-        let head = self.head()?;
-        let mut edge = RightEdge::new();
-        let mut tiles = Vec::new();
-        let mut failed = None;
-        self.entries(LogIndex(0), |index, bytes| {
-            let full = &mut |tile: TileId, hashes: &[Hash]| tiles.push((tile, hashes.to_vec()));
-            if edge.append(leaf_hash(&bytes), full).is_err() {
-                failed = Some(StoreError::no_entry(index));
-            }
-            for (tile, hashes) in tiles.drain(..) {
-                match self.full_tile(tile.level(), tile.index()) {
-                    Ok(stored) if stored == hashes => {}
-                    Ok(_) => {
-                        let message =
-                            format!("tile {} does not follow from the entries", tile.path());
-                        failed = Some(StoreError::Corrupt(message));
-                    }
-                    Err(error) => failed = Some(error),
-                }
-            }
-            failed.is_none()
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if edge.size().get() != head.size || edge.root() != head.root {
-            let message = format!(
-                "{} entries lead to another root than that of the {} which were committed",
-                edge.size().get(),
-                head.size
-            );
-            return Err(StoreError::Corrupt(message));
-        }
-        Ok(())
-    }
-
     /// Writes all memtables out, so that the write-ahead log before now is done with.
     fn flush_all(&self) -> Result<(), StoreError> {
-        let sides = Side::ALL.map(Side::family);
-        let names = [META, ENTRIES, TILES, options::IDS];
-        for name in names.iter().chain(TABLES).chain(&sides) {
+        for name in options::names() {
             let family = self.family(name)?;
             self.db.flush_cf(family).map_err(|error| io(&error))?;
         }

@@ -63,13 +63,17 @@ pub(super) fn database(options: &StoreOptions) -> Options {
     db
 }
 
+/// Names of all families.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let sides = Side::ALL.map(Side::family);
+    let own = [META, ENTRIES, TILES, IDS].into_iter();
+    own.chain(TABLES.iter().copied()).chain(sides)
+}
+
 /// All families.
 pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
-    [META, ENTRIES, TILES, IDS]
-        .into_iter()
-        .chain(TABLES.iter().copied())
-        .chain(Side::ALL.map(Side::family))
+    names()
         .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
         .collect()
 }

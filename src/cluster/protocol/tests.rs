@@ -339,15 +339,15 @@ impl Simulation {
         match node.protocol.next() {
             Next::Nothing => {}
             Next::Own => {
-                let (id, bytes, work) = node.protocol.deliver().unwrap();
-                node.come(id, &bytes, work);
+                let (group, work) = node.protocol.deliver().unwrap();
+                node.come(group.id, &group.bytes, work);
             }
             Next::Read(_) if unreadable => {}
             Next::Read(number) => {
                 let bytes = self.order.groups[&number].clone();
                 let (id, delivered, lost) = node.protocol.read(bytes.clone()).unwrap();
                 let own = match delivered {
-                    Delivered::Own(work) => work,
+                    Delivered::Own(_, work) => work,
                     Delivered::Foreign(_) => Vec::new(),
                 };
                 node.come(id, &bytes, own);
