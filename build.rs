@@ -65,7 +65,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     generate(config, files)
 }
 
-/// Writes the table of the files that pages load: path below the folder, content.
+/// Writes the table of the files that pages load: path below the folder, content. Where the checkout is, is left for
+/// the compiler to say: several may share what is built.
 #[cfg(feature = "cli")]
 fn list_assets() -> Result<(), Box<dyn std::error::Error>> {
     use std::fmt::Write as _;
@@ -87,12 +88,11 @@ fn list_assets() -> Result<(), Box<dyn std::error::Error>> {
     files.sort();
     let mut table = String::from("[");
     for file in files {
-        let path = file.strip_prefix(&top)?.display();
+        let path = file.strip_prefix(&top)?.display().to_string();
+        let below = format!("/{ASSETS}/{path}");
         write!(
             table,
-            "({:?}, include_bytes!({:?}) as &[u8]),",
-            path.to_string(),
-            file
+            "({path:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {below:?})) as &[u8]),",
         )?;
     }
     table.push(']');

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Every entry is decoded, judged again by `apply`, its verdict and its very bytes compared, its
-//! signature checked, and hashed into a tree whose root has to be the checkpoint's.
+//! signature checked, and hashed into a tree whose root has to be the checkpoint's. What it keeps
+//! meanwhile is in memory, or in a new store, which is then a ledger rebuilt from its log.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,9 +80,37 @@ enum Job {
     Check(Vec<Signed>),
 }
 
+/// An entry that is what the rules make of it.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their hash in the tree.
+    pub leaf: Hash,
+    /// What it does to the views.
+    pub changes: Changes,
+}
+
+/// Where an audit keeps the views while it replays.
+pub trait Views: Read {
+    /// Takes the next entry: from here on the views count it in.
+    ///
+    /// # Errors
+    /// Says in words why it can't be kept.
+    fn take(&mut self, entry: Replayed) -> Result<(), String>;
+}
+
+/// In memory.
+impl Views for Changes {
+    fn take(&mut self, entry: Replayed) -> Result<(), String> {
+        self.merge(entry.changes);
+        Ok(())
+    }
+}
+
 /// An audit under way.
-pub struct Auditor {
-    state: Changes,
+pub struct Auditor<V = Changes> {
+    state: V,
     frontier: Frontier,
     last_time: Millis,
     /// Entries that were given.
@@ -96,9 +125,17 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// Starts the threads.
+    /// Starts the threads; the views are kept in memory.
     #[must_use]
     pub fn start() -> Self {
+        Self::over(Changes::default())
+    }
+}
+
+impl<V: Views> Auditor<V> {
+    /// Starts the threads, with views that have nothing in them.
+    #[must_use]
+    pub fn over(state: V) -> Self {
         let (jobs, queue) = mpsc::sync_channel::<Job>(WAITING);
         let queue = Arc::new(Mutex::new(queue));
         let bad = Arc::new(AtomicU64::new(u64::MAX));
@@ -110,7 +147,7 @@ impl Auditor {
             })
             .collect();
         Self {
-            state: Changes::default(),
+            state,
             frontier: Frontier::new(),
             last_time: Millis(0),
             taken: 0,
@@ -190,7 +227,11 @@ impl Auditor {
         if encode_entry(&envelope, time, &applied.verdict) != given.bytes {
             return Err("its bytes are not those of its content".into());
         }
-        self.state.merge(applied.changes);
+        self.state.take(Replayed {
+            bytes: given.bytes,
+            leaf: given.leaf,
+            changes: applied.changes,
+        })?;
         self.last_time = time;
         self.frontier
             .append(given.leaf)
@@ -212,11 +253,11 @@ impl Auditor {
         let _ = self.jobs.send(Job::Check(signed));
     }
 
-    /// Waits for the last entries and signatures and says what was covered.
+    /// Waits for the last entries and signatures and says what was covered; and gives the views back.
     ///
     /// # Errors
     /// [`AuditError`] for the first entry that is wrong.
-    pub fn finish(mut self) -> Result<Audited, AuditError> {
+    pub fn finish(mut self) -> Result<(Audited, V), AuditError> {
         self.decode();
         while !self.ahead.is_empty() {
             self.judge_next()?;
@@ -239,13 +280,14 @@ impl Auditor {
         let ledger = self.state.get::<Ledgers>(&()).ok().flatten();
         let tally = self.state.get::<Tallies>(&()).ok().flatten();
         let tally = tally.unwrap_or_default();
-        Ok(Audited {
+        let audited = Audited {
             origin: ledger.map(|ledger| ledger.origin.clone()),
             entries: self.frontier.size().get(),
             units: tally.units,
             findings: tally.findings,
             root: self.frontier.root(),
-        })
+        };
+        Ok((audited, self.state))
     }
 
     /// Entries taken so far.

@@ -12,6 +12,8 @@ pub mod admit;
 #[cfg(feature = "net")]
 pub mod api;
 #[cfg(feature = "net")]
+pub mod archive;
+#[cfg(feature = "net")]
 pub mod audit;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -61,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("signals", &["core", "store", "signals"]),
+    ("archive", &["core", "store", "audit", "node", "archive"]),
     ("export", &["core", "client", "export"]),
     ("private", &["core", "store", "private"]),
     ("report", &["core", "report"]),

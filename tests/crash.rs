@@ -141,7 +141,7 @@ fn audit(store: &Store) -> u64 {
             true
         })
         .unwrap();
-    let audited = auditor.finish().unwrap();
+    let (audited, _) = auditor.finish().unwrap();
     assert_eq!(audited.root, store.head().unwrap().root);
     audited.entries
 }

@@ -14,7 +14,7 @@ use crate::core::envelope::RecordId;
 use crate::core::record::{Millis, Role};
 use crate::core::search::first_where;
 use crate::core::tlog::proof::{ProveError, consistency_proof, inclusion_proof};
-use crate::core::tlog::tile::{BundleId, TileId, encode_bundle, encode_tile};
+use crate::core::tlog::tile::{BundleId, TileId, encode_tile};
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 use crate::core::wire::get_inclusion_proof_request::Leaf;
@@ -195,15 +195,7 @@ pub(crate) fn tile(node: &Node, id: TileId) -> Result<Vec<u8>, Status> {
 pub(crate) async fn entry_bundle(node: &Arc<Node>, id: BundleId) -> Result<Vec<u8>, Status> {
     has(node.head().borrow().size, id.index(), id.width())?;
     super::off_thread(node, move |node| {
-        let (first, width) = (id.index() * 256, usize::from(id.width()));
-        let mut entries = Vec::with_capacity(width);
-        let read = node.store().entries(LogIndex(first), |_, entry| {
-            entries.push(entry);
-            entries.len() < width
-        });
-        read.map_err(errors::store)?;
-        let encoded = encode_bundle(&entries);
-        encoded.map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))
+        node.store().bundle(id).map_err(errors::store)
     })
     .await
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Done, Failure, Remote, TokenKey, keys, output, read};
+use super::{Done, Failure, Remote, TokenKey, archive, keys, output, read};
 use crate::audit::{Audited, Auditor};
 use crate::client::{Ledger, Token};
 use crate::core::tlog::checkpoint::Checkpoint;
@@ -13,7 +13,7 @@ use crate::core::wire;
 use crate::store::{Store, StoreOptions};
 
 /// Replays the whole log and checks every signature, chain, verdict and the root, from a running
-/// ledger (with an auditor's or regulator's key) or from a folder that no process holds.
+/// ledger (with an auditor's or regulator's key), from a folder that no process holds, or from an archive.
 #[derive(Args, Debug)]
 pub(crate) struct Audit {
     #[command(flatten)]
@@ -21,8 +21,12 @@ pub(crate) struct Audit {
     /// Folder of a ledger, instead of a running one.
     #[arg(long, conflicts_with = "key")]
     data: Option<PathBuf>,
+    /// An archive of the log, instead of a running ledger: `s3://bucket/prefix`, `file:///folder`, or the `https://`
+    /// address of a site with it. Its tiles are compared as well.
+    #[arg(long, conflicts_with_all = ["data", "key"])]
+    from: Option<String>,
     /// Key file of an auditor or regulator, for a running ledger.
-    #[arg(long, env = "CUSTODY_KEY", required_unless_present = "data")]
+    #[arg(long, env = "CUSTODY_KEY", required_unless_present_any = ["data", "from"])]
     key: Option<PathBuf>,
     /// Verifier key of the log, or the file that holds it.
     #[arg(long)]
@@ -31,9 +35,10 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(super) async fn run(self) -> Done {
-        let audited = match &self.data {
-            Some(data) => self.folder(data)?,
-            None => self.remote_log().await?,
+        let audited = match (&self.data, &self.from) {
+            (Some(data), _) => self.folder(data)?,
+            (None, Some(archive)) => self.archive(archive).await?,
+            (None, None) => self.remote_log().await?,
         };
         if self.remote.json {
             return output::json(&serde_json::json!({
@@ -75,7 +80,7 @@ impl Audit {
         if let Some(error) = wrong {
             return Err(failed(&error));
         }
-        let audited = auditor.finish().map_err(|error| failed(&error))?;
+        let (audited, _) = auditor.finish().map_err(|error| failed(&error))?;
         if audited.origin.as_deref() != Some(verifier.name().as_str()) {
             return Err(Failure::No(
                 "the log in the folder is not that of the trusted key".into(),
@@ -88,10 +93,25 @@ impl Audit {
         Ok(audited)
     }
 
+    async fn archive(&self, url: &str) -> Result<Audited, Failure> {
+        let (verifier, ca) = (read::verifier(&self.trust)?, self.remote.ca()?);
+        let reader = archive::open(url, ca.as_deref(), &verifier).await?;
+        let checkpoint = reader.checkpoint();
+        let bar = output::progress(checkpoint.size().get(), "auditing");
+        let mut auditor = Auditor::start();
+        let replayed = reader.replay(&mut auditor, |done| bar.set_position(done));
+        replayed.await.map_err(archive::failure)?;
+        bar.finish_and_clear();
+        let (audited, _) = auditor.finish().map_err(|error| failed(&error))?;
+        check_root(&audited, checkpoint.size().get(), checkpoint.root())?;
+        Ok(audited)
+    }
+
     async fn remote_log(&self) -> Result<Audited, Failure> {
         let Some(key) = self.key.clone() else {
             return Err(Failure::No(
-                "name a key file with --key, or a folder with --data".into(),
+                "name a key file with --key, a folder with --data, or an archive with --from"
+                    .into(),
             ));
         };
         let key = TokenKey { key, party: None };
@@ -107,7 +127,7 @@ impl Audit {
         let ledger = ledger.with_token(Token::bearer(&token)?);
         read_entries(&ledger, size, &mut auditor, &bar).await?;
         bar.finish_and_clear();
-        let audited = auditor.finish().map_err(|error| failed(&error))?;
+        let (audited, _) = auditor.finish().map_err(|error| failed(&error))?;
         check_root(&audited, size, checkpoint.root())?;
         Ok(audited)
     }

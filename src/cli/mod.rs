@@ -5,6 +5,7 @@
 //! store).
 
 mod alert;
+mod archive;
 mod audit;
 mod backup;
 mod case;
@@ -35,7 +36,7 @@ mod serve;
 mod simulate;
 mod submit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -117,6 +118,8 @@ enum Command {
     Audit(audit::Audit),
     /// Copy a running ledger, and verify the copy.
     Backup(backup::Backup),
+    /// Make a ledger anew from its archive.
+    Rebuild(archive::Rebuild),
     /// What operators do with a cluster.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -212,11 +215,15 @@ pub(crate) fn could<E: std::fmt::Display>(
 
 type Done = Result<(), Failure>;
 
+fn read_ca(path: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    let read = |path: &Path| std::fs::read(path).map_err(could(path.display()));
+    path.map(read).transpose()
+}
+
 impl Remote {
     /// The certificate authority's PEM, where one is named.
     fn ca(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let read = |path: &PathBuf| std::fs::read(path).map_err(could(path.display()));
-        self.ca.as_ref().map(read).transpose()
+        read_ca(self.ca.as_deref())
     }
 
     async fn connect(&self) -> Result<Ledger, Failure> {
@@ -278,6 +285,7 @@ async fn dispatch(command: Command) -> Done {
         Command::Verify(command) => command.run(),
         Command::Audit(command) => command.run().await,
         Command::Backup(command) => command.run().await,
+        Command::Rebuild(command) => command.run().await,
         Command::Cluster(command) => command.run().await,
         Command::Findings(command) => command.run().await,
         Command::Evidence(command) => command.run().await,

@@ -12,6 +12,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
 
+use super::archive::ArchiveArgs;
 use super::cluster::{ClusterArgs, ClusterConfig, Given};
 use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
@@ -100,6 +101,8 @@ pub(crate) struct Serve {
     retain_claim_days: Option<u32>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    archive: ArchiveArgs,
     /// Acknowledge before the disk has it. An acknowledged record can then be lost: only for
     /// measuring what the disk costs.
     #[arg(long, hide = true)]
@@ -129,6 +132,8 @@ struct Config {
     retain_credit_days: Option<u32>,
     retain_claim_days: Option<u32>,
     cluster: ClusterConfig,
+    archive: Option<String>,
+    archive_seconds: Option<u32>,
 }
 
 impl Serve {
@@ -166,6 +171,13 @@ impl Serve {
             node.close();
             return Err(failure);
         }
+        let archiving = match self.archive.start(&node).await {
+            Ok(archiving) => archiving,
+            Err(failure) => {
+                node.close();
+                return Err(failure);
+            }
+        };
         // Only now: until here a signal may end the process as it is, and nothing is lost.
         let signals = Signals::catch().map_err(could("signals"))?;
         let listen = |socket: TcpSocket| socket.listen(BACKLOG).map_err(could("a port"));
@@ -210,8 +222,18 @@ impl Serve {
         ))?;
 
         let sweeping = tokio::spawn(sweep(Arc::clone(&node)));
+        let archiving = async {
+            match archiving {
+                Some(archiving) => archiving.run().await,
+                None => std::future::pending().await,
+            }
+        };
         let failed = tokio::select! {
             failed = wait_for_end(&node, signals) => failed,
+            error = archiving => {
+                tracing::error!(%error, "the ledger and its archive contradict each other");
+                true
+            }
             ended = &mut serving_pages => {
                 tracing::error!(?ended, "the pages are served no more");
                 true
@@ -266,6 +288,9 @@ impl Serve {
             .or(file.retain_registration_days);
         self.retain_credit_days = self.retain_credit_days.or(file.retain_credit_days);
         self.retain_claim_days = self.retain_claim_days.or(file.retain_claim_days);
+        let archive = &mut self.archive;
+        archive.archive = archive.archive.take().or(file.archive);
+        archive.archive_seconds = archive.archive_seconds.or(file.archive_seconds);
         for (name, days) in [
             ("retain_registration_days", self.retain_registration_days),
             ("retain_credit_days", self.retain_credit_days),

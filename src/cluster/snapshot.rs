@@ -16,7 +16,7 @@ use crate::core::record::Millis;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::{Note, NoteSigner, NoteVerifier};
 use crate::core::wire;
-use crate::store::{LogHead, Store, StoreError, StoreOptions};
+use crate::store::{LogHead, Staged, StagedError, Store, StoreError, StoreOptions};
 
 /// First line of a request.
 const REQUEST: &str = "custody snapshot";
@@ -33,8 +33,8 @@ const MAX_FILES: usize = 100_000;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum SnapshotError {
-    #[error("{0} is there already")]
-    Exists(PathBuf),
+    #[error(transparent)]
+    Staged(#[from] StagedError),
     #[error("{path}: {error}")]
     File {
         path: PathBuf,
@@ -102,43 +102,15 @@ pub async fn fetch(
     now: Millis,
     into: &Path,
 ) -> Result<LogHead, SnapshotError> {
-    if into.exists() {
-        return Err(SnapshotError::Exists(into.to_owned()));
-    }
-    // Under another name until it is verified, so that no half of one is ever taken for a ledger.
-    let mut partial = into.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(file(&partial))?;
-    }
-    fs::create_dir_all(&partial).map_err(file(&partial))?;
-    let fetched = fetch_files(address, ca, signer, now, &partial).await;
-    let verified = match fetched {
-        Ok(signed) => {
-            let (folder, log) = (partial.clone(), signer.verifier().clone());
-            // It takes long, and whatever else this task does must go on.
-            let verify = tokio::task::spawn_blocking(move || verify(&folder, &log, &signed));
-            let ended = |_| SnapshotError::Incomplete("the check ended early".into());
-            verify.await.map_err(ended).flatten()
-        }
-        Err(error) => Err(error),
-    };
-    match verified {
-        Ok(head) => {
-            sync(&partial)?;
-            fs::rename(&partial, into).map_err(file(into))?;
-            if let Some(parent) = into.parent() {
-                sync(parent)?;
-            }
-            Ok(head)
-        }
-        Err(error) => {
-            // What is left is no harm: the next try begins by taking it away.
-            let _ = fs::remove_dir_all(&partial);
-            Err(error)
-        }
-    }
+    let staged = Staged::begin(into)?;
+    let signed = fetch_files(address, ca, signer, now, staged.path()).await?;
+    let (folder, log) = (staged.path().to_owned(), signer.verifier().clone());
+    // It takes long, and whatever else this task does must go on.
+    let verified = tokio::task::spawn_blocking(move || verify(&folder, &log, &signed));
+    let ended = |_| SnapshotError::Incomplete("the check ended early".into());
+    let head = verified.await.map_err(ended)??;
+    staged.keep()?;
+    Ok(head)
 }
 
 /// Fetches the files; a checkpoint that the peer signed before.
@@ -244,11 +216,6 @@ fn verify(store: &Path, log: &NoteVerifier, signed: &[u8]) -> Result<LogHead, Sn
         )));
     }
     Ok(head)
-}
-
-fn sync(folder: &Path) -> Result<(), SnapshotError> {
-    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(file(folder))
 }
 
 fn file(path: &Path) -> impl FnOnce(std::io::Error) -> SnapshotError {

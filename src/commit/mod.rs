@@ -324,7 +324,7 @@ impl Writer {
 /// A group under way.
 struct Builder<'a> {
     base: &'a Cached,
-    views: Overlay<'a, Cached>,
+    views: Overlay<&'a Cached>,
     edge: RightEdge,
     first: LogIndex,
     entries: Vec<Bytes>,

@@ -22,6 +22,7 @@ mod ids;
 mod memo;
 mod options;
 mod side;
+mod staged;
 mod view;
 mod whole;
 
@@ -42,6 +43,7 @@ use cluster::{GROUP, MEMORY};
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
 pub use side::{Side, SideChanges};
+pub use staged::{Staged, StagedError};
 pub use view::View;
 
 use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
@@ -50,7 +52,8 @@ use crate::core::id::UnitId;
 use crate::core::order::GroupId;
 use crate::core::tlog::proof::root;
 use crate::core::tlog::tile::{
-    RightEdge, TileHashReader, TileId, decode_tile, encode_tile, full_tile_root,
+    BundleId, RightEdge, TILE_WIDTH, TileHashReader, TileId, decode_tile, encode_bundle,
+    encode_tile, full_tile_root,
 };
 use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
@@ -339,6 +342,24 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Entries that lie in the log, packed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read or is missing.
+    pub fn bundle(&self, bundle: BundleId) -> Result<Vec<u8>, StoreError> {
+        let first = bundle.index() * u64::from(TILE_WIDTH);
+        let width = usize::from(bundle.width());
+        let mut entries = Vec::with_capacity(width);
+        self.entries(LogIndex(first), |_, entry| {
+            entries.push(entry);
+            entries.len() < width
+        })?;
+        if entries.len() < width {
+            return Err(StoreError::no_entry(LogIndex(first + entries.len() as u64)));
+        }
+        encode_bundle(&entries).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
     /// A full tile.

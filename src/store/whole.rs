@@ -39,6 +39,14 @@ impl Store {
         made.map_err(|error| io(&error))
     }
 
+    /// Waits until the disk has all that was written.
+    ///
+    /// # Errors
+    /// [`StoreError`] as RocksDB reports it.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(|error| io(&error))
+    }
+
     /// The folder that it lies in.
     #[must_use]
     pub fn path(&self) -> &Path {

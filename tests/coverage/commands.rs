@@ -123,6 +123,7 @@ const COMMANDS: &[Case] = &[
     ("epcis export", epcis_export),
     ("gateway", gateway),
     ("backup", backup),
+    ("rebuild", rebuild),
     ("cluster reset", cluster_reset),
     ("audit", audit),
     ("simulate", simulate),
@@ -1133,6 +1134,38 @@ fn backup(desk: &mut Desk) {
     let no_key = ["backup", "--log-key", &into, "--into", &elsewhere];
     desk.fails(EXIT_COULD_NOT, "", &no_key);
     desk.ok(&["audit", "--data", &into, "--trust", &desk.trust()]);
+}
+
+fn rebuild(desk: &mut Desk) {
+    let (old, new) = (desk.path("archived"), desk.path("rebuilt"));
+    let archive = format!("file://{}", desk.path("archive"));
+    init(Path::new(&old));
+    let arguments = ["--archive", &archive, "--archive-seconds", "1"];
+    let server = Server::open(Path::new(&old), &arguments);
+    let audit = [
+        "audit",
+        "--from",
+        &archive,
+        "--trust",
+        &format!("{old}/log.vkey"),
+    ];
+    while !server.run(&audit).status.success() {
+        std::thread::yield_now();
+    }
+    let rebuild = ["rebuild", "--from", &archive, "--data", &new];
+    desk.fails(EXIT_COULD_NOT, "log.key", &rebuild);
+    std::fs::create_dir(&new).unwrap();
+    std::fs::copy(format!("{old}/log.key"), format!("{new}/log.key")).unwrap();
+    let made = desk.json(&rebuild);
+    assert_eq!(made["entries"], 1, "{made}");
+    assert_eq!(made["data"], new.as_str());
+    desk.fails(EXIT_COULD_NOT, "is there already", &rebuild);
+    let nowhere = ["rebuild", "--data", &new, "--from", "ftp://a/b"];
+    desk.fails(EXIT_COULD_NOT, "s3://bucket/prefix", &nowhere);
+    let empty = format!("file://{}", desk.path("nothing"));
+    std::fs::create_dir(desk.path("nothing")).unwrap();
+    let nothing = ["rebuild", "--data", &new, "--from", &empty];
+    desk.fails(EXIT_NO, "checkpoint is missing", &nothing);
 }
 
 fn cluster_reset(desk: &mut Desk) {

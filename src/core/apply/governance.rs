@@ -709,7 +709,7 @@ fn party_key(public: PublicKey, party: PartyId, scope: KeyScope, index: LogIndex
     }
 }
 
-fn put_key<R: Read>(views: &mut Overlay<'_, R>, party: PartyId, key: Key) {
+fn put_key<R: Read>(views: &mut Overlay<R>, party: PartyId, key: Key) {
     let id = key.public.id();
     views.put::<PartyKeys>((party, id), ());
     views.put::<Keys>(id, key);

@@ -230,7 +230,7 @@ fn is_new<R: Read>(state: &R, placed: Placed<'_>) -> Result<bool> {
 
 /// One record on its way through: the views under change, and the ledger's own rows.
 struct Step<'a, R> {
-    views: Overlay<'a, R>,
+    views: Overlay<&'a R>,
     placed: Placed<'a>,
     ledger: Arc<state::Ledger>,
     tally: state::Tally,

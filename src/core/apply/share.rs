@@ -21,7 +21,7 @@ fn public<R: Read>(step: &mut Step<'_, R>, subject: Subject, until: Millis) {
     ends(&mut step.views, until, subject);
 }
 
-fn ends<R: Read>(views: &mut Overlay<'_, R>, until: Millis, subject: Subject) {
+fn ends<R: Read>(views: &mut Overlay<R>, until: Millis, subject: Subject) {
     views.put::<ShareEnds>((until, subject), ());
 }
 

@@ -66,6 +66,20 @@ pub trait Read {
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError>;
 }
 
+impl<R: Read> Read for &R {
+    fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        (**self).get::<T>(key)
+    }
+
+    fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
+        (**self).history(unit, index)
+    }
+
+    fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
+        (**self).entry_of(record)
+    }
+}
+
 /// The storage under the views failed.
 #[derive(Debug, thiserror::Error)]
 #[error("reading {table}: {message}")]
@@ -856,18 +870,23 @@ pub struct FindingRow {
 
 /// Views with changes over them: what the next record of a group sees.
 #[derive(Debug)]
-pub struct Overlay<'a, R> {
-    base: &'a R,
+pub struct Overlay<R> {
+    base: R,
     changes: Changes,
 }
 
-impl<'a, R: Read> Overlay<'a, R> {
+impl<R: Read> Overlay<R> {
     /// No changes yet.
-    pub fn new(base: &'a R) -> Self {
+    pub fn new(base: R) -> Self {
         Self {
             base,
             changes: Changes::default(),
         }
+    }
+
+    /// What the changes lie over.
+    pub const fn base_mut(&mut self) -> &mut R {
+        &mut self.base
     }
 
     /// Lays changes over.
@@ -900,9 +919,14 @@ impl<'a, R: Read> Overlay<'a, R> {
     pub fn into_changes(self) -> Changes {
         self.changes
     }
+
+    /// The changes; none are laid over any more.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
 }
 
-impl<R: Read> Read for Overlay<'_, R> {
+impl<R: Read> Read for Overlay<R> {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         match T::of(&self.changes).get(key) {
             Some(value) => Ok(Some(value.clone())),

@@ -154,10 +154,7 @@ fn partial_width(level: u8, size: TreeSize) -> usize {
 
 /// All tiles of a log of this size, level by level, from left to right.
 pub fn tiles_of_size(size: TreeSize) -> impl Iterator<Item = TileId> {
-    (0..TILE_LEVELS).flat_map(move |level| {
-        let tiles = hashes_in_level(level, size).div_ceil(u64::from(TILE_WIDTH));
-        (0..tiles).filter_map(move |index| TileId::in_log(level, index, size))
-    })
+    tiles_since(TreeSize(0), size)
 }
 
 /// The partial tiles of a log of this size, level by level: those to publish beside the full
@@ -166,6 +163,21 @@ pub fn partial_tiles(size: TreeSize) -> impl Iterator<Item = TileId> {
     (0..TILE_LEVELS).filter_map(move |level| {
         let index = hashes_in_level(level, size) / u64::from(TILE_WIDTH);
         TileId::in_log(level, index, size)
+    })
+}
+
+/// The tiles which a log of size `to` has and one of size `from` doesn't, level by level, from left to right: those to
+/// publish when a checkpoint follows another.
+pub fn tiles_since(from: TreeSize, to: TreeSize) -> impl Iterator<Item = TileId> {
+    (0..TILE_LEVELS).flat_map(move |level| {
+        let [before, after] = [from, to].map(|size| hashes_in_level(level, size));
+        let first = before / u64::from(TILE_WIDTH);
+        let end = if after > before {
+            after.div_ceil(u64::from(TILE_WIDTH))
+        } else {
+            first
+        };
+        (first..end).filter_map(move |index| TileId::in_log(level, index, to))
     })
 }
 
@@ -272,6 +284,21 @@ mod tests {
         assert_eq!(summary(70_000), [(0, 273, 112), (1, 1, 17), (2, 0, 1)]);
         assert_eq!(summary(256), [(1, 0, 1)]);
         assert_eq!(summary(0), []);
+    }
+
+    #[test]
+    fn tiles_since_a_size_are_those_that_it_did_not_have() {
+        let sizes = [
+            0, 1, 255, 256, 257, 511, 65_535, 65_536, 65_537, 70_000, 70_001,
+        ];
+        for (at, from) in sizes.iter().enumerate() {
+            for to in &sizes[at..] {
+                let [from, to] = [from, to].map(|size| TreeSize::new(*size));
+                let had: Vec<_> = tiles_of_size(from).collect();
+                let new: Vec<_> = tiles_of_size(to).filter(|t| !had.contains(t)).collect();
+                assert!(tiles_since(from, to).eq(new), "{from:?} to {to:?}");
+            }
+        }
     }
 
     #[test]
