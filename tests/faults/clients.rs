@@ -22,6 +22,8 @@ use crate::common;
 /// How long a client waits for an answer before it turns to another node.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How far ahead a time may lie that a node gives whose clock is fast: what it may stray, and what it can't know.
+const FAST_MS: u64 = 8_000;
 /// A check that takes longer gives up: it tries one order after the other.
 const CHECK: Duration = Duration::from_secs(60);
 
@@ -236,7 +238,14 @@ async fn attempt(
     let mut ledger = known.ledger();
     let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
     let receipt = answer.map_err(late)??.into_inner().receipt;
-    Ok(receipt.expect("a receipt").log_index)
+    let receipt = receipt.expect("a receipt");
+    let latest = custody::sequence::now().0 + FAST_MS;
+    assert!(
+        receipt.time_ms < latest,
+        "an entry's time lies {} ms ahead",
+        receipt.time_ms + FAST_MS - latest
+    );
+    Ok(receipt.log_index)
 }
 
 /// The head that a conflict tells of.

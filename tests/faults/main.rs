@@ -55,6 +55,8 @@ enum Fault {
     Truncate(usize),
     /// The disk of the node that has a small one.
     FullDisk,
+    /// A node's clock, to so many seconds beside the true time.
+    Clock(usize, i64),
 }
 
 fn choose(rng: &mut SmallRng) -> Fault {
@@ -67,7 +69,7 @@ fn choose(rng: &mut SmallRng) -> Fault {
         Mode::Delay(rng.random_range(1..400)),
     ];
     let mode = *modes.choose(rng).unwrap();
-    match rng.random_range(0..10) {
+    match rng.random_range(0..11) {
         0 => Fault::KillNode(at),
         1 => Fault::KillEtcd(at),
         2 => Fault::PauseNode(at),
@@ -79,6 +81,7 @@ fn choose(rng: &mut SmallRng) -> Fault {
         6 => Fault::Peer(at, mode),
         7 => Fault::Front(at, mode),
         8 => Fault::FullDisk,
+        9 => Fault::Clock(at, rng.random_range(-7_200..7_200)),
         _ if rng.random_bool(0.5) => Fault::Flip(at),
         _ => Fault::Truncate(at),
     }
@@ -97,6 +100,7 @@ fn inject(world: &mut World, fault: Fault, rng: &mut SmallRng) {
         }
         Fault::Peer(at, mode) => world.peers[at].set(mode),
         Fault::Front(at, mode) => world.fronts[at].set(mode),
+        Fault::Clock(at, seconds) => world.set_clock(at, seconds),
         Fault::FullDisk => {
             if let Some(at) = world.small {
                 world.fill(at);

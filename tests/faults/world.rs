@@ -58,6 +58,8 @@ pub struct World {
     pub fronts: Vec<Link>,
     /// The node whose folder is a small file system of its own, where one could be made.
     pub small: Option<usize>,
+    /// What lets a node's clock be set, where it could be made.
+    clock: Option<PathBuf>,
 }
 
 /// What fills it.
@@ -123,6 +125,7 @@ impl World {
             orders,
             fronts,
             small: None,
+            clock: Self::build_clock(folder),
         };
         world.small = world.mount(MEMBERS - 1);
         for at in 0..MEMBERS {
@@ -134,6 +137,32 @@ impl World {
             world.until_served(at).await;
         }
         world
+    }
+
+    fn build_clock(folder: &Path) -> Option<PathBuf> {
+        let library = folder.join("clock.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c"))
+            .status();
+        if built.is_ok_and(|status| status.success()) {
+            return Some(library);
+        }
+        eprintln!("SKIPPED: there is no C compiler, so no clock was set");
+        None
+    }
+
+    fn clock_of(&self, at: usize) -> PathBuf {
+        self.folder.join(format!("clock-{at}"))
+    }
+
+    /// Sets a node's clock to so many seconds before or after the true time.
+    pub fn set_clock(&self, at: usize, seconds: i64) {
+        // Whole at once, since it may be read at any time.
+        let beside = self.folder.join("clock-beside");
+        std::fs::write(&beside, seconds.to_string()).unwrap();
+        std::fs::rename(beside, self.clock_of(at)).unwrap();
     }
 
     /// Puts a node's folder on a small file system, which takes root's rights.
@@ -228,8 +257,13 @@ impl World {
         let etcd: Vec<_> = links
             .map(|link| format!("127.0.0.1:{}", link.port))
             .collect();
-        let program = env!("CARGO_BIN_EXE_custody");
-        let child = Self::bound(program)
+        let mut command = Self::bound(env!("CARGO_BIN_EXE_custody"));
+        if let Some(clock) = &self.clock {
+            command
+                .env("LD_PRELOAD", clock)
+                .env("FAULTS_CLOCK", self.clock_of(at));
+        }
+        let child = command
             .args(["serve", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"])
             .args(["--listen", &format!("127.0.0.1:{}", self.node_ports[at])])
             .args(["--cluster", &format!("etcd://{}", etcd.join(","))])
@@ -284,6 +318,7 @@ impl World {
         for at in 0..MEMBERS {
             // It may be there or not.
             let _ = std::fs::remove_file(self.data(at).join(BALLAST));
+            self.set_clock(at, 0);
             self.etcd[at].signal("CONT");
             self.nodes[at].signal("CONT");
             if self.etcd[at].is_gone() {

@@ -33,6 +33,8 @@ pub struct Size {
     pub scanners: usize,
     /// Records whose appending is measured at either size.
     pub sample: u64,
+    /// Records that a new node of a cluster joins with.
+    pub join: u64,
     pub limit_time: Duration,
 }
 
@@ -44,6 +46,7 @@ impl Size {
             large: 0,
             more_units: 0,
             sample: 0,
+            join: 0,
             scanners: scale.scanners,
             limit_time: scale.limit_time,
         }

@@ -135,6 +135,14 @@ impl Server {
             .unwrap_or(0)
     }
 
+    /// Ends it as a power button does, while others look on.
+    pub fn kill_now(&self) {
+        let status = Command::new("kill")
+            .args(["-KILL", &self.child.id().to_string()])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "kill");
+    }
+
     /// Ends it as a power button does.
     pub fn kill(mut self) -> PathBuf {
         self.child.kill().expect("it runs");

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod appends;
+mod cluster;
 mod drive;
 mod echo;
 mod large;
@@ -109,6 +110,7 @@ fn main() {
             large: 3_000,
             more_units: 1,
             sample: 640,
+            join: 3_000,
             ..Size::of(scale)
         }
     } else if arguments.quick {
@@ -117,6 +119,7 @@ fn main() {
             large: 200_000,
             more_units: 320_000,
             sample: 50_000,
+            join: 200_000,
             ..Size::of(scale)
         }
     } else {
@@ -125,6 +128,7 @@ fn main() {
             large: arguments.large.unwrap_or(20_000_000),
             more_units: 8_000_000,
             sample: 500_000,
+            join: 10_000_000,
             ..Size::of(scale)
         }
     };
@@ -221,6 +225,13 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
     }
     if wanted("pages") {
         push(pages::row(&under(folder, "pages"), scale.limit_time).await);
+    }
+    if wanted("cluster") {
+        cluster::rows(&under(folder, "cluster"), scale, &mut push).await;
+    }
+    if wanted("join") {
+        let joined = cluster::join(&under(folder, "join"), scale.scanners, size.join).await;
+        joined.into_iter().for_each(&mut push);
     }
     if wanted("large") {
         let kept = large::rows(&under(folder, "large"), size, &mut push).await;
