@@ -322,6 +322,17 @@ impl Node {
         signed.map_err(|error| Refusal::new(Reason::Storage, error))
     }
 
+    /// The largest size whose head was noted before it was signed, by any node; none when this one is alone.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when it can't be asked now.
+    pub async fn noted(&self) -> Result<Option<u64>, ClusterError> {
+        match &self.cluster {
+            Some(cluster) => cluster.noted().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn signed_checkpoint(&self, head: LogHead) -> Result<Vec<u8>, String> {
         let size = TreeSize::new(head.size);
         let checkpoint = Checkpoint::new(self.origin.clone(), size, head.root, Vec::new());

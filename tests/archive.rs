@@ -165,9 +165,8 @@ async fn given_an_archive_when_the_log_grows_and_the_ledger_restarts_then_it_hol
     for file in files(&folder.join("tile/0")) {
         let name = file.strip_prefix(&folder).unwrap().display().to_string();
         let served = common::http(("GET", &format!("{}/{name}", ledger.server.http)), &[], ());
-        if served.status == 200 {
-            assert_eq!(std::fs::read(&file).unwrap(), served.body, "{name}");
-        }
+        assert_eq!(served.status, 200, "{name}");
+        assert_eq!(std::fs::read(&file).unwrap(), served.body, "{name}");
     }
     // Killed, it goes on where it was; what the archive doesn't cover may be there in part, or damaged.
     ledger.server.kill();
@@ -255,6 +254,13 @@ async fn given_an_archive_when_any_of_its_files_is_changed_or_gone_then_the_audi
             Some(1),
             "{name} is cut off"
         );
+        let longer = [&bytes[..], &bytes[bytes.len() - 32..]].concat();
+        std::fs::write(&file, longer).unwrap();
+        assert_eq!(
+            audit(&url, &trust).status.code(),
+            Some(1),
+            "{name} has more in it"
+        );
         std::fs::write(&file, bytes).unwrap();
         tried += 1;
     }
@@ -263,6 +269,28 @@ async fn given_an_archive_when_any_of_its_files_is_changed_or_gone_then_the_audi
     passes(&audit(&url, &trust));
     let other = Server::start();
     fails(&audit(&url, &other.log_key()), "checkpoint");
+}
+
+#[tokio::test]
+async fn given_a_ledger_that_is_killed_while_it_archives_when_its_archive_is_audited_then_it_passes_every_time()
+ {
+    let mut ledger = Archived::new(1).await;
+    let (trust, url, folder) = (ledger.server.log_key(), ledger.url(), ledger.folder.path());
+    let arguments = ["--archive", &url, "--archive-seconds", "1"];
+    let mut next = 1;
+    for _ in 0..6 {
+        let mut session = ledger.server.session().await;
+        let before = archived(folder);
+        while archived(folder) == before {
+            commission_units(&mut session, &ledger.trade, next..next + 300).await;
+            next += 300;
+        }
+        ledger.server.kill();
+        passes(&audit(&url, &trust));
+        ledger.server = Server::open(&ledger.server.data.clone(), &arguments);
+    }
+    ledger.is_up().await;
+    passes(&audit(&url, &trust));
 }
 
 #[tokio::test]
@@ -350,6 +378,14 @@ async fn given_a_ledger_that_its_archive_contradicts_when_it_is_started_or_runs_
     server.stop();
     let why = open(&copy, &arguments).err().expect("it does not start");
     assert!(why.contains("another root"), "{why}");
+    // An archive of another log is none for this one.
+    let stranger = Server::start();
+    let data_of_another = stranger.data.with_file_name("another");
+    common::init(&data_of_another);
+    let why = open(&data_of_another, &arguments)
+        .err()
+        .expect("it does not start");
+    assert!(why.contains("checkpoint"), "{why}");
     // Two at once on one folder are refused as well.
     let _first = open(&data, &arguments).unwrap();
     let why = open(&copy, &arguments).err().expect("it does not start");
@@ -524,6 +560,29 @@ async fn given_a_bucket_over_http_when_a_ledger_archives_there_then_others_read_
             .output();
         passes(&audit.unwrap());
     }
+    // What somebody else wrote where the log goes on is not overwritten, unless whoever did is gone.
+    let next = format!(
+        "{}/goods/a/log/tile/entries/{:03}",
+        bucket.address,
+        size / 256
+    );
+    assert_eq!(common::http(("PUT", &next), &[], "of a fork").status, 200);
+    commission_units(&mut session, &trade, 700..1_000).await;
+    until("it says so", || {
+        server.log().contains("another ledger with the same key")
+    });
+    assert_eq!(bucket.archived(), size);
+    assert!(server.stop().success());
+    let mut server = Server::spawn(bucket.custody(), &data, &arguments);
+    let (size, note) = checkpoint(&server).await;
+    until("the archive goes on", || bucket.archived() == size);
+    passes(
+        &bucket
+            .custody()
+            .args(["audit", "--from", url, "--trust", &trust])
+            .output()
+            .unwrap(),
+    );
     // All disks are lost.
     server.kill();
     let new = folder.path().join("anew");
@@ -535,9 +594,11 @@ async fn given_a_bucket_over_http_when_a_ledger_archives_there_then_others_read_
         .arg(&new)
         .output();
     passes(&rebuilt.unwrap());
-    let server = Server::spawn(bucket.custody(), &new, &arguments);
+    let mut without_conditions = bucket.custody();
+    without_conditions.env("AWS_CONDITIONAL_PUT", "disabled");
+    let server = Server::spawn(without_conditions, &new, &arguments);
     assert_eq!(checkpoint(&server).await, (size, note));
-    commission_units(&mut server.session().await, &trade, 700..701).await;
+    commission_units(&mut server.session().await, &trade, 1_000..1_001).await;
     until("the archive goes on", || bucket.archived() == size + 1);
 }
 
@@ -605,4 +666,27 @@ async fn given_two_nodes_and_one_bucket_when_both_archive_and_all_disks_are_lost
     let trust = three.log_key();
     let audit = ["audit", "--from", "s3://goods/a/log", "--trust", &trust];
     passes(&bucket.custody().args(audit).output().unwrap());
+    // A cluster that is begun with less than was archived is not served.
+    let etcd = Etcd::start().unwrap();
+    with_key("four");
+    let rebuilt = bucket
+        .custody()
+        .args(["rebuild", "--from", "s3://goods/a/log", "--data"])
+        .arg(data("four"))
+        .output();
+    passes(&rebuilt.unwrap());
+    commission_units(&mut three.session().await, &trade, 610..620).await;
+    until("the bucket goes on", || bucket.archived() == size + 20);
+    let address = etcd.address();
+    let arguments = [
+        "--cluster",
+        &address,
+        "--node",
+        "four",
+        "--archive",
+        "s3://goods/a/log",
+    ];
+    let why = Server::try_spawn(bucket.custody(), &data("four"), &arguments).err();
+    let why = why.expect("it does not start");
+    assert!(why.contains("rebuild the ledger from the archive"), "{why}");
 }

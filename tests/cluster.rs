@@ -100,6 +100,32 @@ async fn trade_on(server: &Server, trade: &Trade, serials: std::ops::Range<u64>)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_node_that_is_flooded_when_another_has_a_record_then_it_gets_its_turn() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let first = cluster.start(1);
+    let mut session = first.session().await;
+    let trade = Trade::set_up(&first, &mut session).await;
+    let second = cluster.start(2);
+    let maker = Arc::clone(&trade.maker);
+    let flood = tokio::spawn(async move {
+        let units = (1..30_000).map(unit);
+        let drafts = units.map(|unit| draft(&maker, &[unit], commission()));
+        all_accepted(session.submit(drafts.collect()).await.unwrap()).len()
+    });
+    let mut other = second.session().await;
+    let mut turns = 0;
+    while !flood.is_finished() {
+        let record = draft(&trade.maker, &[unit(100_000 + turns)], commission());
+        all_accepted(other.submit(vec![record]).await.unwrap());
+        turns += 1;
+    }
+    assert_eq!(flood.await.unwrap(), 29_999);
+    assert!(turns > 10, "it was heard {turns} times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn given_three_nodes_when_each_takes_records_and_one_dies_then_all_have_one_log() {
     let Some(cluster) = Cluster::new() else {
         return;

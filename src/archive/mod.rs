@@ -1,6 +1,7 @@
 //! The archive: the log as files that never change, on object storage or in a folder, laid out as
 //! [c2sp.org/tlog-tiles](https://c2sp.org/tlog-tiles) says. See `src/archive/README.md`.
 
+mod bounded;
 mod place;
 mod publish;
 mod read;
@@ -27,13 +28,21 @@ pub enum ArchiveError {
     Url { url: String, why: String },
     #[error("another process writes to the archive {0}; only one may write to a folder")]
     Locked(String),
-    #[error("{name}: {error}")]
-    Object {
-        name: String,
-        error: object_store::Error,
-    },
+    #[error("{name}: {what}")]
+    Object { name: String, what: String },
+    #[error("{name}: this key may not read it, or it is missing; may the key list the archive?")]
+    Denied { name: String },
+    #[error("there is no such bucket: {0}")]
+    NoBucket(String),
     #[error("{name} was written, and reads back otherwise")]
     ReadBack { name: String },
+    #[error("{0} is not replaced: the server refuses, although nobody else has replaced it")]
+    NotReplaced(&'static str),
+    #[error(
+        "{0} is there, and is not this ledger's; another ledger with the same key writes to this archive, or did: \
+         stop it"
+    )]
+    Foreign(String),
     #[error("{0} is missing")]
     Missing(String),
     #[error("{name}: {what}")]
@@ -70,6 +79,12 @@ impl ArchiveError {
     #[must_use]
     pub const fn contradicts(&self) -> bool {
         matches!(self, Self::Ahead { .. } | Self::Forked(_))
+    }
+
+    /// Whether it is of no use to try again: the address is not that of an archive of this log.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Wrong { .. } | Self::NoBucket(_)) || self.contradicts()
     }
 
     /// Whether what the archive holds is not what it has to be.

@@ -16,12 +16,15 @@ use prost::bytes::Bytes;
 use tokio_stream::StreamExt as _;
 use url::Url;
 
+use super::bounded::Bounded;
 use super::{ArchiveError, CHECKPOINT};
 
 /// What names the folder's only writer; beside the log's own names, so no client asks for it.
 const LOCK: &str = "writer.lock";
 /// Larger than any object of a log: a full bundle of the longest entries.
 const MAX_OBJECT_BYTES: u64 = 256 * (2 + u16::MAX as u64);
+/// Most letters of what a server says that are told on.
+const MAX_TOLD: usize = 400;
 /// How long one object is tried again and again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,60 +64,67 @@ impl Place {
     }
 
     fn open(address: &str, ca: Option<&[u8]>, write: bool) -> Result<Self, ArchiveError> {
-        let refused = |why: String| ArchiveError::Url {
-            url: address.to_owned(),
+        let address = address.trim_end_matches('/');
+        let refused = |url: &str, why: String| ArchiveError::Url {
+            url: url.to_owned(),
             why,
         };
-        let url = Url::parse(address).map_err(|error| refused(error.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err(refused(
-                "it has no user, password or query; secrets are in the environment".into(),
-            ));
+        let mut url = Url::parse(address).map_err(|error| refused(address, error.to_string()))?;
+        let plain = url.username().is_empty() && url.password().is_none();
+        if !plain || url.query().is_some() {
+            // Told on without the secrets that may be in it; where none can be, there is nothing to take out.
+            let _ = (url.set_username(""), url.set_password(None));
+            url.set_query(None);
+            let why = "it has a user, password or query; secrets are in the environment";
+            return Err(refused(url.as_str(), why.into()));
         }
-        // The only TLS in this program; a second call finds it done.
+        let unusable = |error: &dyn std::fmt::Display| refused(address, error.to_string());
+        // The TLS of HTTP here; a second call finds it done.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut options = ClientOptions::new().with_allow_http(true);
-        if let Some(ca) = ca {
-            let all =
-                Certificate::from_pem_bundle(ca).map_err(|error| refused(error.to_string()))?;
-            options = all
-                .into_iter()
-                .fold(options, ClientOptions::with_root_certificate);
-        }
         let retry = RetryConfig {
             retry_timeout: PATIENCE,
             ..RetryConfig::default()
         };
-        let prefix =
-            |url: &Url| Path::from_url_path(url.path()).map_err(|error| refused(error.to_string()));
+        let bounded = || Bounded(usize::try_from(MAX_OBJECT_BYTES).unwrap_or(usize::MAX));
+        let trusting = |ca: &[u8]| {
+            let all = Certificate::from_pem_bundle(ca).map_err(|error| unusable(&error))?;
+            let options = ClientOptions::new().with_allow_http(true);
+            let all = all.into_iter();
+            Ok::<_, ArchiveError>(all.fold(options, ClientOptions::with_root_certificate))
+        };
         match url.scheme() {
             "file" => Self::folder(&url, address, write),
             "s3" => {
-                let bucket = AmazonS3Builder::from_env()
+                let mut bucket = AmazonS3Builder::from_env()
                     .with_url(address)
-                    .with_retry(retry);
-                let bucket = bucket.build().map_err(|error| refused(error.to_string()))?;
+                    .with_retry(retry)
+                    .with_http_connector(bounded());
+                if let Some(ca) = ca {
+                    bucket = bucket.with_client_options(trusting(ca)?);
+                }
+                let prefix = Path::from_url_path(url.path()).map_err(|error| unusable(&error))?;
                 Ok(Self {
-                    objects: Arc::new(bucket),
-                    prefix: prefix(&url)?,
+                    objects: Arc::new(bucket.build().map_err(|error| unusable(&error))?),
+                    prefix,
                     kind: Kind::Bucket,
                     _lock: None,
                 })
             }
             "http" | "https" if !write => {
+                let options = trusting(ca.unwrap_or_default())?;
                 let site = HttpBuilder::new()
                     .with_url(address)
                     .with_client_options(options)
-                    .with_retry(retry);
-                let site = site.build().map_err(|error| refused(error.to_string()))?;
+                    .with_retry(retry)
+                    .with_http_connector(bounded());
                 Ok(Self {
-                    objects: Arc::new(site),
+                    objects: Arc::new(site.build().map_err(|error| unusable(&error))?),
                     prefix: Path::default(),
                     kind: Kind::Site,
                     _lock: None,
                 })
             }
-            other => Err(refused(format!("`{other}` is no way to an archive"))),
+            other => Err(unusable(&format!("`{other}` is no way to an archive"))),
         }
     }
 
@@ -138,11 +148,8 @@ impl Place {
         } else {
             None
         };
-        let folder =
-            LocalFileSystem::new_with_prefix(&path).map_err(|error| ArchiveError::Object {
-                name: path.display().to_string(),
-                error,
-            })?;
+        let folder = LocalFileSystem::new_with_prefix(&path)
+            .map_err(|error| object(&path.display().to_string(), &error))?;
         Ok(Self {
             objects: Arc::new(folder.with_fsync(true).with_automatic_cleanup(true)),
             prefix: Path::default(),
@@ -153,6 +160,20 @@ impl Place {
 
     fn path(&self, name: &str) -> Path {
         name.split('/').fold(self.prefix.clone(), Path::join)
+    }
+
+    /// That the bucket is there.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoBucket`], [`ArchiveError::Object`].
+    pub(super) async fn probe(&self) -> Result<(), ArchiveError> {
+        match self.objects.list(Some(&self.prefix)).next().await {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(Error::NotFound { .. })) => {
+                Err(ArchiveError::NoBucket(self.objects.to_string()))
+            }
+            Some(Err(error)) => Err(object("the archive", &error)),
+        }
     }
 
     /// An object and which version of it that is; none where there is none.
@@ -166,7 +187,10 @@ impl Place {
         let found = match self.objects.get(&self.path(name)).await {
             Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(object(name, error)),
+            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
+                return Err(ArchiveError::Denied { name: name.into() });
+            }
+            Err(error) => return Err(object(name, &error)),
         };
         if found.meta.size > MAX_OBJECT_BYTES {
             let what = format!(
@@ -179,50 +203,88 @@ impl Place {
             e_tag: found.meta.e_tag.clone(),
             version: found.meta.version.clone(),
         };
-        let bytes = found.bytes().await.map_err(|error| object(name, error))?;
+        let bytes = found.bytes().await.map_err(|error| object(name, &error))?;
         Ok(Some((bytes, version)))
     }
 
-    /// Writes an object, and reads it back.
+    /// Writes an object that never changes, and reads it back; false when it is there already. One that is there and
+    /// differs is replaced only if it may be.
     ///
     /// # Errors
-    /// [`ArchiveError::Object`], [`ArchiveError::ReadBack`].
-    pub(super) async fn put(&self, name: &str, bytes: &Bytes) -> Result<(), ArchiveError> {
-        self.put_as(name, bytes, PutMode::Overwrite)
-            .await
-            .map_err(|error| object(name, error))?;
+    /// [`ArchiveError::Object`], [`ArchiveError::ReadBack`], [`ArchiveError::Foreign`].
+    pub(super) async fn put(
+        &self,
+        name: &str,
+        bytes: &Bytes,
+        may_replace: bool,
+    ) -> Result<bool, ArchiveError> {
+        match self.put_as(name, bytes, PutMode::Create).await {
+            Ok(()) => {}
+            // The server has no such condition, or it was met: then what is there says what to do.
+            Err(
+                Error::AlreadyExists { .. }
+                | Error::Precondition { .. }
+                | Error::NotImplemented { .. },
+            ) => {
+                let found = self.get(name).await?;
+                if let Some((found, version)) = found {
+                    if found == *bytes {
+                        return Ok(false);
+                    }
+                    if !may_replace {
+                        return Err(ArchiveError::Foreign(name.into()));
+                    }
+                    self.replace(name, bytes, version).await?;
+                } else {
+                    let put = self.put_as(name, bytes, PutMode::Overwrite).await;
+                    put.map_err(|error| object(name, &error))?;
+                }
+            }
+            Err(error) => return Err(object(name, &error)),
+        }
         match self.get(name).await? {
-            Some((found, _)) if found == *bytes => Ok(()),
+            Some((found, _)) if found == *bytes => Ok(true),
             _ => Err(ArchiveError::ReadBack { name: name.into() }),
         }
     }
 
-    /// Writes a checkpoint over the one that was read before; false when another writer was faster.
+    /// Replaces a version of an object; false when another writer was faster.
+    async fn replace(
+        &self,
+        name: &str,
+        bytes: &Bytes,
+        before: UpdateVersion,
+    ) -> Result<bool, ArchiveError> {
+        let failed = |error: &Error| object(name, error);
+        match self.put_as(name, bytes, PutMode::Update(before)).await {
+            Ok(()) => Ok(true),
+            Err(Error::Precondition { .. }) => Ok(false),
+            // A folder, which has one writer; or a server without conditions, which has to have one.
+            Err(Error::NotImplemented { .. }) => {
+                let put = self.put_as(name, bytes, PutMode::Overwrite).await;
+                put.map(|()| true).map_err(|error| failed(&error))
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Writes a checkpoint over the one that was read before; false when another writer was faster. It is for the
+    /// caller to read what is there then.
     ///
     /// # Errors
-    /// As [`Place::put`].
+    /// [`ArchiveError::Object`].
     pub(super) async fn replace_checkpoint(
         &self,
         bytes: &Bytes,
         before: Option<UpdateVersion>,
     ) -> Result<bool, ArchiveError> {
-        let mode = match (self.kind, before) {
-            // A folder has one writer.
-            (Kind::Folder | Kind::Site, _) => PutMode::Overwrite,
-            (Kind::Bucket, None) => PutMode::Create,
-            (Kind::Bucket, Some(version)) => PutMode::Update(version),
-        };
-        match self.put_as(CHECKPOINT, bytes, mode).await {
-            Ok(()) => {}
-            Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => return Ok(false),
-            Err(error) => return Err(object(CHECKPOINT, error)),
+        if let Some(before) = before {
+            return self.replace(CHECKPOINT, bytes, before).await;
         }
-        match self.get(CHECKPOINT).await? {
-            // In a bucket another may have written a later one since, which is as good.
-            Some((found, _)) if found == *bytes || self.kind == Kind::Bucket => Ok(true),
-            _ => Err(ArchiveError::ReadBack {
-                name: CHECKPOINT.into(),
-            }),
+        match self.put(CHECKPOINT, bytes, false).await {
+            Ok(_) => Ok(true),
+            Err(ArchiveError::Foreign(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -248,7 +310,7 @@ impl Place {
     /// # Errors
     /// [`ArchiveError::Object`].
     pub(super) async fn remove_below(&self, name: &str) -> Result<(), ArchiveError> {
-        let failed = |error| object(name, error);
+        let failed = |error: Error| object(name, &error);
         let below = self.path(name);
         let mut found = self.objects.list(Some(&below));
         while let Some(one) = found.next().await {
@@ -278,9 +340,12 @@ fn headers(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn object(name: &str, error: Error) -> ArchiveError {
+/// What went wrong, in one line: a server's answer may be a page, or more.
+fn object(name: &str, error: &Error) -> ArchiveError {
+    let said = error.to_string();
+    let said = said.chars().take(MAX_TOLD);
     ArchiveError::Object {
         name: name.into(),
-        error,
+        what: said.map(|c| if c.is_control() { ' ' } else { c }).collect(),
     }
 }

@@ -131,10 +131,16 @@ impl<'a> Tiles<'a> {
         self.tasks.spawn(async move {
             let full = TileId::new(tile.level(), tile.index(), TILE_WIDTH);
             let full = full.map_or_else(|_| tile.path(), TileId::path);
-            let (name, mut found) = fetch(&place, tile.path(), full).await?;
+            let found = fetch(&place, tile.path(), full).await?;
             // Of a full one in the place of a partial one, the rest is not covered by the checkpoint.
-            found.truncate(expected.len());
-            if found == expected {
+            let (name, same) = match &found {
+                Found::AsNamed(name, bytes) => (name, *bytes == expected),
+                Found::Full(name, bytes) => {
+                    let whole = bytes.len() == usize::from(TILE_WIDTH) * 32;
+                    (name, whole && bytes.starts_with(&expected))
+                }
+            };
+            if same {
                 Ok(())
             } else {
                 Err(wrong(name, "it does not follow from the entries"))
@@ -156,27 +162,41 @@ impl<'a> Tiles<'a> {
     }
 }
 
-/// An object, or the full one that took the place of a partial one since the checkpoint was read.
-async fn fetch(place: &Place, name: String, full: String) -> Result<(String, Bytes), ArchiveError> {
-    if let Some((bytes, _)) = place.get(&name).await? {
-        return Ok((name, bytes));
-    }
-    match place.get(&full).await? {
-        Some((bytes, _)) => Ok((full, bytes)),
-        None => Err(ArchiveError::Missing(name)),
+/// An object by its name.
+enum Found {
+    AsNamed(String, Bytes),
+    /// The full one that took the place of a partial one since the checkpoint was read.
+    Full(String, Bytes),
+}
+
+/// An object, or the full one.
+async fn fetch(place: &Place, name: String, full: String) -> Result<Found, ArchiveError> {
+    // Where a key may not list, S3 says of what isn't there that it may not be read.
+    let denied = match place.get(&name).await {
+        Ok(Some((bytes, _))) => return Ok(Found::AsNamed(name, bytes)),
+        Ok(None) => ArchiveError::Missing(name),
+        Err(denied @ ArchiveError::Denied { .. }) => denied,
+        Err(error) => return Err(error),
+    };
+    match place.get(&full).await {
+        Ok(Some((bytes, _))) => Ok(Found::Full(full, bytes)),
+        Ok(None) | Err(ArchiveError::Denied { .. }) => Err(denied),
+        Err(error) => Err(error),
     }
 }
 
 async fn fetch_bundle(place: Place, bundle: BundleId) -> Result<Vec<Bytes>, ArchiveError> {
     let full = BundleId::new(bundle.index(), TILE_WIDTH);
     let full = full.map_or_else(|_| bundle.path(), BundleId::path);
-    let (name, bytes) = fetch(&place, bundle.path(), full).await?;
+    let (name, bytes, expected) = match fetch(&place, bundle.path(), full).await? {
+        Found::AsNamed(name, bytes) => (name, bytes, bundle.width()),
+        Found::Full(name, bytes) => (name, bytes, TILE_WIDTH),
+    };
     let entries = decode_bundle(&bytes).map_err(|error| wrong(&name, error))?;
-    let width = usize::from(bundle.width());
-    if entries.len() < width {
-        let what = format!("it has {} entries, not {width}", entries.len());
+    if entries.len() != usize::from(expected) {
+        let what = format!("it has {} entries, not {expected}", entries.len());
         return Err(wrong(name, what));
     }
-    let entries = entries.into_iter().take(width);
+    let entries = entries.into_iter().take(usize::from(bundle.width()));
     Ok(entries.map(|entry| bytes.slice_ref(entry)).collect())
 }

@@ -14,8 +14,8 @@ use crate::node::Node;
 
 /// How long a start waits for the archive to say how far it is.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// Seconds between two checkpoints of the archive: to an hour.
-const SECONDS: std::ops::RangeInclusive<i64> = 1..=3_600;
+/// Seconds between two checkpoints of the archive; an alert waits for five minutes.
+const SECONDS: std::ops::RangeInclusive<i64> = 1..=300;
 const DEFAULT_SECONDS: u32 = 10;
 
 /// Flags of `custody serve`.
@@ -53,12 +53,13 @@ impl ArchiveArgs {
         let place = Place::to_write(url).map_err(failure)?;
         let publisher = Publisher::new(Arc::clone(node), place);
         says(0);
+        metrics::counter!("custody_archive_failures_total").absolute(0);
         match tokio::time::timeout(FIRST_ANSWER, publisher.archived()).await {
             Ok(Ok(archived)) => {
                 says(archived);
                 tracing::info!(archived, "the archive is at hand");
             }
-            Ok(Err(error)) if error.contradicts() => return Err(failure(error)),
+            Ok(Err(error)) if error.is_permanent() => return Err(failure(error)),
             Ok(Err(error)) => tracing::error!(%error, "the archive can't be read now"),
             Err(_) => tracing::error!("the archive doesn't answer"),
         }
@@ -72,9 +73,14 @@ impl Archiving {
     pub(super) async fn run(mut self) -> ArchiveError {
         let mut rounds = tokio::time::interval(self.every);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut more = false;
         loop {
-            rounds.tick().await;
-            match self.publisher.round().await {
+            if !more {
+                rounds.tick().await;
+            }
+            let done = self.publisher.round().await;
+            more = done.as_ref().is_ok_and(|done| done.more);
+            match done {
                 Ok(done) => {
                     says(done.size);
                     if done.written > 0 {

@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use etcd_client::EventType;
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::etcd::{Etcd, decode_head};
-use super::group::{self, MAX_GROUP_BYTES};
+use super::etcd::{AtHead, Etcd};
+use super::group::{self, After, MAX_GROUP_BYTES};
 use super::ordered::{Body, Ready};
 use super::protocol::{Answer, Delivered, Next, Protocol};
 use super::seal::Sealer;
+use super::turns::{Turn, Turns};
 use super::{ClusterError, Shared};
 use crate::admit::Admission;
 use crate::commit::Synced;
 use crate::core::order::GroupId;
 use crate::core::refusal::{Reason, Refusal};
+use crate::core::wire;
 use crate::private::ChangeError;
 use crate::sequence::{Item, Queue, Submission};
 
@@ -42,6 +45,12 @@ pub(super) enum News {
     Since(GroupId, Option<GroupId>),
     /// It came there at some time.
     Was(GroupId),
+    /// Who was heard last.
+    Turn(wire::OrderTurn),
+    /// Whether a node waits for a turn.
+    Waits(String, bool),
+    /// All that wait.
+    WaitAll(Vec<String>),
 }
 
 /// What is in the order's queue, and since when.
@@ -68,6 +77,8 @@ pub(super) struct Driver {
 struct Calls {
     proposals: JoinSet<(GroupId, Answer)>,
     reads: JoinSet<(u64, Result<Option<Bytes>, ClusterError>)>,
+    /// What is said of whether this node waits: one call at a time.
+    saying: JoinSet<(bool, Result<(), ClusterError>)>,
     reading: Vec<u64>,
     read: BTreeMap<u64, Bytes>,
 }
@@ -76,13 +87,14 @@ impl Driver {
     pub(super) async fn run(mut self, last: GroupId) -> Result<(), ClusterError> {
         let mut protocol: Protocol<Vec<Waiting>> = Protocol::new(last, self.shared.window);
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
+        let mut turns = Turns::new(&self.shared.name, Instant::now());
         let mut calls = Calls::default();
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         let mut closing: Option<Instant> = None;
         loop {
-            self.come_out(&mut protocol, &mut waiting, &mut calls)
+            self.come_out(&mut protocol, &mut waiting, &mut turns, &mut calls)
                 .await?;
-            self.propose(&mut protocol, &mut waiting, &mut calls)?;
+            let again = self.propose(&mut protocol, &mut waiting, &mut turns, &mut calls)?;
             self.read_ahead(&protocol, &mut calls);
             if let Some(since) = closing {
                 let empty = waiting.is_empty() && protocol.in_flight() == 0;
@@ -121,7 +133,21 @@ impl Driver {
                 Some(news) = self.news.recv() => match news {
                     News::Since(applied, head) => protocol.read_head(head, applied)?,
                     News::Was(head) => protocol.heard(head),
+                    News::Turn(turn) => turns.heard(&turn, Instant::now()),
+                    News::Waits(node, true) => turns.waits(&node, Instant::now()),
+                    News::Waits(node, false) => turns.waits_no_more(&node),
+                    News::WaitAll(nodes) => turns.only(&nodes, Instant::now()),
                 },
+                Some(said) = calls.saying.join_next() => {
+                    let (waits, said) = said.map_err(|_| ClusterError::Ended)?;
+                    match said {
+                        Ok(()) => turns.announced(waits),
+                        Err(error) => {
+                            tracing::debug!(%error, waits, "the other nodes don't know what this one wants");
+                        }
+                    }
+                }
+                () = until(again) => {}
                 _ = seconds.tick() => {
                     self.lose_patience(&mut protocol, &mut waiting);
                     let (head, here) = (protocol.head().number, protocol.delivered().number);
@@ -156,16 +182,26 @@ impl Driver {
         }
     }
 
-    /// Makes groups of what waits, as large as what has queued, and sends what is to be sent.
+    /// Makes groups of what waits, as large as what has queued, and sends what is to be sent. When it is not this
+    /// node's turn: the moment at which to look again.
     fn propose(
         &self,
         protocol: &mut Protocol<Vec<Waiting>>,
         waiting: &mut VecDeque<Waiting>,
+        turns: &mut Turns,
         calls: &mut Calls,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<Option<Instant>, ClusterError> {
+        let mut again = None;
+        let mut goes_on = false;
         while !waiting.is_empty()
             && let Some(previous) = protocol.room()
         {
+            if !goes_on
+                && let Turn::Theirs(until) = turns.whose(protocol.in_flight() > 0, Instant::now())
+            {
+                again = Some(until);
+                break;
+            }
             let time = match self.shared.time() {
                 Ok(Some(time)) => time,
                 // The first beat compares it, and comes soon.
@@ -198,21 +234,35 @@ impl Driver {
                 }
             }
             let name = &self.shared.name;
-            let group = group::encode(previous, time, name, envelopes, changes);
+            let mut group = group::encode(previous, time, name, envelopes, changes);
+            goes_on = !waiting.is_empty() && protocol.in_flight() + 1 < self.shared.window;
+            group.after = match (waiting.is_empty(), goes_on) {
+                (true, _) => After::Nothing,
+                (false, true) => After::Now,
+                (false, false) => After::Later,
+            };
             metrics::histogram!("custody_cluster_group_bytes").record(group.bytes.len() as f64);
             protocol.propose(group, work);
         }
         while let Some(group) = protocol.send() {
-            let etcd = self.etcd.clone();
+            let (etcd, name) = (self.etcd.clone(), self.shared.name.clone());
             calls.proposals.spawn(async move {
-                let answer = etcd.propose(&group).await;
+                let answer = etcd.propose(&group, &name).await;
                 if answer == Answer::Unknown {
                     tokio::time::sleep(PAUSE).await;
                 }
                 (group.id, answer)
             });
         }
-        Ok(())
+        let known = turns.is_announced();
+        let wants = again.is_some();
+        let wants_no_more = waiting.is_empty() && protocol.in_flight() == 0;
+        if calls.saying.is_empty() && (wants && !known || wants_no_more && known) {
+            let (etcd, name) = (self.etcd.clone(), self.shared.name.clone());
+            let call = async move { (wants, etcd.waits(&name, wants).await) };
+            calls.saying.spawn(call);
+        }
+        Ok(again)
     }
 
     /// Gives on what comes next, in order, as long as there is something.
@@ -220,6 +270,7 @@ impl Driver {
         &self,
         protocol: &mut Protocol<Vec<Waiting>>,
         waiting: &mut VecDeque<Waiting>,
+        turns: &mut Turns,
         calls: &mut Calls,
     ) -> Result<(), ClusterError> {
         loop {
@@ -249,6 +300,7 @@ impl Driver {
                     }
                 }
             };
+            turns.spoke(id.number, Instant::now());
             calls.read.retain(|number, _| *number > id.number);
             let items = own.into_iter().map(|waiting| waiting.item);
             let body = Body::Own(items.collect());
@@ -421,9 +473,20 @@ async fn follow_once(
     applied: GroupId,
     news: &mpsc::Sender<News>,
 ) -> Result<(), ClusterError> {
-    let (head, revision) = etcd.head().await?;
-    if news.send(News::Since(applied, head)).await.is_err() {
-        return Ok(());
+    let (at_head, revision) = etcd.head().await?;
+    let (mut head, mut turn, mut waiting) = (None, None, Vec::new());
+    for found in at_head {
+        match found {
+            AtHead::Head(found) => head = Some(found),
+            AtHead::Turn(found) => turn = Some(found),
+            AtHead::Waits(node, _) => waiting.push(node),
+        }
+    }
+    let all = [News::Since(applied, head), News::WaitAll(waiting)].into_iter();
+    for known in all.chain(turn.map(News::Turn)) {
+        if news.send(known).await.is_err() {
+            return Ok(());
+        }
     }
     let mut watch = etcd.watch_head(revision + 1).await?;
     loop {
@@ -436,13 +499,27 @@ async fn follow_once(
             return Ok(()); // What it wanted to see is compacted away; the head is read anew.
         }
         for event in message.events() {
-            if let Some(value) = event.kv() {
-                // A head that was deleted does not read: the store of the order was set back.
-                let head = decode_head(value.value())?;
-                if news.send(News::Was(head)).await.is_err() {
-                    return Ok(());
-                }
+            let Some(kv) = event.kv() else {
+                continue;
+            };
+            let put = event.event_type() == EventType::Put;
+            let known = match etcd.at_head(kv, put)? {
+                Some(AtHead::Head(head)) => News::Was(head),
+                Some(AtHead::Turn(turn)) => News::Turn(turn),
+                Some(AtHead::Waits(node, waits)) => News::Waits(node, waits),
+                None => continue,
+            };
+            if news.send(known).await.is_err() {
+                return Ok(());
             }
         }
+    }
+}
+
+/// Returns at a moment; never without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

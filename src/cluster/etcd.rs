@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `base` | where the cluster began: [`wire::ClusterBase`] |
 //! | `head` | the last group: [`wire::GroupHead`] |
+//! | `head/turn` | who proposed it, and whether that node goes on: [`wire::OrderTurn`] |
+//! | `head/waits/` name | a node has something to say; empty |
 //! | `group/` number, 16 hex digits | [`wire::CommitGroup`] |
 //! | `trimmed` | number of the last group that was deleted, in decimal |
 //! | `member/` name | what a node says of itself, on a lease: [`wire::ClusterMember`] |
@@ -21,7 +23,7 @@ use etcd_client::{
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::group::Encoded;
+use super::group::{After, Encoded};
 use super::protocol::Answer;
 use super::{ClusterError, EtcdOptions};
 use crate::core::order::GroupId;
@@ -41,6 +43,17 @@ const ALIVE: Duration = Duration::from_millis(800);
 pub(super) struct Etcd {
     client: Client,
     prefix: String,
+}
+
+/// What lies at the head of the order, or has changed there.
+#[derive(Debug)]
+pub(super) enum AtHead {
+    /// The last group.
+    Head(GroupId),
+    /// Who proposed it.
+    Turn(wire::OrderTurn),
+    /// Whether a node waits for a turn.
+    Waits(String, bool),
 }
 
 /// What lies in the store of the order, besides the groups.
@@ -129,20 +142,30 @@ impl Etcd {
         Ok((found.take_kvs().pop(), revision))
     }
 
-    /// Puts a group after the one that it follows.
-    pub(super) async fn propose(&self, group: &Encoded) -> Answer {
-        let head = self.key("head");
+    /// Puts a group of a node after the one that it follows; if it follows no more, notes that the node waits.
+    pub(super) async fn propose(&self, group: &Encoded, node: &str) -> Answer {
+        let (head, waits) = (self.key("head"), self.waits_key(node));
         let follows = Compare::value(head.clone(), CompareOp::Equal, encode_head(group.previous));
+        let turn = wire::OrderTurn {
+            number: group.id.number,
+            node: node.to_owned(),
+            more: group.after == After::Now,
+        };
+        let mut committed = vec![
+            TxnOp::put(head.clone(), encode_head(group.id), None),
+            TxnOp::put(self.key("head/turn"), turn.encode_to_vec(), None),
+            TxnOp::put(self.group_key(group.id.number), group.bytes.to_vec(), None),
+        ];
+        if group.after == After::Nothing {
+            committed.push(TxnOp::delete(waits.clone(), None));
+        }
         let txn = Txn::new()
             .when([follows, self.not_halted()])
-            .and_then([
-                TxnOp::put(head.clone(), encode_head(group.id), None),
-                TxnOp::put(self.group_key(group.id.number), group.bytes.to_vec(), None),
-            ])
-            .or_else([TxnOp::get(head, None)]);
+            .and_then(committed)
+            .or_else([TxnOp::get(head, None), TxnOp::put(waits, "", None)]);
         match self.txn(txn).await {
             Ok(answer) if answer.succeeded() => Answer::Committed,
-            Ok(answer) => match first(&answer).map(|value| decode_head(value.value())) {
+            Ok(answer) => match first_found(&answer).map(|value| decode_head(value.value())) {
                 None => Answer::Refused(None),
                 Some(Ok(head)) => Answer::Refused(Some(head)),
                 Some(Err(error)) => {
@@ -157,17 +180,53 @@ impl Etcd {
         }
     }
 
-    /// The last group, and the revision at which that was so.
-    pub(super) async fn head(&self) -> Result<(Option<GroupId>, i64), ClusterError> {
-        let (head, revision) = self.get(self.key("head")).await?;
-        let head = head.map(|value| decode_head(value.value())).transpose()?;
-        Ok((head, revision))
+    fn waits_key(&self, node: &str) -> Vec<u8> {
+        self.key(&format!("head/waits/{node}"))
+    }
+
+    /// Notes whether a node waits for a turn.
+    pub(super) async fn waits(&self, node: &str, waits: bool) -> Result<(), ClusterError> {
+        let (mut client, key) = (self.client.kv_client(), self.waits_key(node));
+        if waits {
+            answered(client.put(key, "", None)).await.map(drop)
+        } else {
+            answered(client.delete(key, None)).await.map(drop)
+        }
+    }
+
+    /// What lies at the head of the order, and the revision at which that was so.
+    pub(super) async fn head(&self) -> Result<(Vec<AtHead>, i64), ClusterError> {
+        let mut client = self.client.kv_client();
+        let options = GetOptions::new().with_prefix();
+        let mut found = answered(client.get(self.key("head"), Some(options))).await?;
+        let revision = revision(found.header());
+        let found = found.take_kvs();
+        let at_head = found
+            .iter()
+            .filter_map(|kv| self.at_head(kv, true).transpose());
+        Ok((at_head.collect::<Result<_, _>>()?, revision))
+    }
+
+    /// What an entry at the head of the order says, that was put or deleted.
+    pub(super) fn at_head(&self, kv: &KeyValue, put: bool) -> Result<Option<AtHead>, ClusterError> {
+        let name = kv.key().strip_prefix(self.prefix.as_bytes());
+        Ok(match name.unwrap_or_default() {
+            // A head that was deleted does not read: the store of the order was set back.
+            b"head" => Some(AtHead::Head(decode_head(kv.value())?)),
+            b"head/turn" if put => Some(AtHead::Turn(decode("head/turn", kv.value())?)),
+            name => name.strip_prefix(b"head/waits/").map(|node| {
+                let node = String::from_utf8_lossy(node).into_owned();
+                AtHead::Waits(node, put)
+            }),
+        })
     }
 
     /// Follows the head from a revision on.
     pub(super) async fn watch_head(&self, revision: i64) -> Result<WatchStream, ClusterError> {
         let mut client = self.client.watch_client();
-        let options = WatchOptions::new().with_start_revision(revision);
+        let options = WatchOptions::new()
+            .with_start_revision(revision)
+            .with_prefix();
         answered(client.watch(self.key("head"), Some(options))).await
     }
 
@@ -211,6 +270,7 @@ impl Etcd {
         let txn = Txn::new().when([unchanged]).and_then([
             TxnOp::delete(self.key("group/"), all()),
             TxnOp::delete(self.key("member/"), all()),
+            TxnOp::delete(self.key("head/"), all()),
             TxnOp::delete(self.key("halted"), None),
             TxnOp::put(base, new_base(id, log).encode_to_vec(), None),
             TxnOp::put(head, encode_head(id), None),
@@ -363,11 +423,14 @@ fn revision(header: Option<&ResponseHeader>) -> i64 {
     header.map_or(0, ResponseHeader::revision)
 }
 
-fn first(answer: &TxnResponse) -> Option<KeyValue> {
-    match answer.op_responses().pop()? {
-        TxnOpResponse::Get(mut found) => found.take_kvs().pop(),
-        _ => None,
-    }
+fn first_found(answer: &TxnResponse) -> Option<KeyValue> {
+    let responses = answer.op_responses().into_iter();
+    responses
+        .filter_map(|response| match response {
+            TxnOpResponse::Get(mut found) => found.take_kvs().pop(),
+            _ => None,
+        })
+        .next()
 }
 
 fn group_head(id: GroupId) -> wire::GroupHead {

@@ -21,6 +21,19 @@ pub struct Encoded {
     pub time: Millis,
     /// The bytes.
     pub bytes: Bytes,
+    /// What its proposer has to say after it.
+    pub after: After,
+}
+
+/// What a node has to say after a group, as far as it knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum After {
+    #[default]
+    Nothing,
+    /// Another group, in its next turn.
+    Later,
+    /// Another group, at once.
+    Now,
 }
 
 /// What is wrong with a group.
@@ -62,6 +75,7 @@ pub fn encode(
         id: GroupId::of(number, &bytes),
         time,
         bytes,
+        after: After::default(),
     }
 }
 

@@ -23,6 +23,7 @@ mod protocol;
 mod seal;
 mod signing;
 pub mod snapshot;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
@@ -487,6 +488,14 @@ impl Cluster {
     /// [`ClusterError`] when it may not, or not now.
     pub async fn may_sign(&self, head: LogHead) -> Result<(), ClusterError> {
         self.signing.may_sign(head).await
+    }
+
+    /// The size of the last head that was noted before it was signed, by any node; 0 when none was.
+    ///
+    /// # Errors
+    /// [`ClusterError`] when etcd can't be asked.
+    pub async fn noted(&self) -> Result<u64, ClusterError> {
+        self.signing.noted().await
     }
 
     /// Returns when this node has all groups that there were when it started.

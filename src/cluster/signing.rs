@@ -74,6 +74,12 @@ impl Signing {
         outcome
     }
 
+    /// The size of the last head that was noted; 0 when none was.
+    pub(super) async fn noted(&self) -> Result<u64, ClusterError> {
+        let situation = self.etcd.situation(None).await?;
+        Ok(situation.signed.map_or(0, |signed| signed.head.size))
+    }
+
     async fn prove(&self, head: LogHead, last: &mut Option<Signed>) -> Result<(), ClusterError> {
         loop {
             if last.is_some_and(|last| last.head.size >= head.size) {

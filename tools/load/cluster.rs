@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -282,9 +282,15 @@ async fn append(
         nodes.map(|seconds| seconds.values().sum::<f64>()).sum()
     };
     let used = seconds();
+    let largest = Arc::new(AtomicU64::new(0));
+    let looking = tokio::spawn(look(
+        etcds.folder.join("etcd-0/member/snap/db"),
+        Arc::clone(&largest),
+    ));
     let driven = drive::streams(&channels(nodes).await, &raw::SUBMIT_STREAM, requests).await;
     let driven = driven.all_acknowledged("three nodes");
     let used = seconds() - used;
+    looking.abort();
     level(nodes);
     let groups = usize::try_from(groups() - before).unwrap_or(1).max(1);
     let group = bytes / groups;
@@ -310,9 +316,23 @@ async fn append(
         used / records * 1e6 / 3.0,
     ))
     .note(format!(
+        "{} MB went through etcd, whose file had {} MB at most",
+        bytes >> 20,
+        largest.load(Ordering::Relaxed) >> 20
+    ))
+    .note(format!(
         "etcd alone takes {bare:.0} such groups a second from one proposer, {WINDOW} under way: {:.0} records/s",
         bare * records / groups
     ))
+}
+
+/// Notes the largest that a file is, again and again.
+async fn look(file: PathBuf, largest: Arc<AtomicU64>) {
+    loop {
+        let bytes = std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
+        largest.fetch_max(bytes, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Look-ups with one node, two, and all.
