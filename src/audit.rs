@@ -24,8 +24,10 @@ use crate::core::signature::{BatchItem, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 
-/// Entries that are decoded in one go, and signatures in one batch equation.
+/// Entries that are decoded in one go.
 const BATCH: usize = 128;
+/// Signatures in one batch equation.
+const SIGNATURES: usize = 512;
 /// Batches of signatures that may wait for a thread.
 const WAITING: usize = 64;
 /// Batches of entries that are being decoded ahead.
@@ -153,7 +155,7 @@ impl<V: Views> Auditor<V> {
             taken: 0,
             raw: Vec::with_capacity(BATCH),
             ahead: VecDeque::new(),
-            signed: Vec::with_capacity(BATCH),
+            signed: Vec::with_capacity(SIGNATURES),
             jobs,
             workers,
             bad,
@@ -242,14 +244,14 @@ impl<V: Views> Auditor<V> {
             message: given.message,
             signature: envelope.signature,
         });
-        if self.signed.len() == BATCH {
+        if self.signed.len() == SIGNATURES {
             self.check();
         }
         Ok(())
     }
 
     fn check(&mut self) {
-        let signed = std::mem::replace(&mut self.signed, Vec::with_capacity(BATCH));
+        let signed = std::mem::replace(&mut self.signed, Vec::with_capacity(SIGNATURES));
         let _ = self.jobs.send(Job::Check(signed));
     }
 

@@ -488,6 +488,13 @@ impl Bucket {
         command
     }
 
+    /// Makes a ledger anew in a folder with its key.
+    fn rebuild(&self, data: &Path) {
+        let rebuild = ["rebuild", "--from", "s3://goods/a/log", "--data"];
+        let rebuilt = self.custody().args(rebuild).arg(data).output();
+        passes(&rebuilt.unwrap());
+    }
+
     /// What the bucket has under a name.
     fn get(&self, name: &str) -> common::Got {
         common::http(("GET", &format!("{}/goods/{name}", self.address)), &[], ())
@@ -588,12 +595,7 @@ async fn given_a_bucket_over_http_when_a_ledger_archives_there_then_others_read_
     let new = folder.path().join("anew");
     std::fs::create_dir(&new).unwrap();
     std::fs::copy(data.join("log.key"), new.join("log.key")).unwrap();
-    let rebuilt = bucket
-        .custody()
-        .args(["rebuild", "--from", url, "--data"])
-        .arg(&new)
-        .output();
-    passes(&rebuilt.unwrap());
+    bucket.rebuild(&new);
     let mut without_conditions = bucket.custody();
     without_conditions.env("AWS_CONDITIONAL_PUT", "disabled");
     let server = Server::spawn(without_conditions, &new, &arguments);
@@ -652,12 +654,7 @@ async fn given_two_nodes_and_one_bucket_when_both_archive_and_all_disks_are_lost
     two.kill();
     drop(etcd);
     with_key("three");
-    let rebuilt = bucket
-        .custody()
-        .args(["rebuild", "--from", "s3://goods/a/log", "--data"])
-        .arg(data("three"))
-        .output();
-    passes(&rebuilt.unwrap());
+    bucket.rebuild(&data("three"));
     let etcd = Etcd::start().unwrap();
     let three = start(&etcd, "three");
     assert_eq!(checkpoint(&three).await.0, size);
@@ -669,12 +666,7 @@ async fn given_two_nodes_and_one_bucket_when_both_archive_and_all_disks_are_lost
     // A cluster that is begun with less than was archived is not served.
     let etcd = Etcd::start().unwrap();
     with_key("four");
-    let rebuilt = bucket
-        .custody()
-        .args(["rebuild", "--from", "s3://goods/a/log", "--data"])
-        .arg(data("four"))
-        .output();
-    passes(&rebuilt.unwrap());
+    bucket.rebuild(&data("four"));
     commission_units(&mut three.session().await, &trade, 610..620).await;
     until("the bucket goes on", || bucket.archived() == size + 20);
     let address = etcd.address();

@@ -67,6 +67,13 @@ impl Cluster {
         started.unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// The first node, with everybody who trades.
+    async fn founded(&self) -> (Server, Trade) {
+        let first = self.start(1);
+        let trade = Trade::set_up(&first, &mut first.session().await).await;
+        (first, trade)
+    }
+
     fn start(&self, node: u32) -> Server {
         self.try_start(node)
             .unwrap_or_else(|error| panic!("{error}"))
@@ -104,9 +111,8 @@ async fn given_a_node_that_is_flooded_when_another_has_a_record_then_it_gets_its
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let first = cluster.start(1);
+    let (first, trade) = cluster.founded().await;
     let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
     let second = cluster.start(2);
     let maker = Arc::clone(&trade.maker);
     let flood = tokio::spawn(async move {
@@ -130,9 +136,7 @@ async fn given_three_nodes_when_each_takes_records_and_one_dies_then_all_have_on
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let mut first = cluster.start(1);
-    let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
+    let (mut first, trade) = cluster.founded().await;
     let size = trade_on(&first, &trade, 1..20).await;
     // The others join while the first goes on.
     let (mut second, third) = (cluster.start(2), cluster.start(3));
@@ -173,9 +177,8 @@ async fn given_a_receipt_when_read_elsewhere_with_its_token_then_the_record_is_t
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let first = cluster.start(1);
+    let (first, trade) = cluster.founded().await;
     let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
     let second = cluster.start(2);
     let elsewhere = second.ledger().await;
     for serial in 0..50 {
@@ -236,9 +239,7 @@ async fn given_a_text_beside_the_log_when_put_and_erased_then_every_node_does_so
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let first = cluster.start(1);
-    let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
+    let (first, trade) = cluster.founded().await;
     let second = cluster.start(2);
     let (here, there) = (
         first.as_party(&trade.maker, common::MAKER).await,
@@ -329,9 +330,7 @@ async fn given_an_etcd_that_was_set_back_when_nodes_notice_then_none_signs_until
     let Some(mut cluster) = Cluster::new() else {
         return;
     };
-    let mut first = cluster.start(1);
-    let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
+    let (mut first, trade) = cluster.founded().await;
     let (mut second, mut third) = (cluster.start(2), cluster.start(3));
     assert!(third.stop().success());
     // A backup of etcd, and more records after it.
@@ -379,9 +378,7 @@ async fn given_a_node_whose_log_differs_when_it_meets_the_others_then_it_stops_a
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let first = cluster.start(1);
-    let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
+    let (first, trade) = cluster.founded().await;
     let (_second, mut third) = (cluster.start(2), cluster.start(3));
     assert!(third.stop().success());
     // A record that only the third has: a bug, a flipped bit, or an operator.
@@ -585,9 +582,7 @@ async fn given_a_node_that_is_away_when_groups_pile_up_then_they_are_kept_for_it
     let Some(cluster) = Cluster::new() else {
         return;
     };
-    let first = cluster.start(1);
-    let mut session = first.session().await;
-    let trade = Trade::set_up(&first, &mut session).await;
+    let (first, trade) = cluster.founded().await;
     let mut second = cluster.start(2);
     let kept = || metric(&first, "custody_cluster_kept_groups");
     eventually(

@@ -195,7 +195,7 @@ fn verify(criterion: &mut Criterion) {
         bencher.iter(|| assert!(verify_single(key, message, signature)));
     });
     for (name, keys) in [("distinct keys", u16::MAX), ("one key", 1)] {
-        for count in [16, 64, 128, 256] {
+        for count in [16, 64, 128, 256, 512, 1024] {
             let records = signed(keys, count);
             let items: Vec<BatchItem<'_>> = records
                 .iter()

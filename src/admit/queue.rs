@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Admissions, Decoded};
+use super::{Admissions, Decoded, MAX_BATCH};
 
 /// Records that have to wait before one more thread takes part. Until then one thread does it in
 /// larger batches, which costs less a record than two in small ones.
 const MORE_THREADS: usize = 96;
+
+/// A thread takes so many at least, where there are as many; beyond it, threads share what has piled up, so that none
+/// waits for another that took it all.
+const FAIR: usize = 128;
 
 /// What is done with the admissions of a job, on the thread that made them.
 pub(super) type Then = Box<dyn FnOnce(Admissions) + Send>;
@@ -21,11 +25,11 @@ pub(super) struct Job {
 }
 
 /// Jobs in order. Who puts one in has places for its records in the order, and that bounds it.
-#[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     some: Condvar,
     many: Condvar,
+    threads: usize,
 }
 
 #[derive(Default)]
@@ -36,6 +40,16 @@ struct Waiting {
 }
 
 impl Queue {
+    /// For so many threads, one at least.
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            some: Condvar::new(),
+            many: Condvar::new(),
+            threads: threads.max(1),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // A thread that panicked while it held the lock left the queue as it was.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -54,9 +68,9 @@ impl Queue {
         }
     }
 
-    /// The next jobs, of about so many records; none when the queue is closed and empty. The first
-    /// thread takes what there is, the others only what has piled up.
-    pub(super) fn pop(&self, thread: usize, records: usize) -> Option<Vec<Job>> {
+    /// The next jobs, of about as many records as go into one equation; none when the queue is closed and empty. The
+    /// first thread takes what there is, the others only what has piled up.
+    pub(super) fn pop(&self, thread: usize) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
         let (least, wake) = if thread == 0 {
             (1, &self.some)
@@ -66,6 +80,7 @@ impl Queue {
         while waiting.records < least && !waiting.closed {
             waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+        let records = (waiting.records / self.threads).clamp(FAIR, MAX_BATCH);
         let mut taken = Vec::new();
         let mut count = 0;
         while count < records {

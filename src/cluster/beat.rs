@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::driver::News;
 use super::etcd::{Etcd, Signed, Situation, decode_root};
+use super::follow::News;
 use super::members::{Members, View, Votes};
 use super::memory::Memory;
 use super::signing::lies_on;

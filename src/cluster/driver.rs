@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_client::EventType;
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::etcd::{AtHead, Etcd};
+use super::etcd::Etcd;
+use super::follow::News;
 use super::group::{self, After, MAX_GROUP_BYTES};
 use super::ordered::{Body, Ready};
 use super::protocol::{Answer, Delivered, Next, Protocol};
@@ -19,10 +19,8 @@ use super::seal::Sealer;
 use super::turns::{Turn, Turns};
 use super::{ClusterError, Shared};
 use crate::admit::Admission;
-use crate::commit::Synced;
 use crate::core::order::GroupId;
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::wire;
 use crate::private::ChangeError;
 use crate::sequence::{Item, Queue, Submission};
 
@@ -33,25 +31,11 @@ const READ_AHEAD: u64 = 4;
 /// Who submitted is told after so long that the order can't be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before a proposal without an answer is sent again, or a group that was not read is read again.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// When a node stops, what it has proposed has so long to come out.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// What a record adds to a group beside its envelope: tag and length.
 const FRAME_BYTES: usize = 8;
-
-/// News of the head of the order.
-pub(super) enum News {
-    /// It was there some time after this node had applied a group.
-    Since(GroupId, Option<GroupId>),
-    /// It came there at some time.
-    Was(GroupId),
-    /// Who was heard last.
-    Turn(wire::OrderTurn),
-    /// Whether a node waits for a turn.
-    Waits(String, bool),
-    /// All that wait.
-    WaitAll(Vec<String>),
-}
 
 /// What is in the order's queue, and since when.
 struct Waiting {
@@ -450,70 +434,6 @@ fn halves(mut submission: Submission, outer: &Handle) -> (Submission, Submission
         places: None,
     };
     (first, second)
-}
-
-/// Follows the head of the order for as long as somebody listens.
-pub(super) async fn follow(
-    etcd: Etcd,
-    synced: watch::Receiver<Synced>,
-    last: GroupId,
-    news: mpsc::Sender<News>,
-) {
-    while !news.is_closed() {
-        let applied = synced.borrow().group.unwrap_or(last);
-        if let Err(error) = follow_once(&etcd, applied, &news).await {
-            tracing::warn!(%error, "the order can't be followed; trying again");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-async fn follow_once(
-    etcd: &Etcd,
-    applied: GroupId,
-    news: &mpsc::Sender<News>,
-) -> Result<(), ClusterError> {
-    let (at_head, revision) = etcd.head().await?;
-    let (mut head, mut turn, mut waiting) = (None, None, Vec::new());
-    for found in at_head {
-        match found {
-            AtHead::Head(found) => head = Some(found),
-            AtHead::Turn(found) => turn = Some(found),
-            AtHead::Waits(node, _) => waiting.push(node),
-        }
-    }
-    let all = [News::Since(applied, head), News::WaitAll(waiting)].into_iter();
-    for known in all.chain(turn.map(News::Turn)) {
-        if news.send(known).await.is_err() {
-            return Ok(());
-        }
-    }
-    let mut watch = etcd.watch_head(revision + 1).await?;
-    loop {
-        let message = watch.message().await;
-        let message = message.map_err(|error| ClusterError::Etcd(error.to_string()))?;
-        let Some(message) = message else {
-            return Ok(());
-        };
-        if message.canceled() {
-            return Ok(()); // What it wanted to see is compacted away; the head is read anew.
-        }
-        for event in message.events() {
-            let Some(kv) = event.kv() else {
-                continue;
-            };
-            let put = event.event_type() == EventType::Put;
-            let known = match etcd.at_head(kv, put)? {
-                Some(AtHead::Head(head)) => News::Was(head),
-                Some(AtHead::Turn(turn)) => News::Turn(turn),
-                Some(AtHead::Waits(node, waits)) => News::Waits(node, waits),
-                None => continue,
-            };
-            if news.send(known).await.is_err() {
-                return Ok(());
-            }
-        }
-    }
 }
 
 /// Returns at a moment; never without one.

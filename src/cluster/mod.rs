@@ -14,6 +14,7 @@
 mod beat;
 mod driver;
 mod etcd;
+mod follow;
 mod group;
 mod joining;
 mod members;
@@ -42,7 +43,7 @@ use crate::sequence::{Queue, Sequencer, now};
 use crate::store::{LogHead, Store, StoreError};
 
 use beat::Beat;
-use driver::{Driver, follow};
+use driver::Driver;
 use etcd::{Etcd, Situation};
 use memory::Memory;
 use ordered::Ordered;
@@ -424,7 +425,7 @@ async fn run(
         outer: parts.outer.clone(),
     });
     let (tell, news) = mpsc::channel(NEWS);
-    let follower = follow(etcd.clone(), parts.synced.clone(), last, tell.clone());
+    let follower = follow::follow(etcd.clone(), parts.synced.clone(), last, tell.clone());
     let place = (parts.synced.clone(), last);
     let beat = Beat::new(
         &options,
