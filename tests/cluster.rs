@@ -9,7 +9,7 @@ use common::etcd::Etcd;
 use common::{Server, Trade, all_accepted, commission, draft, scan, unit};
 use custody::admit::Admitted;
 use custody::api::session::{AT_LEAST, GROUP, LOG_SIZE};
-use custody::client::Ledger;
+use custody::client::{Ledger, Session};
 use custody::commit::Committer;
 use custody::core::envelope::Envelope;
 use custody::core::record::Record;
@@ -129,6 +129,41 @@ async fn given_a_node_that_is_flooded_when_another_has_a_record_then_it_gets_its
     }
     assert_eq!(flood.await.unwrap(), 29_999);
     assert!(turns > 10, "it was heard {turns} times");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_three_nodes_when_all_are_flooded_at_once_then_every_record_is_acknowledged() {
+    const EACH: u64 = 15_000;
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let (first, trade) = cluster.founded().await;
+    let nodes = [first, cluster.start(2), cluster.start(3)];
+    let floods: Vec<_> = (0..)
+        .zip(&nodes)
+        .map(|(at, node)| {
+            let (maker, ledger) = (Arc::clone(&trade.maker), node.address.clone());
+            tokio::spawn(async move {
+                let ledger = Ledger::connect(&ledger, None).await.unwrap();
+                let mut session = Session::start(ledger).await.unwrap();
+                let units = (at * EACH..(at + 1) * EACH).map(unit);
+                let drafts = units.map(|unit| draft(&maker, &[unit], commission()));
+                all_accepted(session.submit(drafts.collect()).await.unwrap())
+            })
+        })
+        .collect();
+    let mut size = 0;
+    for flood in floods {
+        let receipts = flood.await.unwrap();
+        let last = receipts.iter().map(|receipt| receipt.log_index).max();
+        size = size.max(last.unwrap() + 1);
+    }
+    for node in &nodes {
+        assert_eq!(
+            checkpoint(node, size).await,
+            checkpoint(&nodes[0], size).await
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

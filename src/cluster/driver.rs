@@ -28,6 +28,8 @@ use crate::sequence::{Item, Queue, Submission};
 const MAX_GROUP_RECORDS: usize = 8_192;
 /// Groups of others that are read ahead of the one that is next.
 const READ_AHEAD: u64 = 4;
+/// Groups that came out and wait for the committing thread.
+const MAX_OUT: usize = 2;
 /// Who submitted is told after so long that the order can't be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before a proposal without an answer is sent again, or a group that was not read is read again.
@@ -73,19 +75,27 @@ impl Driver {
         let mut waiting: VecDeque<Waiting> = VecDeque::new();
         let mut turns = Turns::new(&self.shared.name, Instant::now());
         let mut calls = Calls::default();
+        let mut out: VecDeque<Ready> = VecDeque::new();
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         let mut closing: Option<Instant> = None;
         loop {
-            self.come_out(&mut protocol, &mut waiting, &mut turns, &mut calls)
-                .await?;
+            self.come_out(
+                &mut protocol,
+                &mut waiting,
+                &mut turns,
+                &mut calls,
+                &mut out,
+            )?;
             let again = self.propose(&mut protocol, &mut waiting, &mut turns, &mut calls)?;
             self.read_ahead(&protocol, &mut calls);
             if let Some(since) = closing {
-                let empty = waiting.is_empty() && protocol.in_flight() == 0;
+                let empty = waiting.is_empty() && protocol.in_flight() == 0 && out.is_empty();
                 if empty || since.elapsed() > LAST_WORDS {
                     let flying = protocol.work_mut().flat_map(std::mem::take);
                     let late = waiting.drain(..).chain(flying);
-                    late.for_each(|late| answer(late.item, unreachable));
+                    let late = late.map(|late| late.item);
+                    let out = out.drain(..).flat_map(Ready::into_own);
+                    late.chain(out).for_each(|late| answer(late, unreachable));
                     return Ok(());
                 }
             }
@@ -99,6 +109,14 @@ impl Driver {
                     }
                     None => closing = Some(Instant::now()),
                 },
+                // The committing thread is gone only when the store failed.
+                place = self.ready.reserve(), if !out.is_empty() => {
+                    let place = place.map_err(|_| ClusterError::Ended)?;
+                    if let Some(ready) = out.pop_front() {
+                        metrics::counter!("custody_cluster_groups_total").increment(1);
+                        place.send(ready);
+                    }
+                }
                 Some(answer) = calls.proposals.join_next() => {
                     let (id, answer) = answer.map_err(|_| ClusterError::Ended)?;
                     protocol.answered(id, answer)?;
@@ -135,8 +153,9 @@ impl Driver {
                 _ = seconds.tick() => {
                     self.lose_patience(&mut protocol, &mut waiting);
                     let (head, here) = (protocol.head().number, protocol.delivered().number);
+                    let behind = head - here + out.len() as u64;
                     #[allow(clippy::cast_precision_loss)] // a gauge is a float
-                    metrics::gauge!("custody_cluster_behind_groups").set((head - here) as f64);
+                    metrics::gauge!("custody_cluster_behind_groups").set(behind as f64);
                 }
             }
         }
@@ -239,7 +258,8 @@ impl Driver {
             });
         }
         let known = turns.is_announced();
-        let wants = again.is_some();
+        // Also one that has not read all groups yet: nobody would wait for it, and it would never have read them all.
+        let wants = !waiting.is_empty() && (again.is_some() || protocol.in_flight() == 0);
         let wants_no_more = waiting.is_empty() && protocol.in_flight() == 0;
         if calls.saying.is_empty() && (wants && !known || wants_no_more && known) {
             let (etcd, name) = (self.etcd.clone(), self.shared.name.clone());
@@ -249,15 +269,17 @@ impl Driver {
         Ok(again)
     }
 
-    /// Gives on what comes next, in order, as long as there is something.
-    async fn come_out(
+    /// Takes what comes next, in order, as long as there is something, for the committing thread. While that is busy this
+    /// node reads on, so that it can follow the last group with its own.
+    fn come_out(
         &self,
         protocol: &mut Protocol<Vec<Waiting>>,
         waiting: &mut VecDeque<Waiting>,
         turns: &mut Turns,
         calls: &mut Calls,
+        out: &mut VecDeque<Ready>,
     ) -> Result<(), ClusterError> {
-        loop {
+        while out.len() < MAX_OUT {
             let (id, time, own) = match protocol.next() {
                 Next::Nothing => return Ok(()),
                 Next::Own => match protocol.deliver() {
@@ -278,7 +300,7 @@ impl Driver {
                         Delivered::Own(time, work) => (id, time, work),
                         Delivered::Foreign(group) => {
                             let ready = Ready::foreign(id, group, &self.admission, &self.sealer);
-                            self.give(ready).await?;
+                            out.push_back(ready);
                             continue;
                         }
                     }
@@ -288,15 +310,9 @@ impl Driver {
             calls.read.retain(|number, _| *number > id.number);
             let items = own.into_iter().map(|waiting| waiting.item);
             let body = Body::Own(items.collect());
-            self.give(Ready { id, time, body }).await?;
+            out.push_back(Ready { id, time, body });
         }
-    }
-
-    async fn give(&self, ready: Ready) -> Result<(), ClusterError> {
-        metrics::counter!("custody_cluster_groups_total").increment(1);
-        // The committing thread is gone only when the store failed.
-        let given = self.ready.send(ready).await;
-        given.map_err(|_| ClusterError::Ended)
+        Ok(())
     }
 
     /// Reads the groups of others that come next.

@@ -36,7 +36,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(1);
 /// A connection on which nothing comes for so long is asked whether it lives, and given up after as long.
-const ALIVE: Duration = Duration::from_millis(800);
+const ALIVE: Duration = Duration::from_secs(2);
 
 /// A connection to etcd.
 #[derive(Clone)]

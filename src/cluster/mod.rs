@@ -57,7 +57,7 @@ use snapshot::SnapshotError;
 /// How long a node that starts waits for etcd.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// Groups on their way to the committing thread.
-const READY: usize = 4;
+const READY: usize = 2;
 /// News of the head on their way to the driver.
 const NEWS: usize = 64;
 

@@ -37,6 +37,14 @@ pub(super) enum Body {
 }
 
 impl Ready {
+    /// What this node put into the order.
+    pub(super) fn into_own(self) -> Vec<Item> {
+        match self.body {
+            Body::Own(items) => items,
+            Body::Foreign { .. } => Vec::new(),
+        }
+    }
+
     /// Begins to check the records of another node's group. A record that does not even decode is left out, by
     /// every node alike; no node that works as it should proposes one.
     pub(super) fn foreign(

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::core::wire;
 
-/// How long a node is waited for whose turn it is.
-const GRACE: Duration = Duration::from_millis(250);
+/// How long a node is waited for whose turn it is. One that is busy with the groups of others has to reach the last of
+/// them first: given up earlier, it would fall behind for good, and those who wait there be refused.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What a node knows of who was heard, and who waits.
 #[derive(Debug)]

@@ -77,7 +77,10 @@ impl Server {
             .args(["--party-rate", "100000000", "--data"])
             .arg(data)
             .args(arguments)
-            .env("CUSTODY_LOG", "warn")
+            .env(
+                "CUSTODY_LOG",
+                std::env::var("CUSTODY_LOG").unwrap_or("warn".into()),
+            )
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
