@@ -140,9 +140,9 @@ impl Beat {
             head,
             ..
         } = situation;
-        self.members.hear(members, at, now().0);
+        self.members.hear(members, at);
         self.agree(at, signed)?;
-        let view = self.members.view(&self.shared.name, group, at);
+        let view = self.members.view(&self.shared.name, group, at, now().0);
         self.say(&view, head.map_or(0, |head| head.number), trimmed);
         self.tidy(&view, trimmed, revision, at).await
     }
@@ -222,9 +222,20 @@ impl Beat {
     /// Whether this node's clock may give times. It strays when it did for some beats in a row: after etcd was away,
     /// what the others said last is old, and looks as if this node were ahead.
     fn compare_clock(&mut self, view: &View) {
-        let ahead_ms = view.ahead_ms;
-        self.off = if view.strays() { self.off + 1 } else { 0 };
-        let strayed = matches!(*self.shared.clock(), Clock::Strays);
+        let clock = *self.shared.clock();
+        let strayed = matches!(clock, Clock::Strays);
+        // Whoever set its clock is the one that is wrong, as long as the other differs.
+        let of_two = (strayed || clock.was_set(now())) && view.two_differ();
+        let ahead_ms = if of_two {
+            view.of_two_ms
+        } else {
+            view.ahead_ms
+        };
+        self.off = if view.strays() || of_two {
+            self.off + 1
+        } else {
+            0
+        };
         match self.off {
             0 => {
                 if strayed {

@@ -21,8 +21,18 @@ pub(super) struct Members {
 struct Heard {
     last: wire::ClusterMember,
     at: Instant,
-    /// How far its clock was from ours when it was heard.
-    clock: i64,
+}
+
+impl Heard {
+    /// Milliseconds that a clock is ahead of this member's, which has gone on since it was heard: this node's own may
+    /// have been set meanwhile.
+    fn behind(&self, now: Instant, clock_ms: u64) -> i64 {
+        let since = now.saturating_duration_since(self.at).as_millis();
+        let theirs = i128::from(self.last.clock_ms) + i128::try_from(since).unwrap_or(i128::MAX);
+        let ahead = i128::from(clock_ms).saturating_sub(theirs);
+        // In bounds now.
+        ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
 }
 
 /// What follows from what was heard.
@@ -36,22 +46,24 @@ pub(super) struct View {
     pub slowest_alive: u64,
     /// Milliseconds that this node's clock is ahead of the middle of those that live.
     pub ahead_ms: i64,
+    /// Of two that live, neither knows whose clock is wrong; but this one may know that its own was set. Milliseconds
+    /// that it is ahead of the other.
+    pub of_two_ms: i64,
 }
 
 impl View {
     pub(super) const fn strays(&self) -> bool {
         self.ahead_ms.unsigned_abs() > STRAY_MS
     }
+
+    pub(super) const fn two_differ(&self) -> bool {
+        self.of_two_ms.unsigned_abs() > STRAY_MS
+    }
 }
 
 impl Members {
     /// Takes what the members say now; how many of them said something new.
-    pub(super) fn hear(
-        &mut self,
-        members: Vec<wire::ClusterMember>,
-        now: Instant,
-        clock_ms: u64,
-    ) -> usize {
+    pub(super) fn hear(&mut self, members: Vec<wire::ClusterMember>, now: Instant) -> usize {
         self.heard
             .retain(|name, _| members.iter().any(|member| member.name == *name));
         let mut news = 0;
@@ -64,10 +76,8 @@ impl Members {
                 continue;
             }
             news += 1;
-            let clock = i128::from(clock_ms) - i128::from(member.clock_ms);
             let heard = Heard {
                 at: now,
-                clock: clock.clamp(i64::MIN.into(), i64::MAX.into()) as i64,
                 last: member,
             };
             self.heard.insert(heard.last.name.clone(), heard);
@@ -75,11 +85,15 @@ impl Members {
         news
     }
 
-    /// What follows for a node that is so far.
-    pub(super) fn view(&self, own: &str, group: u64, now: Instant) -> View {
+    /// What follows for a node that is so far, and whose clock shows this.
+    pub(super) fn view(&self, own: &str, group: u64, now: Instant, clock_ms: u64) -> View {
         let others = || self.heard.values().filter(|heard| heard.last.name != own);
         let alive = || others().filter(|heard| now.duration_since(heard.at) < SILENT);
-        let mut clocks: Vec<i64> = alive().map(|heard| heard.clock).collect();
+        let mut clocks: Vec<i64> = alive().map(|heard| heard.behind(now, clock_ms)).collect();
+        let of_two_ms = match clocks.as_slice() {
+            [other] => *other,
+            _ => 0,
+        };
         clocks.push(0);
         clocks.sort_unstable();
         // Of two, the smaller one in absolute terms: neither knows which of them is wrong.
@@ -93,6 +107,7 @@ impl Members {
             slowest: group.min(slowest(&mut others().map(|heard| heard.last.group))),
             slowest_alive: group.min(slowest(&mut alive().map(|heard| heard.last.group))),
             ahead_ms: middle,
+            of_two_ms,
         }
     }
 
@@ -136,20 +151,16 @@ mod tests {
     fn given_members_when_one_falls_silent_then_it_counts_for_its_lease_only() {
         let (mut members, start) = (Members::default(), Instant::now());
         let said = |a, b| vec![member("a", a, 1_000, a), member("b", b, 1_000, b)];
-        members.hear(said(5, 3), start, 1_000);
-        let view = members.view("a", 5, start);
+        members.hear(said(5, 3), start);
+        let view = members.view("a", 5, start, 1_000);
         assert_eq!((view.alive, view.slowest, view.slowest_alive), (2, 3, 3));
         let later = start + SILENT;
-        assert_eq!(
-            members.hear(said(9, 3), later, 1_000),
-            1,
-            "b said nothing new"
-        );
-        let view = members.view("a", 9, later);
+        assert_eq!(members.hear(said(9, 3), later), 1, "b said nothing new");
+        let view = members.view("a", 9, later, 1_000);
         assert_eq!((view.alive, view.slowest, view.slowest_alive), (1, 3, 9));
-        members.hear(vec![member("a", 9, 1_000, 9)], later, 1_000);
+        members.hear(vec![member("a", 9, 1_000, 9)], later);
         assert_eq!(
-            members.view("a", 9, later).slowest,
+            members.view("a", 9, later, 1_000).slowest,
             9,
             "its lease has ended"
         );
@@ -161,16 +172,33 @@ mod tests {
         for (own, now_ms) in clocks {
             let (mut members, now) = (Members::default(), Instant::now());
             let said = clocks.map(|(name, clock)| member(name, 1, clock, 1));
-            members.hear(said.into(), now, now_ms);
-            assert_eq!(members.view(own, 1, now).strays(), own == "c", "{own}");
+            members.hear(said.into(), now);
+            let view = members.view(own, 1, now, now_ms);
+            assert_eq!(view.strays(), own == "c", "{own}");
         }
+    }
+
+    #[test]
+    fn given_a_clock_that_is_set_when_another_node_is_not_heard_any_more_then_it_strays_all_the_same()
+     {
+        let (mut members, start) = (Members::default(), Instant::now());
+        let said = [member("b", 1, 100_000, 1), member("c", 1, 100_000, 1)];
+        members.hear(said.into(), start);
+        assert!(!members.view("a", 1, start, 100_100).strays());
+        // Two seconds later it shows an hour more; only b has said something since.
+        let later = start + Duration::from_secs(2);
+        let said = vec![member("b", 1, 102_000, 3), member("c", 1, 100_000, 1)];
+        assert_eq!(members.hear(said, later), 1);
+        assert!(members.view("a", 1, later, 3_702_000).strays());
+        assert!(!members.view("a", 1, later, 102_100).strays());
     }
 
     #[test]
     fn given_two_clocks_that_differ_when_asked_then_neither_is_said_to_stray() {
         let (mut members, now) = (Members::default(), Instant::now());
-        members.hear(vec![member("b", 1, 900_000, 1)], now, 100_000);
-        assert!(!members.view("a", 1, now).strays());
+        members.hear(vec![member("b", 1, 900_000, 1)], now);
+        let view = members.view("a", 1, now, 100_000);
+        assert!(!view.strays() && view.two_differ());
     }
 
     #[test]

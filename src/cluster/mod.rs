@@ -207,6 +207,19 @@ enum Clock {
 /// A clock that goes another way than the one that nobody sets by more than this was set.
 const STEP_MS: u64 = 5_000;
 
+impl Clock {
+    /// Whether it was set since it was compared, when it shows this.
+    fn was_set(self, shows: Millis) -> bool {
+        match self {
+            Self::Good(then, at) => {
+                let passed = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+                shows.0.abs_diff(then.plus(passed).0) > STEP_MS
+            }
+            Self::Unknown | Self::Strays => false,
+        }
+    }
+}
+
 impl Shared {
     fn clock(&self) -> MutexGuard<'_, Clock> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,17 +228,12 @@ impl Shared {
     /// What the clock shows, when that may be given to a group: it was with the others' at the last beat, and was
     /// not set since.
     fn time(&self) -> Result<Option<Millis>, ()> {
-        match *self.clock() {
+        let (clock, shows) = (*self.clock(), now());
+        match clock {
             Clock::Unknown => Ok(None),
             Clock::Strays => Err(()),
-            Clock::Good(then, at) => {
-                let passed = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let (shows, expected) = (now(), then.plus(passed));
-                if shows.0.abs_diff(expected.0) > STEP_MS {
-                    return Err(());
-                }
-                Ok(Some(shows))
-            }
+            Clock::Good(..) if clock.was_set(shows) => Err(()),
+            Clock::Good(..) => Ok(Some(shows)),
         }
     }
 }
