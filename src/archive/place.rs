@@ -33,16 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Place {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
-    kind: Kind,
+    /// It says of each object what it is; a folder can't.
+    is_bucket: bool,
     /// Held while a folder is written to.
     _lock: Option<Arc<File>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Folder,
-    Bucket,
-    Site,
 }
 
 impl Place {
@@ -106,7 +100,7 @@ impl Place {
                 Ok(Self {
                     objects: Arc::new(bucket.build().map_err(|error| unusable(&error))?),
                     prefix,
-                    kind: Kind::Bucket,
+                    is_bucket: true,
                     _lock: None,
                 })
             }
@@ -120,7 +114,7 @@ impl Place {
                 Ok(Self {
                     objects: Arc::new(site.build().map_err(|error| unusable(&error))?),
                     prefix: Path::default(),
-                    kind: Kind::Site,
+                    is_bucket: false,
                     _lock: None,
                 })
             }
@@ -153,7 +147,7 @@ impl Place {
         Ok(Self {
             objects: Arc::new(folder.with_fsync(true).with_automatic_cleanup(true)),
             prefix: Path::default(),
-            kind: Kind::Folder,
+            is_bucket: false,
             _lock: lock,
         })
     }
@@ -255,16 +249,15 @@ impl Place {
         bytes: &Bytes,
         before: UpdateVersion,
     ) -> Result<bool, ArchiveError> {
-        let failed = |error: &Error| object(name, error);
         match self.put_as(name, bytes, PutMode::Update(before)).await {
             Ok(()) => Ok(true),
             Err(Error::Precondition { .. }) => Ok(false),
             // A folder, which has one writer; or a server without conditions, which has to have one.
             Err(Error::NotImplemented { .. }) => {
                 let put = self.put_as(name, bytes, PutMode::Overwrite).await;
-                put.map(|()| true).map_err(|error| failed(&error))
+                put.map(|()| true).map_err(|error| object(name, &error))
             }
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(object(name, &error)),
         }
     }
 
@@ -290,7 +283,7 @@ impl Place {
 
     async fn put_as(&self, name: &str, bytes: &Bytes, mode: PutMode) -> Result<(), Error> {
         let mut attributes = Attributes::new();
-        if self.kind == Kind::Bucket {
+        if self.is_bucket {
             let (kind, caching) = headers(name);
             attributes.insert(Attribute::ContentType, kind.into());
             attributes.insert(Attribute::CacheControl, caching.into());

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::init::{LOG_KEY, LOG_VKEY, STORE};
-use super::{Done, Failure, could, keys, output};
+use super::init::{LOG_KEY, STORE};
+use super::{Done, Failure, backup, keys, output};
 use crate::archive::{ArchiveError, Place, Publisher, Reader};
 use crate::core::tlog::note::NoteVerifier;
 use crate::node::Node;
+use crate::store::LogHead;
 
 /// How long a start waits for the archive to say how far it is.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
@@ -132,23 +133,11 @@ impl Rebuild {
         let rebuilt = crate::archive::rebuild(&reader, &store, |done| bar.set_position(done)).await;
         bar.finish_and_clear();
         let audited = rebuilt.map_err(failure)?;
-        let vkey = self.data.join(LOG_VKEY);
-        let key = format!("{}\n", signer.verifier());
-        std::fs::write(&vkey, key).map_err(could(vkey.display()))?;
-        if self.json {
-            return output::json(&serde_json::json!({
-                "data": self.data,
-                "origin": signer.verifier().name().to_string(),
-                "entries": audited.entries,
-                "root": audited.root.to_string(),
-            }));
-        }
-        output::line(format!(
-            "ok: {} entries are in {}, and lead to the root {}",
-            audited.entries,
-            self.data.display(),
-            audited.root
-        ))
+        let head = LogHead {
+            size: audited.entries,
+            root: audited.root,
+        };
+        backup::made(&self.data, signer.verifier(), &head, self.json)
     }
 }
 

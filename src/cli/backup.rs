@@ -1,13 +1,15 @@
 //! `custody backup`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::init::{LOG_VKEY, STORE};
 use super::{Done, Failure, Remote, could, keys, output};
 use crate::cluster::snapshot;
+use crate::core::tlog::note::NoteVerifier;
 use crate::sequence::now;
+use crate::store::LogHead;
 
 /// Copies a running ledger, as of one moment, into a new folder, and verifies the copy: every entry is hashed anew,
 /// and the root has to go on from a signed checkpoint. Without a secret key: put `log.key` into the folder to serve
@@ -45,22 +47,26 @@ impl Backup {
                 return Err(Failure::Could(error.to_string()));
             }
         };
-        let vkey = self.into.join(LOG_VKEY);
-        let key = format!("{}\n", signer.verifier());
-        std::fs::write(&vkey, key).map_err(could(vkey.display()))?;
-        if self.remote.json {
-            return output::json(&serde_json::json!({
-                "data": self.into,
-                "origin": signer.verifier().name().to_string(),
-                "entries": head.size,
-                "root": head.root.to_string(),
-            }));
-        }
-        output::line(format!(
-            "ok: {} entries are in {}, and lead to the root {}",
-            head.size,
-            self.into.display(),
-            head.root
-        ))
+        made(&self.into, signer.verifier(), &head, self.remote.json)
     }
+}
+
+/// Puts the log's verifier key beside a copy of a ledger, and says what is in it.
+pub(super) fn made(into: &Path, log: &NoteVerifier, head: &LogHead, json: bool) -> Done {
+    let vkey = into.join(LOG_VKEY);
+    std::fs::write(&vkey, format!("{log}\n")).map_err(could(vkey.display()))?;
+    if json {
+        return output::json(&serde_json::json!({
+            "data": into,
+            "origin": log.name().to_string(),
+            "entries": head.size,
+            "root": head.root.to_string(),
+        }));
+    }
+    output::line(format!(
+        "ok: {} entries are in {}, and lead to the root {}",
+        head.size,
+        into.display(),
+        head.root
+    ))
 }

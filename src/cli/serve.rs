@@ -166,14 +166,14 @@ impl Serve {
             joined.map_err(|error| Failure::Could(error.to_string()))?;
         }
         let node = self.start_node(&data, signer, of_cluster)?;
-        if let Err(failure) = catch_up(&node).await {
-            // Its threads have to let go of the store before the process ends.
-            node.close();
-            return Err(failure);
-        }
-        let archiving = match self.archive.start(&node).await {
+        let ready = async {
+            catch_up(&node).await?;
+            self.archive.start(&node).await
+        };
+        let archiving = match ready.await {
             Ok(archiving) => archiving,
             Err(failure) => {
+                // Its threads have to let go of the store before the process ends.
                 node.close();
                 return Err(failure);
             }

@@ -138,12 +138,16 @@ impl Server {
             .unwrap_or(0)
     }
 
-    /// Ends it as a power button does, while others look on.
-    pub fn kill_now(&self) {
+    fn signal(&self, name: &str) {
         let status = Command::new("kill")
-            .args(["-KILL", &self.child.id().to_string()])
+            .args([&format!("-{name}"), &self.child.id().to_string()])
             .status();
         assert!(status.is_ok_and(|status| status.success()), "kill");
+    }
+
+    /// Ends it as a power button does, while others look on.
+    pub fn kill_now(&self) {
+        self.signal("KILL");
     }
 
     /// Ends it as a power button does.
@@ -155,10 +159,7 @@ impl Server {
 
     /// Asks it to end, and waits.
     pub fn stop(mut self) -> PathBuf {
-        let status = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "kill");
+        self.signal("TERM");
         self.child.wait().expect("it ends");
         self.data.clone()
     }
