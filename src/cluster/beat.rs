@@ -24,9 +24,10 @@ const EVERY: Duration = Duration::from_secs(1);
 const OFF: u32 = 3;
 /// So many beats in a row under one name by two: then it is no old message.
 const TWINS: u32 = 3;
-/// Etcd's file is looked at, and its history is forgotten, after so many beats.
-const COMPACT_BEATS: u64 = 30;
-/// From so many bytes in etcd's file on, groups are kept only for nodes that live: etcd stops at 2 GiB.
+/// Etcd's file is looked at, and its history is forgotten up to where it was the time before, after so many beats. Under
+/// load that is what the file grows to, since what was deleted is still in the history.
+const COMPACT_BEATS: u64 = 5;
+/// From so many bytes in use in etcd's file on, groups are kept only for nodes that live: etcd stops at 2 GiB.
 const FULL_BYTES: i64 = 1 << 30;
 
 pub(super) struct Beat {
@@ -93,6 +94,7 @@ impl Beat {
                 Ok(()) => {}
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, "no news of the other nodes");
+                    metrics::gauge!("custody_cluster_etcd_leader").set(0);
                     self.lease = None;
                 }
                 Err(error) => return error,
@@ -119,6 +121,9 @@ impl Beat {
             life: self.life,
         };
         let situation = self.etcd.situation(Some((&own, lease))).await?;
+        // It was answered by a leader that a quorum follows.
+        metrics::gauge!("custody_cluster_etcd_leader").set(1);
+        metrics::gauge!("custody_cluster_etcd_term").set(situation.term as f64);
         if let Some(why) = situation.halted {
             return Err(ClusterError::Halted(why));
         }
@@ -281,8 +286,9 @@ impl Beat {
         }
         if self.beat.is_multiple_of(COMPACT_BEATS) {
             let size = self.etcd.size().await?;
-            metrics::gauge!("custody_cluster_etcd_bytes").set(size as f64);
-            self.full = size > FULL_BYTES;
+            metrics::gauge!("custody_cluster_etcd_bytes").set(size.file as f64);
+            metrics::gauge!("custody_cluster_etcd_used_bytes").set(size.used as f64);
+            self.full = size.used > FULL_BYTES;
             if self.compact_to > 0 {
                 self.etcd.compact(self.compact_to).await?;
             }

@@ -48,7 +48,8 @@ struct Waiting {
     told: bool,
 }
 
-pub(super) struct Driver {
+/// What the driver stands between.
+pub(super) struct Ends {
     pub shared: Arc<Shared>,
     pub etcd: Etcd,
     pub queue: Queue,
@@ -56,6 +57,17 @@ pub(super) struct Driver {
     pub sealer: Sealer,
     pub ready: mpsc::Sender<Ready>,
     pub news: mpsc::Receiver<News>,
+}
+
+/// See the module.
+pub(super) struct Driver {
+    ends: Ends,
+    protocol: Protocol<Vec<Waiting>>,
+    waiting: VecDeque<Waiting>,
+    turns: Turns,
+    calls: Calls,
+    /// What came out and the committing thread has no place for yet.
+    out: VecDeque<Ready>,
 }
 
 /// What runs beside the driver's loop.
@@ -70,80 +82,80 @@ struct Calls {
 }
 
 impl Driver {
-    pub(super) async fn run(mut self, last: GroupId) -> Result<(), ClusterError> {
-        let mut protocol: Protocol<Vec<Waiting>> = Protocol::new(last, self.shared.window);
-        let mut waiting: VecDeque<Waiting> = VecDeque::new();
-        let mut turns = Turns::new(&self.shared.name, Instant::now());
-        let mut calls = Calls::default();
-        let mut out: VecDeque<Ready> = VecDeque::new();
+    /// Goes on after a group that was applied.
+    pub(super) fn new(ends: Ends, last: GroupId) -> Self {
+        Self {
+            protocol: Protocol::new(last, ends.shared.window),
+            waiting: VecDeque::new(),
+            turns: Turns::new(&ends.shared.name, Instant::now()),
+            calls: Calls::default(),
+            out: VecDeque::new(),
+            ends,
+        }
+    }
+
+    /// Returns when nothing can be submitted any more, and all has come out or can't.
+    pub(super) async fn run(mut self) -> Result<(), ClusterError> {
+        // Of its own, as a place that it reserves is lent from it.
+        let ready = self.ends.ready.clone();
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         let mut closing: Option<Instant> = None;
         loop {
-            self.come_out(
-                &mut protocol,
-                &mut waiting,
-                &mut turns,
-                &mut calls,
-                &mut out,
-            )?;
-            let again = self.propose(&mut protocol, &mut waiting, &mut turns, &mut calls)?;
-            self.read_ahead(&protocol, &mut calls);
+            self.come_out()?;
+            let again = self.propose()?;
+            self.read_ahead();
             if let Some(since) = closing {
-                let empty = waiting.is_empty() && protocol.in_flight() == 0 && out.is_empty();
-                if empty || since.elapsed() > LAST_WORDS {
-                    let flying = protocol.work_mut().flat_map(std::mem::take);
-                    let late = waiting.drain(..).chain(flying);
-                    let late = late.map(|late| late.item);
-                    let out = out.drain(..).flat_map(Ready::into_own);
-                    late.chain(out).for_each(|late| answer(late, unreachable));
+                let none = self.waiting.is_empty() && self.protocol.in_flight() == 0;
+                if none && self.out.is_empty() || since.elapsed() > LAST_WORDS {
+                    self.give_up();
                     return Ok(());
                 }
             }
             tokio::select! {
-                item = self.queue.recv(), if closing.is_none() => match item {
+                item = self.ends.queue.recv(), if closing.is_none() => match item {
                     Some(item) => {
-                        self.take(item, &mut waiting);
-                        while let Ok(item) = self.queue.try_recv() {
-                            self.take(item, &mut waiting);
+                        self.take(item);
+                        while let Ok(item) = self.ends.queue.try_recv() {
+                            self.take(item);
                         }
                     }
                     None => closing = Some(Instant::now()),
                 },
                 // The committing thread is gone only when the store failed.
-                place = self.ready.reserve(), if !out.is_empty() => {
+                place = ready.reserve(), if !self.out.is_empty() => {
                     let place = place.map_err(|_| ClusterError::Ended)?;
-                    if let Some(ready) = out.pop_front() {
+                    if let Some(ready) = self.out.pop_front() {
                         metrics::counter!("custody_cluster_groups_total").increment(1);
                         place.send(ready);
                     }
                 }
-                Some(answer) = calls.proposals.join_next() => {
+                Some(answer) = self.calls.proposals.join_next() => {
                     let (id, answer) = answer.map_err(|_| ClusterError::Ended)?;
-                    protocol.answered(id, answer)?;
+                    self.protocol.answered(id, answer)?;
                 }
-                Some(read) = calls.reads.join_next() => {
+                Some(read) = self.calls.reads.join_next() => {
                     let (number, bytes) = read.map_err(|_| ClusterError::Ended)?;
-                    calls.reading.retain(|reading| *reading != number);
+                    self.calls.reading.retain(|reading| *reading != number);
                     match bytes {
                         // It came out meanwhile, and was deleted since everybody has it.
-                        Ok(_) if number <= protocol.delivered().number => {}
-                        Ok(Some(bytes)) => drop(calls.read.insert(number, bytes)),
+                        Ok(_) if number <= self.protocol.delivered().number => {}
+                        Ok(Some(bytes)) => drop(self.calls.read.insert(number, bytes)),
                         Ok(None) => return Err(ClusterError::Trimmed { number }),
                         Err(error) => tracing::debug!(%error, number, "a group was not read"),
                     }
                 }
-                Some(news) = self.news.recv() => match news {
-                    News::Since(applied, head) => protocol.read_head(head, applied)?,
-                    News::Was(head) => protocol.heard(head),
-                    News::Turn(turn) => turns.heard(&turn, Instant::now()),
-                    News::Waits(node, true) => turns.waits(&node, Instant::now()),
-                    News::Waits(node, false) => turns.waits_no_more(&node),
-                    News::WaitAll(nodes) => turns.only(&nodes, Instant::now()),
+                Some(news) = self.ends.news.recv() => match news {
+                    News::Since(applied, head) => self.protocol.read_head(head, applied)?,
+                    News::Was(head) => self.protocol.heard(head),
+                    News::Turn(turn) => self.turns.heard(&turn, Instant::now()),
+                    News::Waits(node, true) => self.turns.waits(&node, Instant::now()),
+                    News::Waits(node, false) => self.turns.waits_no_more(&node),
+                    News::WaitAll(nodes) => self.turns.only(&nodes, Instant::now()),
                 },
-                Some(said) = calls.saying.join_next() => {
+                Some(said) = self.calls.saying.join_next() => {
                     let (waits, said) = said.map_err(|_| ClusterError::Ended)?;
                     match said {
-                        Ok(()) => turns.announced(waits),
+                        Ok(()) => self.turns.announced(waits),
                         Err(error) => {
                             tracing::debug!(%error, waits, "the other nodes don't know what this one wants");
                         }
@@ -151,9 +163,9 @@ impl Driver {
                 }
                 () = until(again) => {}
                 _ = seconds.tick() => {
-                    self.lose_patience(&mut protocol, &mut waiting);
-                    let (head, here) = (protocol.head().number, protocol.delivered().number);
-                    let behind = head - here + out.len() as u64;
+                    self.lose_patience();
+                    let ahead = self.protocol.head().number - self.protocol.delivered().number;
+                    let behind = ahead + self.out.len() as u64;
                     #[allow(clippy::cast_precision_loss)] // a gauge is a float
                     metrics::gauge!("custody_cluster_behind_groups").set(behind as f64);
                 }
@@ -161,8 +173,17 @@ impl Driver {
         }
     }
 
+    /// Answers all that was not.
+    fn give_up(&mut self) {
+        let flying = self.protocol.work_mut().flat_map(std::mem::take);
+        let late = self.waiting.drain(..).chain(flying);
+        let late = late.map(|late| late.item);
+        let out = self.out.drain(..).flat_map(Ready::into_own);
+        late.chain(out).for_each(|late| answer(late, unreachable));
+    }
+
     /// Puts an item where it waits for a group.
-    fn take(&self, item: Item, waiting: &mut VecDeque<Waiting>) {
+    fn take(&mut self, item: Item) {
         let since = Instant::now();
         let mut items = VecDeque::from([item]);
         while let Some(item) = items.pop_front() {
@@ -171,11 +192,11 @@ impl Driver {
                 Item::Records(submission)
                     if bytes > MAX_GROUP_BYTES / 2 && submission.records.len() > 1 =>
                 {
-                    let (first, second) = halves(submission, &self.shared.outer);
+                    let (first, second) = halves(submission, &self.ends.shared.outer);
                     items.push_front(Item::Records(second));
                     items.push_front(Item::Records(first));
                 }
-                item => waiting.push_back(Waiting {
+                item => self.waiting.push_back(Waiting {
                     item,
                     bytes,
                     since,
@@ -187,36 +208,34 @@ impl Driver {
 
     /// Makes groups of what waits, as large as what has queued, and sends what is to be sent. When it is not this
     /// node's turn: the moment at which to look again.
-    fn propose(
-        &self,
-        protocol: &mut Protocol<Vec<Waiting>>,
-        waiting: &mut VecDeque<Waiting>,
-        turns: &mut Turns,
-        calls: &mut Calls,
-    ) -> Result<Option<Instant>, ClusterError> {
+    fn propose(&mut self) -> Result<Option<Instant>, ClusterError> {
         let mut again = None;
         let mut goes_on = false;
-        while !waiting.is_empty()
-            && let Some(previous) = protocol.room()
+        while !self.waiting.is_empty()
+            && let Some(previous) = self.protocol.room()
         {
             if !goes_on
-                && let Turn::Theirs(until) = turns.whose(protocol.in_flight() > 0, Instant::now())
+                && let Turn::Theirs(until) = self
+                    .turns
+                    .whose(self.protocol.in_flight() > 0, Instant::now())
             {
                 again = Some(until);
                 break;
             }
-            let time = match self.shared.time() {
+            let time = match self.ends.shared.time() {
                 Ok(Some(time)) => time,
                 // The first beat compares it, and comes soon.
                 Ok(None) => break,
                 Err(()) => {
-                    waiting.drain(..).for_each(|late| answer(late.item, strays));
+                    self.waiting
+                        .drain(..)
+                        .for_each(|late| answer(late.item, strays));
                     break;
                 }
             };
             let (mut bytes, mut count) = (0, 0);
             let mut work = Vec::new();
-            while let Some(next) = waiting.front() {
+            while let Some(next) = self.waiting.front() {
                 let more = records(&next.item);
                 let full = bytes + next.bytes > MAX_GROUP_BYTES || count + more > MAX_GROUP_RECORDS;
                 if full && !work.is_empty() {
@@ -224,7 +243,7 @@ impl Driver {
                 }
                 bytes += next.bytes;
                 count += more;
-                work.extend(waiting.pop_front());
+                work.extend(self.waiting.pop_front());
             }
             let (mut envelopes, mut changes) = (Vec::with_capacity(count), Vec::new());
             for waiting in &work {
@@ -233,23 +252,24 @@ impl Driver {
                         let records = submission.records.iter();
                         envelopes.extend(records.map(|record| record.envelope.to_wire()));
                     }
-                    Item::Private(private) => changes.push(self.sealer.seal(&private.change)?),
+                    Item::Private(private) => changes.push(self.ends.sealer.seal(&private.change)?),
                 }
             }
-            let name = &self.shared.name;
+            let name = &self.ends.shared.name;
             let mut group = group::encode(previous, time, name, envelopes, changes);
-            goes_on = !waiting.is_empty() && protocol.in_flight() + 1 < self.shared.window;
-            group.after = match (waiting.is_empty(), goes_on) {
+            goes_on =
+                !self.waiting.is_empty() && self.protocol.in_flight() + 1 < self.ends.shared.window;
+            group.after = match (self.waiting.is_empty(), goes_on) {
                 (true, _) => After::Nothing,
                 (false, true) => After::Now,
                 (false, false) => After::Later,
             };
             metrics::histogram!("custody_cluster_group_bytes").record(group.bytes.len() as f64);
-            protocol.propose(group, work);
+            self.protocol.propose(group, work);
         }
-        while let Some(group) = protocol.send() {
-            let (etcd, name) = (self.etcd.clone(), self.shared.name.clone());
-            calls.proposals.spawn(async move {
+        while let Some(group) = self.protocol.send() {
+            let (etcd, name) = (self.ends.etcd.clone(), self.ends.shared.name.clone());
+            self.calls.proposals.spawn(async move {
                 let answer = etcd.propose(&group, &name).await;
                 if answer == Answer::Unknown {
                     tokio::time::sleep(PAUSE).await;
@@ -257,77 +277,71 @@ impl Driver {
                 (group.id, answer)
             });
         }
-        let known = turns.is_announced();
+        let known = self.turns.is_announced();
         // Also one that has not read all groups yet: nobody would wait for it, and it would never have read them all.
-        let wants = !waiting.is_empty() && (again.is_some() || protocol.in_flight() == 0);
-        let wants_no_more = waiting.is_empty() && protocol.in_flight() == 0;
-        if calls.saying.is_empty() && (wants && !known || wants_no_more && known) {
-            let (etcd, name) = (self.etcd.clone(), self.shared.name.clone());
+        let wants = !self.waiting.is_empty() && (again.is_some() || self.protocol.in_flight() == 0);
+        let wants_no_more = self.waiting.is_empty() && self.protocol.in_flight() == 0;
+        if self.calls.saying.is_empty() && (wants && !known || wants_no_more && known) {
+            let (etcd, name) = (self.ends.etcd.clone(), self.ends.shared.name.clone());
             let call = async move { (wants, etcd.waits(&name, wants).await) };
-            calls.saying.spawn(call);
+            self.calls.saying.spawn(call);
         }
         Ok(again)
     }
 
     /// Takes what comes next, in order, as long as there is something, for the committing thread. While that is busy this
     /// node reads on, so that it can follow the last group with its own.
-    fn come_out(
-        &self,
-        protocol: &mut Protocol<Vec<Waiting>>,
-        waiting: &mut VecDeque<Waiting>,
-        turns: &mut Turns,
-        calls: &mut Calls,
-        out: &mut VecDeque<Ready>,
-    ) -> Result<(), ClusterError> {
-        while out.len() < MAX_OUT {
-            let (id, time, own) = match protocol.next() {
+    fn come_out(&mut self) -> Result<(), ClusterError> {
+        while self.out.len() < MAX_OUT {
+            let (id, time, own) = match self.protocol.next() {
                 Next::Nothing => return Ok(()),
-                Next::Own => match protocol.deliver() {
+                Next::Own => match self.protocol.deliver() {
                     Some((group, own)) => (group.id, group.time, own),
                     None => return Ok(()),
                 },
                 Next::Read(number) => {
-                    let Some(bytes) = calls.read.remove(&number) else {
+                    let Some(bytes) = self.calls.read.remove(&number) else {
                         return Ok(());
                     };
-                    let (id, delivered, lost) = protocol.read(bytes)?;
+                    let (id, delivered, lost) = self.protocol.read(bytes)?;
                     for work in lost.into_iter().rev() {
                         for item in work.into_iter().rev() {
-                            waiting.push_front(item);
+                            self.waiting.push_front(item);
                         }
                     }
                     match delivered {
                         Delivered::Own(time, work) => (id, time, work),
                         Delivered::Foreign(group) => {
-                            let ready = Ready::foreign(id, group, &self.admission, &self.sealer);
-                            out.push_back(ready);
+                            let ready =
+                                Ready::foreign(id, group, &self.ends.admission, &self.ends.sealer);
+                            self.out.push_back(ready);
                             continue;
                         }
                     }
                 }
             };
-            turns.spoke(id.number, Instant::now());
-            calls.read.retain(|number, _| *number > id.number);
+            self.turns.spoke(id.number, Instant::now());
+            self.calls.read.retain(|number, _| *number > id.number);
             let items = own.into_iter().map(|waiting| waiting.item);
             let body = Body::Own(items.collect());
-            out.push_back(Ready { id, time, body });
+            self.out.push_back(Ready { id, time, body });
         }
         Ok(())
     }
 
     /// Reads the groups of others that come next.
-    fn read_ahead(&self, protocol: &Protocol<Vec<Waiting>>, calls: &mut Calls) {
-        let Next::Read(next) = protocol.next() else {
+    fn read_ahead(&mut self) {
+        let Next::Read(next) = self.protocol.next() else {
             return;
         };
-        let last = protocol.head().number.min(next + READ_AHEAD - 1);
+        let last = self.protocol.head().number.min(next + READ_AHEAD - 1);
         for number in next..=last {
-            if calls.read.contains_key(&number) || calls.reading.contains(&number) {
+            if self.calls.read.contains_key(&number) || self.calls.reading.contains(&number) {
                 continue;
             }
-            calls.reading.push(number);
-            let etcd = self.etcd.clone();
-            calls.reads.spawn(async move {
+            self.calls.reading.push(number);
+            let etcd = self.ends.etcd.clone();
+            self.calls.reads.spawn(async move {
                 let bytes = etcd.group(number).await;
                 if bytes.is_err() {
                     tokio::time::sleep(PAUSE).await;
@@ -338,20 +352,17 @@ impl Driver {
     }
 
     /// Tells who waits for too long that nothing is known.
-    fn lose_patience(
-        &self,
-        protocol: &mut Protocol<Vec<Waiting>>,
-        waiting: &mut VecDeque<Waiting>,
-    ) {
-        while waiting
+    fn lose_patience(&mut self) {
+        while self
+            .waiting
             .front()
             .is_some_and(|first| first.since.elapsed() > PATIENCE)
         {
-            if let Some(late) = waiting.pop_front() {
+            if let Some(late) = self.waiting.pop_front() {
                 answer(late.item, unreachable);
             }
         }
-        for waiting in protocol.work_mut().flatten() {
+        for waiting in self.protocol.work_mut().flatten() {
             if waiting.told || waiting.since.elapsed() <= PATIENCE {
                 continue;
             }

@@ -60,6 +60,8 @@ pub(super) enum AtHead {
 #[derive(Debug, Default)]
 pub(super) struct Situation {
     pub revision: i64,
+    /// Of etcd's leader: it grows with each election.
+    pub term: u64,
     pub base: Option<Base>,
     pub head: Option<GroupId>,
     pub trimmed: u64,
@@ -68,6 +70,15 @@ pub(super) struct Situation {
     pub before: Option<wire::ClusterMember>,
     pub signed: Option<Signed>,
     pub halted: Option<String>,
+}
+
+/// Bytes of etcd's database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// The file, with pages that are free again: at its quota, etcd takes no more.
+    pub file: i64,
+    /// What is in use of it.
+    pub used: i64,
 }
 
 /// Where the cluster began.
@@ -299,6 +310,7 @@ impl Etcd {
         let answer = self.txn(Txn::new().and_then(operations)).await?;
         let mut situation = Situation {
             revision: revision(answer.header()),
+            term: answer.header().map_or(0, ResponseHeader::raft_term),
             ..Situation::default()
         };
         let mut values = Vec::new();
@@ -389,11 +401,14 @@ impl Etcd {
         Ok(answer.is_some_and(|answer| answer.ttl() > 0))
     }
 
-    /// Bytes that are in use in etcd's file, on the member that answers; the file keeps what was deleted.
-    pub(super) async fn size(&self) -> Result<i64, ClusterError> {
+    /// What lies on the disk of the member that answers.
+    pub(super) async fn size(&self) -> Result<Size, ClusterError> {
         let mut client = self.client.maintenance_client();
         let status = answered(client.status()).await?;
-        Ok(status.raft_used_db_size())
+        Ok(Size {
+            file: status.db_size(),
+            used: status.raft_used_db_size(),
+        })
     }
 }
 

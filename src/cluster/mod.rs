@@ -43,7 +43,7 @@ use crate::sequence::{Queue, Sequencer, now};
 use crate::store::{LogHead, Store, StoreError};
 
 use beat::Beat;
-use driver::Driver;
+use driver::{Driver, Ends};
 use etcd::{Etcd, Situation};
 use memory::Memory;
 use ordered::Ordered;
@@ -443,7 +443,7 @@ async fn run(
         place,
         tell,
     );
-    let driver = Driver {
+    let ends = Ends {
         shared,
         etcd: etcd.clone(),
         queue: parts.queue,
@@ -453,7 +453,7 @@ async fn run(
         news,
     };
     let ended = tokio::select! {
-        ended = driver.run(last) => ended,
+        ended = Driver::new(ends, last).run() => ended,
         error = beat.run() => Err(error),
         () = follower => Ok(()),
     };

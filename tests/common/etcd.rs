@@ -1,10 +1,10 @@
 //! A real etcd on loopback, for ledgers of several processes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -128,8 +128,11 @@ impl Drop for Etcd {
     }
 }
 
-/// The etcd of the ledger in a folder, where all servers are to be tested over one.
-static OF_FOLDERS: LazyLock<Mutex<HashMap<PathBuf, Etcd>>> = LazyLock::new(Mutex::default);
+thread_local! {
+    /// The etcd of the ledger in a folder, where all servers are to be tested over one. Of the
+    /// thread, as statics are not dropped, and each would leave its files behind.
+    static OF_FOLDERS: RefCell<HashMap<PathBuf, Etcd>> = RefCell::default();
+}
 
 /// What makes a server of a test a cluster of one node, when `CUSTODY_TEST_ORDER` is `etcd`.
 pub fn arguments(data: &Path, given: &[&str]) -> Vec<String> {
@@ -137,14 +140,11 @@ pub fn arguments(data: &Path, given: &[&str]) -> Vec<String> {
     if !wanted || given.contains(&"--cluster") {
         return Vec::new();
     }
-    let mut known = OF_FOLDERS.lock().unwrap();
-    let etcd = known
-        .entry(data.to_owned())
-        .or_insert_with(|| Etcd::start().expect("CUSTODY_TEST_ORDER=etcd needs an etcd"));
-    vec![
-        "--cluster".into(),
-        etcd.address(),
-        "--node".into(),
-        "one".into(),
-    ]
+    let address = OF_FOLDERS.with_borrow_mut(|known| {
+        known
+            .entry(data.to_owned())
+            .or_insert_with(|| Etcd::start().expect("CUSTODY_TEST_ORDER=etcd needs an etcd"))
+            .address()
+    });
+    vec!["--cluster".into(), address, "--node".into(), "one".into()]
 }

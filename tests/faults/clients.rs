@@ -137,54 +137,47 @@ impl History {
     }
 }
 
-/// One client's loop: until it is told to stop, and then until its last record is answered.
-pub async fn run(
-    client: usize,
+/// A client that does what is documented: it sends the same envelope again, here or elsewhere.
+pub struct Client {
+    number: usize,
     nodes: Vec<String>,
-    signer: Arc<Signer>,
-    mut heads: HashMap<UnitId, RecordId>,
-    (history, stop): (Arc<History>, Arc<AtomicBool>),
-    (seed, mut seen): (u64, u64),
-) {
-    let mut units: Vec<UnitId> = heads.keys().copied().collect();
-    units.sort();
-    let mut at = client % nodes.len();
-    let mut random = seed | 1;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        usize::try_from(random % below as u64).unwrap()
-    };
-    let mut connected: HashMap<usize, Ledger> = HashMap::new();
-    for number in 0_u64.. {
-        if stop.load(Ordering::Relaxed) {
-            return;
+    /// The node it turns to.
+    at: usize,
+    connected: HashMap<usize, Ledger>,
+    /// Entries that it knows of.
+    seen: u64,
+}
+
+impl Client {
+    /// One that knows of so many entries.
+    pub fn new(number: usize, nodes: Vec<String>, seen: u64) -> Self {
+        let at = number % nodes.len();
+        let connected = HashMap::new();
+        Self {
+            number,
+            nodes,
+            at,
+            connected,
+            seen,
         }
-        let unit = units[next(units.len())];
-        let prev = heads[&unit];
-        let mut record = common::record(&[unit], common::scan());
-        record.format = 1;
-        record.origin = common::ORIGIN.into();
-        record.suite = 1;
-        record.key_id = signer.key_id().0.to_vec();
-        let nonce = u128::from(seed) << 64 | u128::from(number) << 8 | client as u128;
-        record.nonce = nonce.to_be_bytes().to_vec();
-        record.units[0].prev = prev.0.to_vec();
-        let envelope = Envelope::sign(&record, &signer);
-        let new = envelope.record_id();
-        history.push(unit, Event::Asked(client, Append { prev, new }));
-        let told = loop {
-            let answer = attempt(&mut connected, at, &nodes[at], (envelope.to_wire(), seen)).await;
-            match answer {
+    }
+
+    /// Entries that it knows of.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Appends a record, however long it takes: its index, or the head that there is instead of its own.
+    pub async fn append(&mut self, envelope: &Envelope) -> Result<u64, RecordId> {
+        loop {
+            match self.attempt(envelope.to_wire()).await {
                 Ok(index) => {
-                    seen = seen.max(index + 1);
-                    history.acknowledged.lock().unwrap().insert(new, index);
-                    break Told::Appended;
+                    self.seen = self.seen.max(index + 1);
+                    return Ok(index);
                 }
                 Err(status) => {
                     if let Some(head) = conflict(&status) {
-                        break Told::Conflict(head);
+                        return Err(head);
                     }
                     let again = [
                         Code::Unavailable,
@@ -196,56 +189,99 @@ pub async fn run(
                     ];
                     assert!(
                         again.contains(&status.code()),
-                        "record {number} of client {client}: {status}"
+                        "client {}: {}: {status}",
+                        self.number,
+                        envelope.record_id()
                     );
-                    // What is documented: the same envelope again, here or elsewhere.
-                    connected.remove(&at);
-                    at = (at + 1) % nodes.len();
+                    self.connected.remove(&self.at);
+                    self.at = (self.at + 1) % self.nodes.len();
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
+        }
+    }
+
+    async fn attempt(&mut self, envelope: wire::Envelope) -> Result<u64, Status> {
+        let late = |_| Status::deadline_exceeded("no answer");
+        let known = match self.connected.entry(self.at) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let ledger = Ledger::connect(&self.nodes[self.at], None);
+                let ledger = tokio::time::timeout(PATIENCE, ledger).await;
+                let ledger = ledger.map_err(late)?;
+                place.insert(ledger.map_err(|error| Status::unavailable(error.to_string()))?)
+            }
         };
-        let head = match &told {
-            Told::Appended => new,
-            Told::Conflict(head) => *head,
-        };
-        heads.insert(unit, head);
-        history.push(unit, Event::Answered(client, told));
-        history.answers.fetch_add(1, Ordering::Relaxed);
+        let mut request = Request::new(wire::SubmitRequest {
+            envelope: Some(envelope),
+        });
+        // What this client has seen, the node has to have as well: the key, for one.
+        request.metadata_mut().insert(AT_LEAST, self.seen.into());
+        let mut ledger = known.ledger();
+        let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
+        let receipt = answer.map_err(late)??.into_inner().receipt;
+        let receipt = receipt.expect("a receipt");
+        let latest = custody::sequence::now().0 + FAST_MS;
+        assert!(
+            receipt.time_ms < latest,
+            "an entry's time lies {} ms ahead",
+            receipt.time_ms + FAST_MS - latest
+        );
+        Ok(receipt.log_index)
     }
 }
 
-async fn attempt(
-    connected: &mut HashMap<usize, Ledger>,
-    at: usize,
-    address: &str,
-    (envelope, seen): (wire::Envelope, u64),
-) -> Result<u64, Status> {
-    let late = |_| Status::deadline_exceeded("no answer");
-    let known = match connected.entry(at) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(place) => {
-            let ledger = tokio::time::timeout(PATIENCE, Ledger::connect(address, None)).await;
-            let ledger = ledger.map_err(late)?;
-            place.insert(ledger.map_err(|error| Status::unavailable(error.to_string()))?)
-        }
+/// A signed record, which differs from all others by its nonce.
+pub fn sign(mut record: wire::Record, signer: &Signer, nonce: u128) -> Envelope {
+    record.format = 1;
+    record.origin = common::ORIGIN.into();
+    record.suite = 1;
+    record.key_id = signer.key_id().0.to_vec();
+    record.nonce = nonce.to_be_bytes().to_vec();
+    Envelope::sign(&record, signer)
+}
+
+/// One client's loop: until it is told to stop, and then until its last record is answered.
+pub async fn run(
+    mut client: Client,
+    signer: Arc<Signer>,
+    mut heads: HashMap<UnitId, RecordId>,
+    (history, stop): (Arc<History>, Arc<AtomicBool>),
+    seed: u64,
+) {
+    let mut units: Vec<UnitId> = heads.keys().copied().collect();
+    units.sort();
+    let mut random = seed | 1;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
     };
-    let mut request = Request::new(wire::SubmitRequest {
-        envelope: Some(envelope),
-    });
-    // What this client has seen, the node has to have as well: the key, for one.
-    request.metadata_mut().insert(AT_LEAST, seen.into());
-    let mut ledger = known.ledger();
-    let answer = tokio::time::timeout(PATIENCE, ledger.submit(request)).await;
-    let receipt = answer.map_err(late)??.into_inner().receipt;
-    let receipt = receipt.expect("a receipt");
-    let latest = custody::sequence::now().0 + FAST_MS;
-    assert!(
-        receipt.time_ms < latest,
-        "an entry's time lies {} ms ahead",
-        receipt.time_ms + FAST_MS - latest
-    );
-    Ok(receipt.log_index)
+    let this = client.number;
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let unit = units[next(units.len())];
+        let prev = heads[&unit];
+        let mut record = common::record(&[unit], common::scan());
+        record.units[0].prev = prev.0.to_vec();
+        let nonce = u128::from(seed) << 64 | u128::from(number) << 8 | this as u128;
+        let envelope = sign(record, &signer, nonce);
+        let new = envelope.record_id();
+        history.push(unit, Event::Asked(this, Append { prev, new }));
+        let (head, told) = match client.append(&envelope).await {
+            Ok(index) => {
+                history.acknowledged.lock().unwrap().insert(new, index);
+                (new, Told::Appended)
+            }
+            Err(head) => (head, Told::Conflict(head)),
+        };
+        heads.insert(unit, head);
+        history.push(unit, Event::Answered(this, told));
+        history.answers.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The head that a conflict tells of.
