@@ -8,7 +8,7 @@
 //! signature checked, and hashed into a tree whose root has to be the checkpoint's. What it keeps
 //! meanwhile is in memory, or in a new store, which is then a ledger rebuilt from its log.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -20,7 +20,7 @@ use crate::core::apply::{self, Focus, Placed, encode_entry};
 use crate::core::bundle::{DecodedEntry, decode_entry, signing_key};
 use crate::core::envelope::{RecordId, record_id};
 use crate::core::record::Millis;
-use crate::core::signature::{BatchItem, SIGNATURE_BYTES, verify_batch};
+use crate::core::signature::{BatchItem, DecodedKey, KeyRef, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 
@@ -28,6 +28,8 @@ use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 const BATCH: usize = 128;
 /// Signatures in one batch equation.
 const SIGNATURES: usize = 512;
+/// Keys that each thread keeps decoded; some 200 bytes each.
+const MAX_KEYS: usize = 65_536;
 /// Batches of signatures that may wait for a thread.
 const WAITING: usize = 64;
 /// Batches of entries that are being decoded ahead.
@@ -300,6 +302,7 @@ impl<V: Views> Auditor<V> {
 }
 
 fn work(queue: &Mutex<mpsc::Receiver<Job>>, bad: &AtomicU64) {
+    let mut keys = HashMap::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
@@ -307,7 +310,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, bad: &AtomicU64) {
                 // Who asked may have given up on the audit.
                 let _ = reply.send(raw.into_iter().map(decode).collect());
             }
-            Ok(Job::Check(signed)) => check(&signed, bad),
+            Ok(Job::Check(signed)) => check(&signed, &mut keys, bad),
             Err(_) => return,
         }
     }
@@ -325,11 +328,23 @@ fn decode(bytes: Bytes) -> Result<WellFormed, String> {
     })
 }
 
-fn check(signed: &[Signed], bad: &AtomicU64) {
+fn check(signed: &[Signed], keys: &mut HashMap<[u8; 32], DecodedKey>, bad: &AtomicU64) {
+    for one in signed {
+        if keys.contains_key(&one.key) {
+            continue;
+        }
+        if keys.len() >= MAX_KEYS {
+            keys.clear();
+        }
+        if let Some(key) = DecodedKey::new(one.key) {
+            keys.insert(one.key, key);
+        }
+    }
+    let key = |one| keys.get(one).map_or(KeyRef::Bytes(one), KeyRef::Decoded);
     let items: Vec<BatchItem<'_>> = signed
         .iter()
         .map(|one| BatchItem {
-            key: &one.key,
+            key: key(&one.key),
             message: &one.message,
             signature: &one.signature,
         })

@@ -268,7 +268,6 @@ fn erase(
 /// # Errors
 /// [`StoreError`] as RocksDB reports it.
 pub fn scrub(store: &Store) -> Result<(), StoreError> {
-    let _alone = store.side_guard();
     if store.side_owes_scrub(Side::Private)? {
         store.side_scrub(Side::Private)?;
     }
@@ -283,11 +282,13 @@ pub fn scrub(store: &Store) -> Result<(), StoreError> {
 pub fn sweep(store: &Store, now: Millis, retention: &Retention) -> Result<usize, StoreError> {
     let mut swept = 0;
     loop {
+        let alone = store.side_guard();
         let (count, changes) = over(store, now, retention)?;
         if count > 0 {
             store.side_erase(Side::Private, changes)?;
             swept += count;
         }
+        drop(alone);
         if count < MAX_SWEPT {
             scrub(store)?;
             return Ok(swept);

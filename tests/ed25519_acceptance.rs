@@ -8,7 +8,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity as _;
 use custody::core::signature::{
-    BatchItem, KeyError, PublicKey, SIGNATURE_BYTES, Signer, verify_batch, verify_single,
+    BatchItem, DecodedKey, KeyError, KeyRef, PublicKey, SIGNATURE_BYTES, Signer, verify_batch,
+    verify_single,
 };
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha512};
@@ -38,15 +39,23 @@ impl Vector {
 
     fn item(&self) -> BatchItem<'_> {
         BatchItem {
-            key: &self.key,
+            key: KeyRef::Bytes(&self.key),
             message: &self.message,
             signature: &self.signature,
         }
     }
 }
 
+/// The answers; the same whether the keys were decoded before or not.
 fn batch(vectors: &[Vector]) -> Vec<bool> {
-    verify_batch(&vectors.iter().map(Vector::item).collect::<Vec<_>>())
+    let mut items: Vec<_> = vectors.iter().map(Vector::item).collect();
+    let answers = verify_batch(&items);
+    let keys: Vec<_> = vectors.iter().map(|one| DecodedKey::new(one.key)).collect();
+    for (item, key) in items.iter_mut().zip(&keys) {
+        item.key = key.as_ref().map_or(item.key, KeyRef::Decoded);
+    }
+    assert_eq!(verify_batch(&items), answers, "with decoded keys");
+    answers
 }
 
 /// The batch gives each vector the answer that it gets alone: in a batch of its own, twice in one

@@ -12,7 +12,7 @@ use custody::core::apply::{self, Focus, Placed, encode_entry};
 use custody::core::envelope::{Envelope, RecordId};
 use custody::core::id::UnitId;
 use custody::core::record::{Millis, Record};
-use custody::core::signature::{BatchItem, Signer, verify_batch, verify_single};
+use custody::core::signature::{BatchItem, KeyRef, Signer, verify_batch, verify_single};
 use custody::core::tlog::tile::RightEdge;
 use custody::core::tlog::{LogIndex, leaf_hash};
 use custody::core::wire::record::Body;
@@ -200,7 +200,7 @@ fn verify(criterion: &mut Criterion) {
             let items: Vec<BatchItem<'_>> = records
                 .iter()
                 .map(|(key, message, signature)| BatchItem {
-                    key,
+                    key: KeyRef::Bytes(key),
                     message,
                     signature,
                 })

@@ -22,14 +22,14 @@ use crate::core::bundle::signing_key;
 use crate::core::envelope::{Envelope, EnvelopeError, RecordId, record_id};
 use crate::core::record::{Kind, Record};
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::signature::{BatchItem, KeyId, verify_batch};
+use crate::core::signature::{BatchItem, DecodedKey, KeyId, KeyRef, verify_batch};
 use crate::core::wire;
 use crate::store::Store;
 
 /// Most signatures in one batch equation: a tenth cheaper each than in one of 128, and larger ones are no cheaper.
 pub const MAX_BATCH: usize = 512;
-/// Keys that the cache holds; at 48 bytes each.
-const MAX_CACHED_KEYS: usize = 1 << 20;
+/// Keys that the cache holds; at some 280 bytes each, decoded.
+const MAX_CACHED_KEYS: usize = 1 << 18;
 
 /// A record whose form is right; its signature isn't checked yet.
 #[derive(Debug)]
@@ -193,14 +193,38 @@ pub fn shutting_down() -> Refusal {
 }
 
 /// A registered public key, and whose it is.
-type Signer = ([u8; 32], Actor);
+struct Signer {
+    key: DecodedKey,
+    owner: Actor,
+}
 
-/// A public key, and whose quota its records take; none is whoever registers.
-type Known = ([u8; 32], Option<Actor>);
+/// The key that has to have signed.
+enum Known {
+    Registered(Arc<Signer>),
+    /// Of whoever registers: nobody's quota counts.
+    Own([u8; 32]),
+}
+
+impl Known {
+    fn key(&self) -> KeyRef<'_> {
+        match self {
+            Self::Registered(signer) => KeyRef::Decoded(&signer.key),
+            Self::Own(key) => KeyRef::Bytes(key),
+        }
+    }
+
+    /// Whose quota its records take.
+    fn owner(&self) -> Option<Actor> {
+        match self {
+            Self::Registered(signer) => Some(signer.owner),
+            Self::Own(_) => None,
+        }
+    }
+}
 
 struct Worker {
     store: Arc<Store>,
-    keys: RwLock<HashMap<KeyId, Signer>>,
+    keys: RwLock<HashMap<KeyId, Arc<Signer>>>,
     quota: Quota,
 }
 
@@ -237,10 +261,9 @@ impl Worker {
             .iter()
             .zip(&keys)
             .filter_map(|((decoded, _), key)| {
-                let (key, _) = key.as_ref().ok()?;
                 let signature = &decoded.envelope.signature;
                 Some(BatchItem {
-                    key,
+                    key: key.as_ref().ok()?.key(),
                     message: &decoded.signed,
                     signature,
                 })
@@ -252,7 +275,7 @@ impl Worker {
         let mut valid = valid.into_iter();
         let mut takings = self.quota.takings();
         let mut admit = |(decoded, ordered): (Decoded, bool), key: Result<Known, Refusal>| {
-            let checked = key.and_then(|(_, owner)| {
+            let checked = key.and_then(|key| {
                 if !valid.next().unwrap_or(false) {
                     let message = format!(
                         "the signature is not that of key {} over these bytes",
@@ -263,7 +286,11 @@ impl Worker {
                     );
                 }
                 // Only now: else forgeries in its name would use up a holder's quota.
-                if ordered { Ok(()) } else { takings.take(owner) }
+                if ordered {
+                    Ok(())
+                } else {
+                    takings.take(key.owner())
+                }
             });
             let Decoded {
                 envelope,
@@ -283,8 +310,8 @@ impl Worker {
         records.map(|(decoded, key)| admit(decoded, key)).collect()
     }
 
-    /// The public key that has to have signed, and whose quota it takes; none is whoever registers.
-    fn key(&self, record: &Record, cached: Option<Signer>) -> Result<Known, Refusal> {
+    /// The key that has to have signed.
+    fn key(&self, record: &Record, cached: Option<Arc<Signer>>) -> Result<Known, Refusal> {
         if matches!(record.kind(), Kind::Genesis | Kind::RegisterParty) {
             let key = signing_key(&*self.store, record).ok_or_else(|| {
                 Refusal::new(
@@ -293,23 +320,23 @@ impl Worker {
                 )
                 .at("key_id")
             })?;
-            return Ok((key, None));
+            return Ok(Known::Own(key));
         }
-        let (key, owner) = match cached {
+        let signer = match cached {
             Some(known) => known,
             None => self.load_key(record.key_id)?,
         };
-        Ok((key, Some(owner)))
+        Ok(Known::Registered(signer))
     }
 
     /// What is known already of the keys that the records name.
-    fn cached(&self, records: &[(Decoded, bool)]) -> Vec<Option<Signer>> {
+    fn cached(&self, records: &[(Decoded, bool)]) -> Vec<Option<Arc<Signer>>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let known = |(decoded, _): &(Decoded, bool)| keys.get(&decoded.record.key_id).copied();
+        let known = |(decoded, _): &(Decoded, bool)| keys.get(&decoded.record.key_id).cloned();
         records.iter().map(known).collect()
     }
 
-    fn load_key(&self, id: KeyId) -> Result<Signer, Refusal> {
+    fn load_key(&self, id: KeyId) -> Result<Arc<Signer>, Refusal> {
         let key = self
             .store
             .get::<Keys>(&id)
@@ -323,12 +350,19 @@ impl Worker {
             )
             .at("key_id")
         })?;
-        let known = (*key.public.as_bytes(), key.owner);
+        let decoded = DecodedKey::new(*key.public.as_bytes()).ok_or_else(|| {
+            let message = format!("key {id} is registered, and no point of the curve");
+            Refusal::new(Reason::Storage, message)
+        })?;
+        let known = Arc::new(Signer {
+            key: decoded,
+            owner: key.owner,
+        });
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= MAX_CACHED_KEYS {
             keys.clear();
         }
-        keys.insert(id, known);
+        keys.insert(id, Arc::clone(&known));
         Ok(known)
     }
 }

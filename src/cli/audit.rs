@@ -35,10 +35,10 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(super) async fn run(self) -> Done {
-        let audited = match (&self.data, &self.from) {
+        let (audited, group) = match (&self.data, &self.from) {
             (Some(data), _) => self.folder(data)?,
-            (None, Some(archive)) => self.archive(archive).await?,
-            (None, None) => self.remote_log().await?,
+            (None, Some(archive)) => (self.archive(archive).await?, None),
+            (None, None) => (self.remote_log().await?, None),
         };
         if self.remote.json {
             return output::json(&serde_json::json!({
@@ -47,18 +47,26 @@ impl Audit {
                 "units": audited.units,
                 "findings": audited.findings,
                 "root": audited.root.to_string(),
+                "group": group,
             }));
         }
+        // Which of two nodes is further: not every group has an entry.
+        let group = group.map_or_else(String::new, |group| {
+            format!("\nafter group {group} of the cluster")
+        });
         output::line(format!(
             "ok: {} entries, {} units, {} findings; every signature, chain, verdict and the root \
-             hold\nroot {}",
+             hold\nroot {}{group}",
             audited.entries, audited.units, audited.findings, audited.root
         ))
     }
 
-    fn folder(&self, data: &std::path::Path) -> Result<Audited, Failure> {
+    /// What was audited in a folder, and the number of the last group there.
+    fn folder(&self, data: &std::path::Path) -> Result<(Audited, Option<u64>), Failure> {
         let store = Store::open(&data.join(super::init::STORE), &StoreOptions::default());
         let store = store.map_err(|error| Failure::Could(error.to_string()))?;
+        let group = store.last_group();
+        let group = group.map_err(|error| Failure::Could(error.to_string()))?;
         // The key must be the log's even where no checkpoint has to be verified.
         let verifier = read::verifier(&self.trust)?;
         let head = store
@@ -90,7 +98,7 @@ impl Audit {
         store
             .right_edge()
             .map_err(|error| Failure::No(error.to_string()))?;
-        Ok(audited)
+        Ok((audited, group.map(|group| group.number)))
     }
 
     async fn archive(&self, url: &str) -> Result<Audited, Failure> {

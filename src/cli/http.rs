@@ -34,6 +34,8 @@ pub(super) fn start_log(format: LogFormat) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that can't be written, as on a full disk, is lost: to say so by `eprintln!` is a panic there.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Human => log.init(),

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::etcd::{Etcd, Signed, Situation, decode_root};
 use super::follow::News;
-use super::members::{Members, View, Votes};
+use super::members::{Compare, Fill, Members, View, Votes};
 use super::memory::Memory;
 use super::signing::lies_on;
 use super::{Clock, ClusterError, ClusterOptions, Shared};
@@ -27,8 +27,6 @@ const TWINS: u32 = 3;
 /// Etcd's file is looked at, and its history is forgotten up to where it was the time before, after so many beats. Under
 /// load that is what the file grows to, since what was deleted is still in the history.
 const COMPACT_BEATS: u64 = 5;
-/// From so many bytes in use in etcd's file on, groups are kept only for nodes that live: etcd stops at 2 GiB.
-const FULL_BYTES: i64 = 1 << 30;
 
 pub(super) struct Beat {
     shared: Arc<Shared>,
@@ -51,7 +49,7 @@ pub(super) struct Beat {
     off: u32,
     /// The revision some time ago.
     compact_to: i64,
-    full: bool,
+    fill: Fill,
 }
 
 impl Beat {
@@ -80,7 +78,7 @@ impl Beat {
             twins: 0,
             off: 0,
             compact_to: 0,
-            full: false,
+            fill: Fill::Roomy,
         }
     }
 
@@ -146,10 +144,19 @@ impl Beat {
             ..
         } = situation;
         self.members.hear(members, at);
-        self.agree(at, signed)?;
+        self.agree(at, (group, here.head.size), signed)?;
         let view = self.members.view(&self.shared.name, group, at, now().0);
         self.say(&view, head.map_or(0, |head| head.number), trimmed);
-        self.tidy(&view, trimmed, revision, at).await
+        if self.beat.is_multiple_of(COMPACT_BEATS) {
+            self.measure().await;
+        }
+        // One node tidies; if there are two for a moment, the second one's write fails. One that is about to join
+        // can't.
+        let mut others = self.members.others(&self.shared.name, at).into_iter();
+        if !others.any(|other| other.size > 0 && other.name < self.shared.name) {
+            self.tidy(&view, trimmed, revision).await;
+        }
+        Ok(())
     }
 
     /// Whether nobody else speaks under this node's name. Once proves nothing: a message of the process before may
@@ -175,8 +182,12 @@ impl Beat {
     }
 
     /// Compares roots with the other nodes, and with what was signed last.
-    fn agree(&self, at: Instant, signed: Option<Signed>) -> Result<(), ClusterError> {
-        let size = self.synced.borrow().head.size;
+    fn agree(
+        &self,
+        at: Instant,
+        (group, size): (u64, u64),
+        signed: Option<Signed>,
+    ) -> Result<(), ClusterError> {
         if let Some(Signed { head, .. }) = signed
             && head.size <= size
         {
@@ -185,10 +196,12 @@ impl Beat {
         let mut votes = Votes::default();
         let mut differs = None;
         for member in self.members.others(&self.shared.name, at) {
-            if member.size > size {
-                continue; // They look, or this node does when it is there.
-            }
-            if self.store.root_at(member.size)? == decode_root(&member.root)? {
+            let agrees = match member.compare(group, size) {
+                Compare::Later => continue, // They look, or this node does when it is there.
+                Compare::Differs => false,
+                Compare::Root => self.store.root_at(member.size)? == decode_root(&member.root)?,
+            };
+            if agrees {
                 votes.agree += 1;
             } else {
                 votes.differ += 1;
@@ -215,18 +228,18 @@ impl Beat {
     }
 
     fn say(&mut self, view: &View, head: u64, trimmed: u64) {
-        self.compare_clock(view);
+        let ahead_ms = self.compare_clock(view);
         let number = |value: u64| value as f64;
         metrics::gauge!("custody_cluster_alive_nodes").set(view.alive as f64);
-        metrics::gauge!("custody_cluster_clock_ahead_seconds").set(view.ahead_ms as f64 / 1e3);
+        metrics::gauge!("custody_cluster_clock_ahead_seconds").set(ahead_ms as f64 / 1e3);
         metrics::gauge!("custody_cluster_kept_groups").set(number(head.saturating_sub(trimmed)));
         let lag = head.saturating_sub(view.slowest);
         metrics::gauge!("custody_cluster_slowest_behind_groups").set(number(lag));
     }
 
     /// Whether this node's clock may give times. It strays when it did for some beats in a row: after etcd was away,
-    /// what the others said last is old, and looks as if this node were ahead.
-    fn compare_clock(&mut self, view: &View) {
+    /// what the others said last is old, and looks as if this node were ahead. Gives by how much it is ahead.
+    fn compare_clock(&mut self, view: &View) -> i64 {
         let clock = *self.shared.clock();
         let strayed = matches!(clock, Clock::Strays);
         // Whoever set its clock is the one that is wrong, as long as the other differs.
@@ -257,43 +270,52 @@ impl Beat {
             }
             _ => {}
         }
+        ahead_ms
     }
 
-    /// Deletes groups that every node has on its disk, and etcd's history of what was deleted.
-    async fn tidy(
-        &mut self,
-        view: &View,
-        trimmed: u64,
-        revision: i64,
-        at: Instant,
-    ) -> Result<(), ClusterError> {
-        // One node does it; if there are two for a moment, the second one's write fails.
-        let others = self.members.others(&self.shared.name, at);
-        if others.iter().any(|other| other.name < self.shared.name) {
-            return Ok(());
+    /// Looks how much etcd holds. A user of etcd may not be let: then it is compacted all the same.
+    async fn measure(&mut self) {
+        match self.etcd.size().await {
+            Ok(size) => {
+                metrics::gauge!("custody_cluster_etcd_bytes").set(size.file as f64);
+                metrics::gauge!("custody_cluster_etcd_used_bytes").set(size.used as f64);
+                self.fill = Fill::of(size.used);
+                if self.shared.set_etcd_full(self.fill == Fill::Full) {
+                    let used = size.used;
+                    tracing::error!(used, "etcd is nearly full: this node proposes nothing");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "etcd doesn't say how much it holds"),
         }
-        let up_to = if self.full {
-            view.slowest_alive
-        } else {
-            view.slowest
+    }
+
+    /// Deletes groups that every node has on its disk, and etcd's history of what was deleted. What fails is tried
+    /// again at a later beat, and is no reason to take this node for cut off.
+    async fn tidy(&mut self, view: &View, trimmed: u64, revision: i64) {
+        let up_to = match self.fill {
+            Fill::Roomy => view.slowest,
+            Fill::Much | Fill::Full => view.slowest_of_most,
         };
         if up_to > trimmed {
-            self.etcd.trim(trimmed, up_to).await?;
-            let span = up_to - trimmed;
-            if span > 1_000 {
-                tracing::info!(groups = span, "groups that all nodes have are deleted");
+            match self.etcd.trim(trimmed, up_to).await {
+                Ok(true) if up_to - trimmed > 1_000 => {
+                    let groups = up_to - trimmed;
+                    tracing::info!(groups, "groups that are needed no more are deleted");
+                }
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(trimmed, "another node deletes groups as well"),
+                Err(error) => tracing::warn!(%error, up_to, "groups are not deleted"),
             }
         }
-        if self.beat.is_multiple_of(COMPACT_BEATS) {
-            let size = self.etcd.size().await?;
-            metrics::gauge!("custody_cluster_etcd_bytes").set(size.file as f64);
-            metrics::gauge!("custody_cluster_etcd_used_bytes").set(size.used as f64);
-            self.full = size.used > FULL_BYTES;
-            if self.compact_to > 0 {
-                self.etcd.compact(self.compact_to).await?;
-            }
-            self.compact_to = revision;
+        if !self.beat.is_multiple_of(COMPACT_BEATS) {
+            return;
         }
-        Ok(())
+        // Taken first: what was compacted by somebody else since is refused, and would be again.
+        let to = std::mem::replace(&mut self.compact_to, revision);
+        if to > 0
+            && let Err(error) = self.etcd.compact(to).await
+        {
+            tracing::warn!(%error, to, "etcd's history is not compacted");
+        }
     }
 }

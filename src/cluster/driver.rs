@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
@@ -222,6 +223,9 @@ impl Driver {
                 again = Some(until);
                 break;
             }
+            if self.ends.shared.etcd_full.load(Ordering::Relaxed) {
+                break; // Who waits is told so when it has lasted.
+            }
             let time = match self.ends.shared.time() {
                 Ok(Some(time)) => time,
                 // The first beat compares it, and comes soon.
@@ -283,7 +287,13 @@ impl Driver {
         let wants_no_more = self.waiting.is_empty() && self.protocol.in_flight() == 0;
         if self.calls.saying.is_empty() && (wants && !known || wants_no_more && known) {
             let (etcd, name) = (self.ends.etcd.clone(), self.ends.shared.name.clone());
-            let call = async move { (wants, etcd.waits(&name, wants).await) };
+            let call = async move {
+                let said = etcd.waits(&name, wants).await;
+                if said.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                (wants, said)
+            };
             self.calls.saying.spawn(call);
         }
         Ok(again)

@@ -285,7 +285,11 @@ impl Etcd {
             TxnOp::delete(self.key("halted"), None),
             TxnOp::put(base, new_base(id, log).encode_to_vec(), None),
             TxnOp::put(head, encode_head(id), None),
-            TxnOp::put(trimmed, id.number.to_string(), None),
+            // As where a cluster begins: there is no such key until something was deleted.
+            match id.number {
+                0 => TxnOp::delete(trimmed, None),
+                number => TxnOp::put(trimmed, number.to_string(), None),
+            },
             TxnOp::put(self.key("signed"), encode_signed(log, node), None),
         ]);
         Ok(self.txn(txn).await?.succeeded())
@@ -361,8 +365,8 @@ impl Etcd {
         Ok(answer.succeeded().then(|| revision(answer.header())))
     }
 
-    /// Deletes groups up to a number.
-    pub(super) async fn trim(&self, from: u64, to: u64) -> Result<(), ClusterError> {
+    /// Deletes groups up to a number, unless somebody else has deleted some meanwhile.
+    pub(super) async fn trim(&self, from: u64, to: u64) -> Result<bool, ClusterError> {
         let trimmed = self.key("trimmed");
         let unchanged = match from {
             0 => Compare::version(trimmed.clone(), CompareOp::Equal, 0),
@@ -373,7 +377,7 @@ impl Etcd {
             TxnOp::put(trimmed, to.to_string(), None),
             TxnOp::delete(self.group_key(0), Some(range)),
         ]);
-        self.txn(txn).await.map(drop)
+        Ok(self.txn(txn).await?.succeeded())
     }
 
     /// Forgets all revisions before one.

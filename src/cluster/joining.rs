@@ -1,5 +1,6 @@
 //! How a node joins that has nothing but the log's key: it takes the log from a node that lives.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use crate::sequence::now;
 
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
+/// In so long, a node that lives says twice that it does.
+const BEATS: Duration = Duration::from_millis(2_500);
 
 /// Takes the log from another node into a folder that isn't there yet. While it does, groups are kept for it.
 ///
@@ -45,8 +48,9 @@ async fn attempt(
     let etcd = Etcd::connect(&options.etcd, origin).await?;
     // Known first, copied then: so no group goes that follows the copy.
     let lease = etcd.lease(options.forget_seconds.into()).await?;
-    let before = etcd.situation(None).await?;
+    let before = free_name(&etcd, &options.name).await?;
     let own = wire::ClusterMember {
+        life: RandomState::new().hash_one(now().0),
         name: options.name.clone(),
         address: options.address.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -62,20 +66,48 @@ async fn attempt(
     }
 }
 
+/// The situation, unless a node of this name lives: it would take the one that joins for its twin, and stop.
+async fn free_name(etcd: &Etcd, name: &str) -> Result<Situation, ClusterError> {
+    let said = |situation: &Situation| {
+        let mut members = situation.members.iter();
+        let own = members.find(|member| member.name == name);
+        own.map(|own| (own.life, own.beat))
+    };
+    let before = etcd.situation(None).await?;
+    let Some(last) = said(&before) else {
+        return Ok(before);
+    };
+    // Of one that is gone, only what it said last is there.
+    tokio::time::sleep(BEATS).await;
+    let now = etcd.situation(None).await?;
+    if said(&now).is_some_and(|now| now != last) {
+        return Err(ClusterError::SameName(name.to_owned()));
+    }
+    Ok(now)
+}
+
 /// Says every second that this node is about to join, so that groups are kept for it.
 async fn stay(etcd: &Etcd, mut own: wire::ClusterMember, lease: i64) -> ClusterError {
+    let mut twins = 0;
     loop {
         tokio::time::sleep(PAUSE).await;
         own.beat += 1;
         own.clock_ms = now().0;
         let said = async {
             let lasts = etcd.prolong(lease).await?;
-            etcd.situation(Some((&own, lease))).await?;
-            Ok(lasts)
+            let situation = etcd.situation(Some((&own, lease))).await?;
+            Ok((lasts, situation.before))
         };
         match said.await {
-            Ok(true) => {}
-            Ok(false) => return ClusterError::Etcd("the lease has ended".into()),
+            Ok((true, before)) => {
+                let twin = before.is_some_and(|before| before.life != own.life);
+                twins = if twin { twins + 1 } else { 0 };
+                // Before the other one stops: once may be an old message.
+                if twins == 2 {
+                    return ClusterError::SameName(own.name);
+                }
+            }
+            Ok((false, _)) => return ClusterError::Etcd("the lease has ended".into()),
             Err::<_, ClusterError>(error) => tracing::warn!(%error, "the lease is not prolonged"),
         }
     }

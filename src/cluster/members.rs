@@ -42,8 +42,8 @@ pub(super) struct View {
     pub alive: usize,
     /// How far the slowest of the nodes is whose lease lasts.
     pub slowest: u64,
-    /// How far the slowest of those that live is.
-    pub slowest_alive: u64,
+    /// How far more than half of those that live are, without those that are about to join.
+    pub slowest_of_most: u64,
     /// Milliseconds that this node's clock is ahead of the middle of those that live.
     pub ahead_ms: i64,
     /// Of two that live, neither knows whose clock is wrong; but this one may know that its own was set. Milliseconds
@@ -101,11 +101,15 @@ impl Members {
             [_, _] => 0,
             clocks => clocks[clocks.len() / 2],
         };
-        let slowest = |groups: &mut dyn Iterator<Item = u64>| groups.min().unwrap_or(group);
+        let slowest = others().map(|heard| heard.last.group).min();
+        let served = alive().filter(|heard| heard.last.size > 0);
+        let mut groups: Vec<u64> = served.map(|heard| heard.last.group).collect();
+        groups.push(group);
+        groups.sort_unstable_by_key(|group| std::cmp::Reverse(*group));
         View {
             alive: clocks.len(),
-            slowest: group.min(slowest(&mut others().map(|heard| heard.last.group))),
-            slowest_alive: group.min(slowest(&mut alive().map(|heard| heard.last.group))),
+            slowest: slowest.map_or(group, |slowest| slowest.min(group)),
+            slowest_of_most: groups[groups.len() / 2],
             ahead_ms: middle,
             of_two_ms,
         }
@@ -116,6 +120,55 @@ impl Members {
         let alive = |heard: &&Heard| now.duration_since(heard.at) < SILENT;
         let others = self.heard.values().filter(alive).map(|heard| &heard.last);
         others.filter(|member| member.name != own).collect()
+    }
+}
+
+/// How much etcd holds. At 2 GiB, as it is set up, it takes nothing any more, not even what would make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// Groups are kept for every node whose lease lasts.
+    Roomy,
+    /// They are kept until more than half of those that live have them.
+    Much,
+    /// Nothing is proposed.
+    Full,
+}
+
+impl Fill {
+    pub(super) const fn of(used: i64) -> Self {
+        const GIB: i64 = 1 << 30;
+        match used {
+            ..=GIB => Self::Roomy,
+            used if used <= GIB + GIB / 2 => Self::Much,
+            _ => Self::Full,
+        }
+    }
+}
+
+/// How a member's log is compared with that of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compare {
+    /// Not now: it is further, or about to join.
+    Later,
+    /// After the same group they have not as many entries.
+    Differs,
+    /// By the root at the member's size.
+    Root,
+}
+
+impl wire::ClusterMember {
+    /// With one that is so far, and has so many entries.
+    pub(super) const fn compare(&self, group: u64, size: u64) -> Compare {
+        if self.size == 0 {
+            return Compare::Later;
+        }
+        if self.group == group && self.size != size {
+            return Compare::Differs;
+        }
+        if self.size > size {
+            return Compare::Later;
+        }
+        Compare::Root
     }
 }
 
@@ -143,8 +196,55 @@ mod tests {
             group,
             clock_ms,
             beat,
+            size: group + 1,
             ..wire::ClusterMember::default()
         }
+    }
+
+    #[test]
+    fn given_a_slow_node_and_one_that_joins_when_etcd_fills_then_groups_are_kept_for_most_and_not_for_them()
+     {
+        let (mut members, now) = (Members::default(), Instant::now());
+        let joins = wire::ClusterMember {
+            size: 0,
+            ..member("d", 0, 1_000, 1)
+        };
+        members.hear(
+            vec![member("b", 90, 1_000, 1), member("c", 7, 1_000, 1), joins],
+            now,
+        );
+        let view = members.view("a", 100, now, 1_000);
+        assert_eq!((view.slowest, view.slowest_of_most), (0, 90));
+        let (mut two, now) = (Members::default(), Instant::now());
+        two.hear(vec![member("b", 7, 1_000, 1)], now);
+        assert_eq!(
+            two.view("a", 100, now, 1_000).slowest_of_most,
+            7,
+            "half are not most"
+        );
+        let gib = 1 << 30;
+        assert_eq!(
+            [0, gib, gib + 1].map(Fill::of),
+            [Fill::Roomy, Fill::Roomy, Fill::Much]
+        );
+        assert_eq!(
+            [gib * 3 / 2, gib * 3 / 2 + 1].map(Fill::of),
+            [Fill::Much, Fill::Full]
+        );
+    }
+
+    #[test]
+    fn given_nodes_after_one_group_when_one_has_fewer_entries_then_both_see_that_they_differ() {
+        let of = |group, size| wire::ClusterMember {
+            size,
+            ..member("b", group, 0, 1)
+        };
+        assert_eq!(of(5, 1_000).compare(5, 999), Compare::Differs);
+        assert_eq!(of(5, 999).compare(5, 1_000), Compare::Differs);
+        assert_eq!(of(5, 1_000).compare(5, 1_000), Compare::Root);
+        assert_eq!(of(6, 1_001).compare(5, 1_000), Compare::Later);
+        assert_eq!(of(4, 990).compare(5, 1_000), Compare::Root);
+        assert_eq!(of(0, 0).compare(5, 1_000), Compare::Later, "it joins");
     }
 
     #[test]
@@ -153,11 +253,11 @@ mod tests {
         let said = |a, b| vec![member("a", a, 1_000, a), member("b", b, 1_000, b)];
         members.hear(said(5, 3), start);
         let view = members.view("a", 5, start, 1_000);
-        assert_eq!((view.alive, view.slowest, view.slowest_alive), (2, 3, 3));
+        assert_eq!((view.alive, view.slowest, view.slowest_of_most), (2, 3, 3));
         let later = start + SILENT;
         assert_eq!(members.hear(said(9, 3), later), 1, "b said nothing new");
         let view = members.view("a", 9, later, 1_000);
-        assert_eq!((view.alive, view.slowest, view.slowest_alive), (1, 3, 9));
+        assert_eq!((view.alive, view.slowest, view.slowest_of_most), (1, 3, 9));
         members.hear(vec![member("a", 9, 1_000, 9)], later);
         assert_eq!(
             members.view("a", 9, later, 1_000).slowest,

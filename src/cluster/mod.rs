@@ -26,6 +26,7 @@ mod signing;
 pub mod snapshot;
 mod turns;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ use crate::store::{LogHead, Store, StoreError};
 
 use beat::Beat;
 use driver::{Driver, Ends};
-use etcd::{Etcd, Situation};
+use etcd::{Base, Etcd, Situation};
 use memory::Memory;
 use ordered::Ordered;
 use seal::{SealError, Sealer};
@@ -189,6 +190,8 @@ pub(crate) struct Shared {
     name: String,
     window: usize,
     clock: Mutex<Clock>,
+    /// Etcd holds so much that nothing may be proposed.
+    etcd_full: AtomicBool,
     /// The runtime that outlives the cluster's own.
     outer: Handle,
 }
@@ -223,6 +226,12 @@ impl Clock {
 impl Shared {
     fn clock(&self) -> MutexGuard<'_, Clock> {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether that is news, and bad.
+    fn set_etcd_full(&self, full: bool) -> bool {
+        let before = self.etcd_full.swap(full, Ordering::Relaxed);
+        full && !before
     }
 
     /// What the clock shows, when that may be given to a group: it was with the others' at the last beat, and was
@@ -283,6 +292,16 @@ async fn place(
         situation = etcd.situation(None).await?;
     }
     let last = known.unwrap_or(own);
+    // New to this cluster, or to its new beginning: then it has to stand where that is. Before all else, since where the
+    // head of another cluster is says nothing about this node, and must not halt that one.
+    let new_to = |base: &Base| memory.get().epoch != base.epoch;
+    if situation
+        .base
+        .as_ref()
+        .is_some_and(|base| new_to(base) && last != base.group)
+    {
+        return Err(ClusterError::Stranger);
+    }
     protocol::Protocol::<()>::new(last, 1).read_head(situation.head, last)?;
     if let Some(why) = &situation.halted {
         return Err(ClusterError::Halted(why.clone()));
@@ -294,12 +313,8 @@ async fn place(
         let number = last.number + 1;
         return Err(ClusterError::Trimmed { number });
     }
-    if memory.get().epoch != base.epoch {
-        // New to this cluster, or to its new beginning: then it has to stand where that is. What comes from a
-        // snapshot remembers what its node did.
-        if last != base.group {
-            return Err(ClusterError::Stranger);
-        }
+    // What comes from a snapshot remembers what its node did.
+    if new_to(&base) {
         if known.is_none() {
             store.set_last_group(own)?;
         }
@@ -430,6 +445,7 @@ async fn run(
         name: options.name.clone(),
         window: options.window,
         clock: Mutex::default(),
+        etcd_full: AtomicBool::new(false),
         outer: parts.outer.clone(),
     });
     let (tell, news) = mpsc::channel(NEWS);

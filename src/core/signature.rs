@@ -10,7 +10,8 @@
 //! RFC 8032 leaves open whether the equation is multiplied by the cofactor, and libraries differ.
 //! A batch check *must* multiply to be sound, so only the multiplied equation gives the same
 //! answer alone and in a batch. Then two honest verifiers can't disagree about evidence, and the
-//! server may batch. `ed25519-zebra` implements exactly this rule for both.
+//! server may batch. `ed25519-zebra` implements exactly this rule; its equation for a batch is
+//! written once more in `batch`, over keys that were decoded before.
 //!
 //! What the rule lets through is closed at registration instead: [`PublicKey::parse`] refuses
 //! keys of small order, with which one signature fits many messages, and keys that are not
@@ -19,11 +20,14 @@
 use std::fmt;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
-use ed25519_zebra::{Signature as ZebraSignature, VerificationKeyBytes, batch};
-use rand_core::{TryCryptoRng, TryRng};
+use ed25519_zebra::Signature as ZebraSignature;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
+
+mod batch;
+
+pub use batch::{BatchItem, DecodedKey, KeyRef, verify_batch};
 
 /// Bytes of an Ed25519 signature.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -180,96 +184,6 @@ pub fn verify_single(key: &[u8; 32], message: &[u8], signature: &[u8; SIGNATURE_
         .and_then(|key| key.verify(&ZebraSignature::from_bytes(signature), message))
         .is_ok()
 }
-
-/// One signature of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchItem<'a> {
-    /// Raw bytes of the public key.
-    pub key: &'a [u8; 32],
-    /// What was signed.
-    pub message: &'a [u8],
-    /// The signature.
-    pub signature: &'a [u8; SIGNATURE_BYTES],
-}
-
-/// The acceptance rule for many signatures: for each, the answer that [`verify_single`] gives.
-///
-/// One equation covers the whole batch; only when it fails are the items checked one by one.
-#[must_use]
-pub fn verify_batch(items: &[BatchItem<'_>]) -> Vec<bool> {
-    if let [item] = items {
-        return vec![verify_single(item.key, item.message, item.signature)];
-    }
-    let mut verifier = batch::Verifier::new();
-    let mut transcript = Sha512::new();
-    for item in items {
-        let key = VerificationKeyBytes::from(*item.key);
-        let signature = ZebraSignature::from_bytes(item.signature);
-        verifier.queue(batch::Item::from((key, signature, item.message)));
-        transcript.update(item.key);
-        transcript.update(item.signature);
-        transcript.update((item.message.len() as u64).to_be_bytes());
-        transcript.update(item.message);
-    }
-    if verifier
-        .verify(TranscriptRng::new(&transcript.finalize().into()))
-        .is_ok()
-    {
-        return vec![true; items.len()];
-    }
-    items
-        .iter()
-        .map(|item| verify_single(item.key, item.message, item.signature))
-        .collect()
-}
-
-/// The batch's coefficients, drawn from a hash of everything that the batch holds.
-///
-/// The core has no source of randomness, and needs none: whoever chooses the signatures can't
-/// choose them with the coefficients known, since each change of a bit changes them all.
-struct TranscriptRng {
-    seed: [u8; 64],
-    counter: u64,
-}
-
-impl TranscriptRng {
-    fn new(seed: &[u8; 64]) -> Self {
-        Self {
-            seed: *seed,
-            counter: 0,
-        }
-    }
-}
-
-impl TryRng for TranscriptRng {
-    type Error = core::convert::Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, destination: &mut [u8]) -> Result<(), Self::Error> {
-        for chunk in destination.chunks_mut(64) {
-            let mut hash = Sha512::new();
-            hash.update(self.seed);
-            hash.update(self.counter.to_be_bytes());
-            self.counter += 1;
-            let block: [u8; 64] = hash.finalize().into();
-            chunk.copy_from_slice(&block[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for TranscriptRng {}
 
 /// A private key. Zeroised when dropped; never printed.
 #[derive(Clone)]

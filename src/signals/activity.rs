@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
+use super::gist::Gist;
 use crate::core::rules::Severity;
-use crate::core::wire;
 use crate::store::{Side, SideChanges, Store, StoreError, View};
 
 /// Letters of a city's name that are kept: the proto's bound.
@@ -70,13 +69,6 @@ pub struct Deliveries {
     pub confirmed: u64,
 }
 
-/// Of a record only where it happened: to decode the rest costs several times as much.
-#[derive(Clone, PartialEq, Message)]
-struct WhereOnly {
-    #[prost(message, optional, tag = "8")]
-    place: Option<wire::Place>,
-}
-
 impl Spot {
     pub(super) fn new(day: u64, region: &str, city: &str) -> Self {
         Self {
@@ -86,11 +78,13 @@ impl Spot {
         }
     }
 
-    /// Of a record's payload.
-    pub(super) fn of_payload(day: u64, payload: &[u8]) -> Self {
-        let place = WhereOnly::decode(payload).ok().and_then(|of| of.place);
-        let place = place.unwrap_or_default();
-        Self::new(day, &place.region, &place.city)
+    /// Of a record.
+    pub(super) fn of(day: u64, gist: &Gist) -> Self {
+        let place = gist.place.as_ref();
+        place.map_or_else(
+            || Self::new(day, "", ""),
+            |place| Self::new(day, &place.region, &place.city),
+        )
     }
 
     fn key(&self) -> Vec<u8> {
@@ -224,23 +218,5 @@ mod tests {
         }
         assert!(Spot::new(1, "CN", "z").key() < Spot::new(2, "AA", "").key());
         assert_eq!(Spot::from_key(b"d123"), None);
-    }
-
-    #[test]
-    fn the_place_of_a_record_is_read_as_the_whole_record_has_it() {
-        let place = wire::Place {
-            region: "CN-FJ".into(),
-            city: "福州".into(),
-            ..wire::Place::default()
-        };
-        let record = wire::Record {
-            origin: "x".into(),
-            nonce: vec![1; 16],
-            place: Some(place),
-            ..wire::Record::default()
-        };
-        let spot = Spot::of_payload(7, &record.encode_to_vec());
-        assert_eq!(spot, Spot::new(7, "CN-FJ", "福州"));
-        assert_eq!(Spot::of_payload(7, b"\xff"), Spot::new(7, "", ""));
     }
 }

@@ -7,10 +7,10 @@
 //! | `p`, party, entry | [`Captured`] |
 //! | `q`, digest of the eventID, party, entry | [`Captured`] |
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::gist::Gist;
 use crate::core::id::PartyId;
 use crate::core::tlog::LogIndex;
 use crate::store::{Side, SideChanges, Store, StoreError, View};
@@ -24,24 +24,6 @@ pub struct Captured {
     /// It takes back the event of the same id.
     pub is_error_declaration: bool,
 }
-
-/// Of a record only what an event is known by: to decode the rest costs several times as much.
-#[derive(Clone, PartialEq, Message)]
-struct KnownBy {
-    #[prost(message, optional, tag = "11")]
-    context: Option<ContextOnly>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ContextOnly {
-    #[prost(string, tag = "1")]
-    event_id: String,
-    #[prost(message, optional, tag = "19")]
-    error_declaration: Option<Anything>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Anything {}
 
 const LOOKED_AT: &[u8] = b"C";
 
@@ -63,26 +45,26 @@ impl Captures {
     }
 
     /// Notes a party's record.
-    pub(super) fn note(&mut self, party: PartyId, index: LogIndex, payload: &[u8]) {
-        let context = KnownBy::decode(payload).ok().and_then(|of| of.context);
-        let context = context.unwrap_or_default();
+    pub(super) fn note(&mut self, party: PartyId, index: LogIndex, gist: &Gist) {
+        let context = gist.context.as_ref();
         let row = Captured {
-            is_error_declaration: context.error_declaration.is_some(),
+            is_error_declaration: context.is_some_and(|of| of.error_declaration.is_some()),
         };
         let number = index.0.to_be_bytes();
-        self.rows
-            .push(([of_party(&party), number.to_vec()].concat(), row));
-        if !context.event_id.is_empty() {
-            let key = [of_event(&context.event_id), party.to_compact().to_vec()];
-            self.rows
-                .push(([key.concat(), number.to_vec()].concat(), row));
+        let mut key = of_party(&party);
+        key.extend_from_slice(&number);
+        self.rows.push((key, row));
+        let id = context.map_or("", |of| of.event_id.as_str());
+        if !id.is_empty() {
+            let key = [&*of_event(id), &*party.to_compact(), &number];
+            self.rows.push((key.concat(), row));
         }
     }
 
-    pub(super) fn put(&self, changes: &mut SideChanges) -> Result<(), StoreError> {
+    pub(super) fn put(self, changes: &mut SideChanges) -> Result<(), StoreError> {
         changes.put(LOOKED_AT.to_vec(), &self.looked_at)?;
-        for (key, row) in &self.rows {
-            changes.put(key.clone(), row)?;
+        for (key, row) in self.rows {
+            changes.put(key, &row)?;
         }
         Ok(())
     }
@@ -164,27 +146,8 @@ pub fn captured_as(
 
 #[cfg(test)]
 mod tests {
+    use super::super::gist::Context;
     use super::*;
-    use crate::core::wire;
-
-    #[test]
-    fn what_an_event_is_known_by_is_read_as_the_whole_record_has_it() {
-        let context = wire::EventContext {
-            event_id: "urn:uuid:1".into(),
-            biz_step: "shipping".into(),
-            error_declaration: Some(wire::ErrorDeclaration::default()),
-            ..wire::EventContext::default()
-        };
-        let record = wire::Record {
-            origin: "x".into(),
-            context: Some(context),
-            ..wire::Record::default()
-        };
-        let known = KnownBy::decode(record.encode_to_vec().as_slice()).unwrap();
-        let context = known.context.unwrap();
-        assert_eq!(context.event_id, "urn:uuid:1");
-        assert!(context.error_declaration.is_some());
-    }
 
     #[test]
     fn only_records_with_an_event_id_are_found_by_one() {
@@ -193,10 +156,18 @@ mod tests {
             looked_at: 0,
             rows: Vec::new(),
         };
-        captures.note(party, LogIndex(7), &wire::Record::default().encode_to_vec());
+        captures.note(party, LogIndex(7), &Gist::default());
         assert_eq!(captures.rows.len(), 1);
         assert_eq!(number_at_end(&captures.rows[0].0), LogIndex(7));
-        captures.note(party, LogIndex(8), b"\xff");
-        assert_eq!(captures.rows.len(), 2);
+        let context = Context {
+            event_id: "urn:uuid:1".into(),
+            error_declaration: None,
+        };
+        let gist = Gist {
+            context: Some(context),
+            ..Gist::default()
+        };
+        captures.note(party, LogIndex(8), &gist);
+        assert_eq!(captures.rows.len(), 3);
     }
 }

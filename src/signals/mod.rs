@@ -20,6 +20,7 @@ mod activity;
 mod book;
 mod captured;
 mod due;
+mod gist;
 mod look_ups;
 mod orders;
 mod watchman;

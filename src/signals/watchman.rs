@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use super::activity::Spot;
 use super::book::{Book, Search, Subject};
+use super::gist::Gist;
 use super::{Event, MAX_EVIDENCE, MAX_UNITS, Signal};
 use crate::core::apply::ranges_cover;
-use crate::core::apply::state::{HistoryRow, Keys, Ledger, Ledgers, Read as _, Units};
+use crate::core::apply::state::{
+    HistoryFront, HistoryRow, Keys, Ledger, Ledgers, Read as _, Units,
+};
 use crate::core::credit::alert::{
     FILES_A_DAY, LOOK_UP_NETWORKS, RATE_DAYS, RATE_RESTS, rate_rises,
 };
@@ -135,6 +138,8 @@ pub(super) struct Watchman<'a> {
 pub(super) struct Found {
     pub(super) index: LogIndex,
     pub(super) frame: wire::Entry,
+    /// Of what it did to the first unit.
+    front: Option<HistoryFront>,
     /// What it did to units, if it was asked for.
     pub(super) rows: Vec<(UnitId, HistoryRow)>,
 }
@@ -198,11 +203,6 @@ impl Found {
             .collect()
     }
 
-    /// The day in China, and where the record says that it happened.
-    fn spot(&self) -> Spot {
-        Spot::of_payload(self.time().day_in_china(), self.payload())
-    }
-
     /// A signal about this entry, its place taken from the record.
     pub(super) fn signal(&self, kind: SignalKind, record: &Record) -> Signal {
         let region = record.place.region.as_ref();
@@ -227,11 +227,13 @@ impl Watchman<'_> {
     pub(super) fn found(&mut self, index: LogIndex, all_rows: bool) -> Result<Found, StoreError> {
         let parts = self.reader.entry_and_rows(index)?;
         let (bytes, rows) = parts.ok_or_else(|| StoreError::no_entry(index))?;
-        let most = if all_rows { usize::MAX } else { 1 };
+        let front = rows.front()?;
+        let most = if all_rows { usize::MAX } else { 0 };
         let rows = rows.take(most).collect::<Result<_, _>>()?;
         Ok(Found {
             index,
             frame: store::entry_frame(index, bytes)?,
+            front,
             rows,
         })
     }
@@ -242,10 +244,10 @@ impl Watchman<'_> {
         let end = before.min(from.saturating_add(most));
         for index in from..end {
             let found = self.found(LogIndex(index), false)?;
-            let row = found.rows.first().map(|(_, row)| row);
-            let signer = row.filter(|row| row.kind.is_custody());
-            if let Some(party) = signer.and_then(|row| row.signer.party()) {
-                book.captures.note(party, found.index, found.payload());
+            let signer = found.front.filter(|front| front.kind.is_custody());
+            if let Some(party) = signer.and_then(|front| front.signer.party()) {
+                let gist = Gist::of(found.payload());
+                book.captures.note(party, found.index, &gist);
             }
         }
         book.captures.looked_at = end;
@@ -257,23 +259,22 @@ impl Watchman<'_> {
     /// A new entry.
     fn look_at(&mut self, book: &mut Book<'_>, index: LogIndex) -> Result<(), StoreError> {
         let found = self.found(index, false)?;
-        let Some((_, row)) = found.rows.first() else {
+        // Who decides or reports a finding broke nothing.
+        let Some(front) = found.front.filter(|front| front.kind.is_custody()) else {
             return self.govern(book, &found);
         };
-        // Who decides or reports a finding broke nothing.
-        if !row.kind.is_custody() {
-            return self.govern(book, &found);
-        }
-        book.counts.at(found.spot()).record(found.worst());
-        if let Some(party) = row.signer.party() {
-            book.captures.note(party, index, found.payload());
+        let gist = Gist::of(found.payload());
+        let spot = Spot::of(found.time().day_in_china(), &gist);
+        book.counts.at(spot).record(found.worst());
+        if let Some(party) = front.signer.party() {
+            book.captures.note(party, index, &gist);
             self.count(book, &found, party)?;
         }
-        if row.kind == Kind::Deliver {
+        if front.kind == Kind::Deliver {
             let found = self.found(index, true)?;
             self.deliver(book, &found)?;
         }
-        if row.kind == Kind::Confirm {
+        if front.kind == Kind::Confirm {
             book.counts.in_month(month_of(found.time())).confirmed += 1;
         }
         Ok(())

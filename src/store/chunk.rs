@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::{StoreError, codec};
-use crate::core::apply::state::HistoryRow;
+use crate::core::apply::state::{HistoryFront, HistoryRow};
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
@@ -163,7 +163,7 @@ pub(super) fn row_of(rows: &[u8], unit: &UnitId) -> Result<Option<HistoryRow>, S
     let mut rest = rows;
     while !rest.is_empty() {
         let (id, value, after) = split(rest)?;
-        if id == wanted {
+        if *id == *wanted {
             return value_of(value).map(Some);
         }
         rest = after;
@@ -178,6 +178,21 @@ pub struct Rows<'a>(&'a [u8]);
 impl<'a> Rows<'a> {
     pub(super) const fn new(rows: &'a [u8]) -> Self {
         Self(rows)
+    }
+
+    /// The front of the row that is next.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it doesn't read.
+    pub fn front(&self) -> Result<Option<HistoryFront>, StoreError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let (_, value, _) = split(self.0)?;
+        let front = codec::decode_front(value);
+        front
+            .map(Some)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 }
 
@@ -266,6 +281,13 @@ mod tests {
                     prop_assert_eq!(row_of(rows, &unit(n)).unwrap(), Some(row(n * 3)));
                 }
                 prop_assert_eq!(row_of(rows, &unit(99)).unwrap(), None);
+                let front = Rows::new(rows).front().unwrap();
+                let wanted = row(0);
+                prop_assert_eq!(front.is_some(), *units > 0);
+                if let Some(front) = front {
+                    prop_assert_eq!(front.before, wanted.before);
+                    prop_assert_eq!((front.kind, front.joined, front.signer), (wanted.kind, wanted.joined, wanted.signer));
+                }
                 let all: Vec<_> = Rows::new(rows).map(Result::unwrap).collect();
                 let wanted: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
                 prop_assert_eq!(all, wanted);

@@ -51,10 +51,20 @@ const fn config() -> Configuration<LittleEndian, Varint, Limit<MAX_VALUE_BYTES>>
 /// None for the types of the views; the library's signature has one.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(256);
-    bytes.push(VERSION);
-    encode_body(value, &mut bytes)?;
-    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    encode_into(value, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, in place of what the buffer holds.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    bytes.clear();
+    bytes.push(VERSION);
+    encode_body(value, bytes)?;
+    bytes.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    Ok(())
 }
 
 /// Encodes a value without version and checksum, for what lies inside of something that has them.
@@ -71,11 +81,20 @@ pub fn encode_body<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), C
 /// # Errors
 /// [`CodecError`] when the bytes are something else.
 pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
-    let (value, read) = bincode::serde::decode_from_slice(body, config())?;
+    let (value, read) = bincode::serde::borrow_decode_from_slice(body, config())?;
     if read != body.len() {
         return Err(CodecError::Short);
     }
     Ok(value)
+}
+
+/// Decodes the first fields of what [`encode_body`] wrote.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are something else.
+pub fn decode_front<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
+    let (front, _) = bincode::serde::borrow_decode_from_slice(body, config())?;
+    Ok(front)
 }
 
 /// Decodes a value.

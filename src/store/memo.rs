@@ -70,15 +70,26 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
     }
 
     pub(super) fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some((key, value)) = self.old.remove_entry(key) {
-            self.put(key, value);
+        // What is asked for is young mostly, and in one of the two only.
+        if !self.young.contains_key(key)
+            && let Some((key, value)) = self.old.remove_entry(key)
+        {
+            self.put_young(key, value);
         }
         self.young.get(key)
     }
 
     pub(super) fn put(&mut self, key: K, value: V) {
+        if let Some(known) = self.young.get_mut(&key) {
+            *known = value;
+            return;
+        }
         self.old.remove(&key);
-        if self.young.len() >= self.limit && !self.young.contains_key(&key) {
+        self.put_young(key, value);
+    }
+
+    fn put_young(&mut self, key: K, value: V) {
+        if self.young.len() >= self.limit {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key, value);

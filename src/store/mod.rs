@@ -254,6 +254,7 @@ impl Store {
         let mut writer = BatchWriter {
             store: self,
             batch: &mut batch,
+            value: Vec::new(),
             failed: None,
         };
         group.changes.visit(&mut writer);
@@ -698,6 +699,8 @@ impl From<ReadError> for StoreError {
 struct BatchWriter<'a> {
     store: &'a Store,
     batch: &'a mut WriteBatch,
+    /// Of the row that is written, one after the other.
+    value: Vec<u8>,
     failed: Option<StoreError>,
 }
 
@@ -708,7 +711,9 @@ impl Visitor for BatchWriter<'_> {
         }
         let written = self.store.family(T::NAME).and_then(|family| {
             for (key, value) in values {
-                self.batch.put_cf(family, T::key_bytes(key), encode(value)?);
+                let encoded = codec::encode_into(value, &mut self.value);
+                encoded.map_err(|error| StoreError::Io(error.to_string()))?;
+                self.batch.put_cf(family, T::key_bytes(key), &self.value);
             }
             Ok(())
         });

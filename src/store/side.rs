@@ -92,7 +92,9 @@ impl Store {
     /// [`StoreError`] as RocksDB reports it.
     pub fn side_erase(&self, side: Side, changes: SideChanges) -> Result<(), StoreError> {
         let mut batch = self.side_batch(side, changes)?;
-        batch.put_cf(self.family(META)?, owed(side), []);
+        // Another value each time, so that a scrub that is under way doesn't count for what it may not have seen.
+        let now = self.db.latest_sequence_number().to_be_bytes();
+        batch.put_cf(self.family(META)?, owed(side), now);
         self.write(batch)
     }
 
@@ -106,11 +108,13 @@ impl Store {
 
     /// Takes what was taken away off the disk: out of the tables, and out of the write-ahead log, which holds
     /// all families and so ends only with a flush of each. What a read that is under way still sees stays
-    /// until the next scrub: then this is false.
+    /// until the next scrub, and so may what is erased meanwhile: then this is false. It takes long, and nobody
+    /// who changes rows waits for it.
     ///
     /// # Errors
     /// [`StoreError`] as RocksDB reports it.
     pub fn side_scrub(&self, side: Side) -> Result<bool, StoreError> {
+        let owes = self.get_bytes(META, &owed(side))?;
         let snapshots = self.db.property_int_value(NUM_SNAPSHOTS);
         let snapshots = snapshots.map_err(|error| io(&error))?;
         self.flush_all()?;
@@ -119,7 +123,8 @@ impl Store {
         let family = self.family(side.family())?;
         self.db
             .compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
-        let gone = snapshots == Some(0);
+        let _alone = self.side_guard();
+        let gone = snapshots == Some(0) && self.get_bytes(META, &owed(side))? == owes;
         if gone {
             let mut batch = WriteBatch::default();
             batch.delete_cf(self.family(META)?, owed(side));

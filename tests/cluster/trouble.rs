@@ -7,7 +7,7 @@ use custody::sequence::Group;
 use custody::store::{Store, StoreOptions};
 
 use crate::common;
-use crate::common::{Server, commission, draft, unit};
+use crate::common::{Server, Trade, commission, draft, unit};
 use crate::world::{Cluster, admitted, checkpoint, copy, eventually, metric, trade_on};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,4 +184,88 @@ async fn given_two_nodes_of_one_name_when_both_run_then_one_stops_and_says_so() 
         said.contains("another node runs under the name n1"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_history_that_somebody_else_compacts_when_the_cluster_goes_on_then_so_does_compacting()
+ {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let (first, trade) = cluster.founded().await;
+    let endpoint = cluster.etcd.address().replace("etcd:", "http:");
+    let client = etcd_client::Client::connect([endpoint], None).await;
+    let mut etcd = client.unwrap().kv_client();
+    let mut key = 0;
+    // Further each time than the node would: what it asks for next is refused.
+    for _ in 0..3 {
+        key += 1;
+        trade_on(&first, &trade, key * 10..key * 10 + 2).await;
+        let written = etcd.put("other", "value", None).await.unwrap();
+        let revision = written.header().unwrap().revision();
+        etcd.compact(revision, None).await.unwrap();
+        // What was there then is gone again when the node has compacted further.
+        let then = etcd_client::GetOptions::new().with_revision(revision);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while etcd.get("other", Some(then.clone())).await.is_ok() {
+            assert!(std::time::Instant::now() < deadline, "it compacts no more");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_cluster_that_begins_again_before_any_group_when_records_come_then_groups_are_deleted()
+ {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    // As after a ledger was rebuilt from its archive, or restored from a backup of one process.
+    let data = cluster.data(1);
+    let (address, data) = (cluster.etcd.address(), data.to_str().unwrap());
+    let reset = ["cluster", "reset", "--data", data, "--cluster", &address];
+    let reset = common::custody().args(reset).output().unwrap();
+    assert!(reset.status.success(), "{reset:?}");
+    let (first, trade) = cluster.founded().await;
+    trade_on(&first, &trade, 1..10).await;
+    let kept = || metric(&first, "custody_cluster_kept_groups");
+    eventually(|| kept() < 0.5, "what every node has is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_node_of_another_log_when_it_starts_then_it_is_a_stranger_and_nobody_else_stops() {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    // Before there is any group.
+    let first = cluster.start(1);
+    common::init(&cluster.data(2));
+    let error = cluster.try_start(2).err().expect("it must not serve");
+    assert!(
+        error.contains("is not the one that the cluster began with"),
+        "{error}"
+    );
+    let trade = Trade::set_up(&first, &mut first.session().await).await;
+    trade_on(&first, &trade, 1..4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn given_a_new_node_with_a_name_in_use_when_it_joins_then_it_is_refused_and_nobody_else_stops()
+ {
+    let Some(cluster) = Cluster::new() else {
+        return;
+    };
+    let (mut first, trade) = cluster.founded().await;
+    eventually(
+        || metric(&first, "custody_cluster_alive_nodes") > 0.5,
+        "it beats",
+    );
+    let twin = cluster.try_start_at(2, &["--node", "n1"]).err();
+    let twin = twin.expect("it must not serve");
+    assert!(
+        twin.contains("another node runs under the name n1"),
+        "{twin}"
+    );
+    assert!(!first.ended());
+    trade_on(&first, &trade, 1..4).await;
 }

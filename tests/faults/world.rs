@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use custody::client::Ledger;
@@ -32,9 +32,15 @@ impl Process {
     }
 
     fn is_gone(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_none_or(|child| child.try_wait().unwrap().is_some())
+        self.ended().is_some()
+    }
+
+    /// How it ended; nothing more is known of one that was killed.
+    fn ended(&mut self) -> Option<Option<ExitStatus>> {
+        match &mut self.child {
+            None => Some(None),
+            Some(child) => child.try_wait().unwrap().map(Some),
+        }
     }
 }
 
@@ -58,6 +64,12 @@ pub struct World {
     pub fronts: Vec<Link>,
     /// The node whose folder is a small file system of its own, where one could be made.
     pub small: Option<usize>,
+    /// That one is full.
+    full: bool,
+    /// Nodes with a damaged file that nobody may have read yet.
+    pub damaged: [bool; MEMBERS],
+    /// Where in its log each node was started last.
+    since: [usize; MEMBERS],
     /// What lets a node's clock be set, where it could be made.
     clock: Option<PathBuf>,
 }
@@ -125,6 +137,9 @@ impl World {
             orders,
             fronts,
             small: None,
+            full: false,
+            damaged: [false; MEMBERS],
+            since: [0; MEMBERS],
             clock: Self::build_clock(folder),
         };
         world.small = world.mount(MEMBERS - 1);
@@ -182,7 +197,8 @@ impl World {
     }
 
     /// Fills the disk of a node.
-    pub fn fill(&self, at: usize) {
+    pub fn fill(&mut self, at: usize) {
+        self.full = true;
         let ballast = File::create(self.data(at).join(BALLAST));
         let zeros = vec![0; 1 << 20];
         if let Ok(mut ballast) = ballast {
@@ -196,6 +212,12 @@ impl World {
 
     pub fn log(&self, node: usize) -> String {
         std::fs::read_to_string(self.folder.join(format!("node-{node}.log"))).unwrap_or_default()
+    }
+
+    /// What a node said since it was started last.
+    pub fn said(&self, node: usize) -> String {
+        let log = self.log(node);
+        log.get(self.since[node]..).unwrap_or_default().to_owned()
     }
 
     /// Where clients and other nodes reach a node.
@@ -257,6 +279,7 @@ impl World {
         let etcd: Vec<_> = links
             .map(|link| format!("127.0.0.1:{}", link.port))
             .collect();
+        self.since[at] = self.log(at).len();
         let mut command = Self::bound(env!("CARGO_BIN_EXE_custody"));
         if let Some(clock) = &self.clock {
             command
@@ -299,7 +322,8 @@ impl World {
     }
 
     /// Empties a node's folder but for its keys, so that it joins anew.
-    pub fn empty(&self, at: usize) {
+    pub fn empty(&mut self, at: usize) {
+        self.damaged[at] = false;
         let store = self.data(at).join("store");
         if store.exists() {
             std::fs::remove_dir_all(store).unwrap();
@@ -326,12 +350,55 @@ impl World {
             }
         }
         for at in 0..MEMBERS {
-            if self.nodes[at].is_gone() {
-                self.nodes[at].kill();
-                self.start_node(at);
-            }
+            self.go_on(at);
+        }
+        for at in 0..MEMBERS {
             self.until_served(at).await;
         }
+        self.full = false;
+    }
+
+    /// Starts a node that is gone. It may have ended for reasons that a fault gives, and for no others; only one whose
+    /// disk was damaged or full may have lost what it had there.
+    fn go_on(&mut self, at: usize) {
+        let said = self.said(at);
+        let wrong = [
+            "panicked",
+            "differs from",
+            "another root",
+            "was set back",
+            "halted",
+        ];
+        let wrong = wrong.iter().find(|wrong| said.contains(**wrong));
+        assert_eq!(wrong, None, "node {at} said: {said}");
+        let Some(ended) = self.nodes[at].ended() else {
+            return;
+        };
+        let at_fault = self.damaged[at] || (self.full && self.small == Some(at));
+        let killed = ended.is_none();
+        // RocksDB aborts where it finds what it can't make sense of.
+        let crashed = ended.is_some_and(|status| status.code().is_none());
+        assert!(!crashed || at_fault, "node {at} ended by {ended:?}: {said}");
+        let says = |why: &[&str]| why.iter().any(|why| said.contains(why));
+        let no_space = self.full && self.small == Some(at) && says(&["No space left"]);
+        let disk = ["corrupt", "store failed", "is missing", "holds no ledger"];
+        if killed {
+            // As it was.
+        } else if no_space {
+            println!("  node {at} ended on its full disk");
+        } else if crashed || says(&disk) {
+            assert!(
+                at_fault,
+                "nothing happened to the disk of node {at}: {said}"
+            );
+            let last = said.lines().last().unwrap_or_default();
+            println!("  node {at} joins anew: {last}");
+            self.empty(at);
+        } else {
+            let order = says(&["etcd", "no other node gave its log"]);
+            assert!(order, "node {at} says why it can't serve: {said}");
+        }
+        self.start_node(at);
     }
 
     async fn until_served(&mut self, at: usize) {
@@ -349,27 +416,7 @@ impl World {
                 "node {at} serves again:\n{}",
                 self.log(at)
             );
-            if self.nodes[at].is_gone() {
-                let log = self.log(at);
-                let last: Vec<_> = log.lines().rev().take(3).collect();
-                let why = [
-                    "joins anew",
-                    "join",
-                    "corrupt",
-                    "store failed",
-                    "is missing",
-                    "etcd",
-                    "holds no ledger",
-                ];
-                let said = last
-                    .iter()
-                    .any(|line| why.iter().any(|why| line.contains(why)));
-                assert!(said, "node {at} says why it can't serve: {last:?}");
-                println!("  node {at} joins anew: {}", last.first().unwrap_or(&""));
-                self.nodes[at].kill();
-                self.empty(at);
-                self.start_node(at);
-            }
+            self.go_on(at);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::drive::{self, Driven};
 use crate::echo::EchoServer;
 use crate::ledger::{self, Server, Trade};
-use crate::limits;
+use crate::limits::{self, Points};
 use crate::raw;
 use crate::report::{Row, Target};
 use crate::workload::{self, Holding, Signed};
@@ -114,7 +114,8 @@ impl Appends {
         let streams = workload::ways(&self.trade, self.next_serial, units, STREAMS);
         self.next_serial += units;
         let sample: Vec<&Signed> = interleaved(&streams, 32_768);
-        let bare = limits::verify_rate(&sample, self.scale.limit_time);
+        let bare = limits::verify_rate(&sample, Points::Anew, self.scale.limit_time);
+        let known = limits::verify_rate(&sample, Points::Known, self.scale.limit_time);
         let before = self.counters();
         let driven = self.drive("streamed append, distinct keys", &streams).await;
         let bytes = streams[0][0].request.len();
@@ -132,6 +133,9 @@ impl Appends {
             "{} records of ten steps a unit, some {bytes} bytes, over {STREAMS} streams, {} keys",
             driven.acknowledged,
             self.scale.scanners * 3
+        ))
+        .note(format!(
+            "the server remembers the points of keys; with them at hand, bare is {known:.0}/s"
         ))
         .note(self.effort(&before))
     }
@@ -152,7 +156,7 @@ impl Appends {
         let rounds = (self.scale.records / (per_stream * STREAMS as u64)).max(1);
         let streams = workload::scans(&self.trade, &mut holdings, rounds, |stream| stream);
         let sample: Vec<&Signed> = streams.iter().flatten().take(32_768).collect();
-        let bare = limits::verify_rate(&sample, self.scale.limit_time);
+        let bare = limits::verify_rate(&sample, Points::Anew, self.scale.limit_time);
         let before = self.counters();
         let driven = self.drive("streamed append, same key", &streams).await;
         let row = Row::new(

@@ -107,7 +107,10 @@ macro_rules! tables {
             pub fn merge(&mut self, later: Changes) {
                 self.history.extend(later.history);
                 self.records.extend(later.records);
-                $(self.$field.extend(later.$field);)*
+                // A record changes a few tables of many.
+                $(if !later.$field.is_empty() {
+                    self.$field.extend(later.$field);
+                })*
             }
 
             /// Calls the visitor with each table that exists.
@@ -155,12 +158,12 @@ tables! {
     /// What is counted over the whole log; one row.
     Tallies, tally: () => Tally, |()| Vec::new();
     /// Parties by id.
-    Parties, parties: PartyId => Arc<Party>, |id| id.to_compact();
+    Parties, parties: PartyId => Arc<Party>, |id| id.to_compact().to_vec();
     /// Keys by id, those of buyers included.
     Keys, keys: KeyId => Key, |id| id.0.to_vec();
     /// Keys of each party, for lists.
     PartyKeys, party_keys: (PartyId, KeyId) => (), |(party, key)| {
-        let mut bytes = party.to_compact();
+        let mut bytes = party.to_compact().to_vec();
         bytes.extend_from_slice(&key.0);
         bytes
     };
@@ -230,9 +233,9 @@ tables! {
     /// Buyer keys that an independent party attested: by whom, and the entry.
     Attestations, attestations: KeyId => (PartyId, LogIndex), |id| id.0.to_vec();
     /// What each fund or platform paid and got back.
-    Funds, funds: PartyId => Fund, |id| id.to_compact();
+    Funds, funds: PartyId => Fund, |id| id.to_compact().to_vec();
     /// How each seller's goods were reviewed.
-    SellerReviews, seller_reviews: PartyId => Reviews, |id| id.to_compact();
+    SellerReviews, seller_reviews: PartyId => Reviews, |id| id.to_compact().to_vec();
     /// Cases, by the entry that opened them.
     Cases, cases: LogIndex => Arc<Case>, index_bytes;
     /// Whether a case is open and in an agency's hands.
@@ -270,11 +273,11 @@ tables! {
     };
     /// Until when each regulator has a party's file open.
     FileAccess, file_access: (PartyId, PartyId) => Millis, |(by, subject)| {
-        [by.to_compact(), subject.to_compact()].concat()
+        [&*by.to_compact(), &*subject.to_compact()].concat()
     };
     /// Who may look at a firm.
     Consents, consents: (PartyId, PartyId) => Consent, |(firm, viewer)| {
-        [firm.to_compact(), viewer.to_compact()].concat()
+        [&*firm.to_compact(), &*viewer.to_compact()].concat()
     };
     /// Units that each party's records moved in a month.
     Volumes, volumes: (PartyId, u32) => Volume, |(party, month)| {
@@ -312,7 +315,7 @@ fn index_bytes(index: &LogIndex) -> Vec<u8> {
 
 /// What a party has, by number.
 fn numbered(party: &PartyId, number: u64) -> Vec<u8> {
-    let mut bytes = party.to_compact();
+    let mut bytes = party.to_compact().to_vec();
     bytes.extend_from_slice(&number.to_be_bytes());
     bytes
 }
@@ -320,7 +323,7 @@ fn numbered(party: &PartyId, number: u64) -> Vec<u8> {
 /// What a party did about an entry.
 fn by_party(index: &LogIndex, party: &PartyId) -> Vec<u8> {
     let mut bytes = index_bytes(index);
-    bytes.extend(party.to_compact());
+    bytes.extend_from_slice(&party.to_compact());
     bytes
 }
 
@@ -484,7 +487,7 @@ impl Actor {
         match self {
             Self::Party(party) => {
                 let mut bytes = vec![1];
-                bytes.extend(party.to_compact());
+                bytes.extend_from_slice(&party.to_compact());
                 bytes
             }
             Self::Buyer(key) => {
@@ -809,6 +812,19 @@ pub struct HistoryRow {
     pub container: Option<UnitId>,
     /// Of a Deliver: the way that ended with it.
     pub delivered: Option<Delivered>,
+}
+
+/// The front of a [`HistoryRow`], its first fields in order: it can be read without the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct HistoryFront {
+    /// The entry that touched the unit before.
+    pub before: Option<LogIndex>,
+    /// Kind of record.
+    pub kind: Kind,
+    /// Whether it joined the chain; otherwise it stands beside.
+    pub joined: bool,
+    /// Who signed.
+    pub signer: Actor,
 }
 
 /// The way of an order, as it was when it was delivered.

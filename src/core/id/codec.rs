@@ -15,6 +15,51 @@ use super::error::IdError;
 /// Longest compact form of any identifier, in bytes.
 pub const MAX_COMPACT_BYTES: usize = 64;
 
+/// The compact form of an identifier. It is asked for several times a record, so it needs no allocation.
+#[derive(Clone, Copy)]
+pub struct CompactBytes {
+    bytes: [u8; MAX_COMPACT_BYTES],
+    len: usize,
+}
+
+impl CompactBytes {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: [0; MAX_COMPACT_BYTES],
+            len: 0,
+        }
+    }
+
+    /// Adds bytes; no identifier has more than there is room for.
+    pub(super) fn push(&mut self, more: &[u8]) {
+        let room = &mut self.bytes[self.len..];
+        let count = more.len().min(room.len());
+        debug_assert_eq!(count, more.len());
+        room[..count].copy_from_slice(&more[..count]);
+        self.len += count;
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl std::ops::Deref for CompactBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for CompactBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
 /// An identifier with a compact form.
 pub(super) trait Compact: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, IdError>;
@@ -76,7 +121,7 @@ where
     D: Deserializer<'de>,
     T: Compact,
 {
-    deserializer.deserialize_byte_buf(CompactVisitor(PhantomData))
+    deserializer.deserialize_bytes(CompactVisitor(PhantomData))
 }
 
 /// Text in every format: for identifiers that are parts of others.

@@ -14,7 +14,7 @@
 //! 0, so the two cannot be mixed up. Decoding accepts exactly what encoding writes: a unit
 //! with two keys would have two histories.
 
-use super::codec::MAX_COMPACT_BYTES;
+use super::codec::CompactBytes;
 use super::error::{IdError, IdRule};
 use super::text::be_u64;
 use super::{DrugCode, Gtin14, Serial, Sgtin, Sscc, UnitId, Waybill};
@@ -28,47 +28,45 @@ const NUMERIC_SERIAL: u8 = 0;
 /// Bytes of a GTIN: 10^14 is below 2^48.
 const GTIN_BYTES: usize = 6;
 
-pub(super) fn encode(unit: &UnitId) -> Vec<u8> {
-    let mut out = Vec::with_capacity(MAX_COMPACT_BYTES);
+pub(super) fn encode(unit: &UnitId) -> CompactBytes {
+    let mut out = CompactBytes::new();
     match unit {
         UnitId::Sgtin(id) => {
-            out.extend_from_slice(&items_of(id.gtin));
+            out.push(&items_of(id.gtin));
             encode_serial(&mut out, id.serial.as_str());
         }
         UnitId::Sscc(id) => {
-            out.push(TAG_SSCC);
-            out.extend_from_slice(&id.as_u64().to_be_bytes());
+            out.push(&[TAG_SSCC]);
+            out.push(&id.as_u64().to_be_bytes());
         }
         UnitId::Waybill(id) => {
-            out.push(TAG_WAYBILL);
             // A carrier has at most 16 characters.
-            out.push(id.carrier().as_str().len() as u8);
-            out.extend_from_slice(id.carrier().as_str().as_bytes());
-            out.extend_from_slice(id.number().as_bytes());
+            out.push(&[TAG_WAYBILL, id.carrier().as_str().len() as u8]);
+            out.push(id.carrier().as_str().as_bytes());
+            out.push(id.number().as_bytes());
         }
         UnitId::DrugCode(id) => {
-            out.push(TAG_DRUG_CODE);
-            out.extend_from_slice(&id.to_compact());
+            out.push(&[TAG_DRUG_CODE]);
+            out.push(&id.to_compact());
         }
     }
-    debug_assert!(out.len() <= MAX_COMPACT_BYTES);
     out
 }
 
 /// What all items of a product begin with.
-pub(super) fn items_of(gtin: Gtin14) -> Vec<u8> {
-    let mut out = vec![TAG_SGTIN];
-    out.extend_from_slice(&gtin.as_u64().to_be_bytes()[8 - GTIN_BYTES..]);
+pub(super) fn items_of(gtin: Gtin14) -> [u8; 1 + GTIN_BYTES] {
+    let mut out = [TAG_SGTIN; 1 + GTIN_BYTES];
+    out[1..].copy_from_slice(&gtin.as_u64().to_be_bytes()[8 - GTIN_BYTES..]);
     out
 }
 
-fn encode_serial(out: &mut Vec<u8>, serial: &str) {
+fn encode_serial(out: &mut CompactBytes, serial: &str) {
     match as_number(serial) {
-        None => out.extend_from_slice(serial.as_bytes()),
+        None => out.push(serial.as_bytes()),
         Some(number) => {
-            out.push(NUMERIC_SERIAL);
+            out.push(&[NUMERIC_SERIAL]);
             let leading = number.leading_zeros() as usize / 8;
-            out.extend_from_slice(&number.to_be_bytes()[leading..]);
+            out.push(&number.to_be_bytes()[leading..]);
         }
     }
 }
@@ -91,7 +89,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<UnitId, IdError> {
         _ => return Err(refused()),
     };
     // Encoding again and comparing leaves no second form, whatever the cases above let by.
-    if encode(&unit) != bytes {
+    if *encode(&unit) != *bytes {
         return Err(refused());
     }
     Ok(unit)

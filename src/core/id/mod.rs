@@ -35,7 +35,7 @@ pub mod waybill;
 use std::fmt;
 use std::str::FromStr;
 
-pub use codec::MAX_COMPACT_BYTES;
+pub use codec::{CompactBytes, MAX_COMPACT_BYTES};
 pub use drug_code::{DrugCode, DrugId};
 pub use error::{IdError, IdRule};
 pub use gln::{Gln, LocationId};
@@ -125,14 +125,14 @@ impl UnitId {
     /// The form that is stored: at most [`MAX_COMPACT_BYTES`], one for each unit. All items
     /// of one GTIN begin alike, so that they are found together.
     #[must_use]
-    pub fn to_compact(&self) -> Vec<u8> {
+    pub fn to_compact(&self) -> CompactBytes {
         compact::encode(self)
     }
 
     /// What the stored form of every item of a product begins with.
     #[must_use]
     pub fn compact_prefix(gtin: Gtin14) -> Vec<u8> {
-        compact::items_of(gtin)
+        compact::items_of(gtin).to_vec()
     }
 
     /// Reads what [`UnitId::to_compact`] writes, and nothing else.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::codec::{debug_as_text, serde_as_text_or_compact};
+use super::codec::{CompactBytes, debug_as_text, serde_as_text_or_compact};
 use super::error::{IdError, IdRule};
 use super::gln::{GLN_BYTES, Gln};
 use super::uscc::Uscc;
@@ -26,11 +26,19 @@ pub enum PartyId {
 impl PartyId {
     /// At most 19 bytes: a tag, then the 18 characters of the code or the GLN in six bytes.
     #[must_use]
-    pub fn to_compact(&self) -> Vec<u8> {
+    pub fn to_compact(&self) -> CompactBytes {
+        let mut out = CompactBytes::new();
         match self {
-            Self::Uscc(code) => [&[TAG_USCC], code.as_str().as_bytes()].concat(),
-            Self::Gln(gln) => [&[TAG_GLN], gln.to_be_bytes().as_slice()].concat(),
+            Self::Uscc(code) => {
+                out.push(&[TAG_USCC]);
+                out.push(code.as_str().as_bytes());
+            }
+            Self::Gln(gln) => {
+                out.push(&[TAG_GLN]);
+                out.push(&gln.to_be_bytes());
+            }
         }
+        out
     }
 
     /// Reads what [`PartyId::to_compact`] writes, and nothing else.

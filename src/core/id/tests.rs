@@ -67,12 +67,12 @@ proptest! {
     fn bytes_that_decode_are_the_only_ones_of_their_unit(bytes in prop::collection::vec(any::<u8>(), 0..70), tag in 0u8..6, unit in unit(), at in any::<prop::sample::Index>(), by in 1u8..) {
         let mut tagged = bytes;
         tagged.insert(0, tag);
-        let mut changed = unit.to_compact();
+        let mut changed = unit.to_compact().to_vec();
         let at = at.index(changed.len());
         changed[at] = changed[at].wrapping_add(by);
         for bytes in [tagged, changed] {
             if let Ok(unit) = UnitId::from_compact(&bytes) {
-                prop_assert_eq!(unit.to_compact(), bytes);
+                prop_assert_eq!(&*unit.to_compact(), &bytes[..]);
             }
         }
     }
@@ -167,7 +167,7 @@ fn given_serials_that_look_alike_when_packed_then_each_has_its_own_bytes() {
         })
         .map(|unit| {
             assert_eq!(UnitId::from_compact(&unit.to_compact()), Ok(unit));
-            unit.to_compact()
+            unit.to_compact().to_vec()
         })
         .collect();
     assert_eq!(packed.len(), serials.len());
