@@ -162,7 +162,10 @@ impl Ordered {
         match answer.blocking_recv().ok()?.pop()? {
             Ok(admitted) => Some(Some(admitted)),
             // The store failed, and other nodes' stores did not.
-            Err(rejected) if rejected.refusal.reason == Reason::Storage => None,
+            Err(rejected) if rejected.refusal.reason == Reason::Storage => {
+                tracing::error!(%id, refusal = %rejected.refusal, "this node can't judge a record in the order");
+                None
+            }
             Err(rejected) => {
                 tracing::error!(%id, refusal = %rejected.refusal, "a record in the order is left out");
                 Some(None)
