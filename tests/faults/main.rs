@@ -1,7 +1,8 @@
 //! Faults from a seed against a ledger of three nodes on three etcd, all of them real processes, while clients write.
 //!
-//! After each round: no acknowledged record is lost or doubled, all nodes have one root, and what the clients saw of
-//! each unit is what one chain could have given (linearizable). `CUSTODY_FAULT_ROUNDS` and `CUSTODY_FAULT_SEED` say
+//! After each round: no acknowledged record is lost or doubled, of it or of an earlier one; all nodes have one log, which
+//! leads on from the one before, and an audit of each passes; each takes a record; and what the clients saw of each unit
+//! is what one chain could have given (linearizable). `CUSTODY_FAULT_ROUNDS` and `CUSTODY_FAULT_SEED` say
 //! how much and which; `tools/faults` runs many.
 
 #[path = "../common/mod.rs"]
