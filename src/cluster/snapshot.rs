@@ -1,8 +1,9 @@
 //! A ledger as of one moment, from another node: how a node joins, and what a backup is.
 //!
 //! The peer links its store's files into a folder and streams them. Whoever fetches them checks each file's digest,
-//! then hashes every entry anew and compares the root with a head that the log's key signed: so what it ends up
-//! with is either the log that all have, or nothing.
+//! then hashes every entry anew and compares the root with a head that the log's key signed: so the log up to that head
+//! is the one that all have, or nothing is kept. What came after it, and the views, are as the peer has them: who the
+//! peer is, TLS says, between machines together with `peer_ca`.
 
 use std::fs;
 use std::io::Write as _;
