@@ -499,13 +499,8 @@ async fn given_a_platform_without_grpc_when_it_posts_json_then_the_same_services
     assert!(head["length"].is_string(), "64 bits are a text: {head}");
 
     // A record carries its own authority.
-    let mut record = record(&[unit(77)], commission());
-    record.format = 1;
-    record.origin = ORIGIN.into();
-    record.suite = 1;
-    record.key_id = trade.maker.key_id().0.to_vec();
-    record.nonce = vec![7; 16];
-    let envelope = custody::core::envelope::Envelope::sign(&record, &trade.maker).to_wire();
+    let record = record(&[unit(77)], commission());
+    let envelope = common::sign(record, &trade.maker, 7).to_wire();
     let base64 = |bytes: &[u8]| {
         let engine = &base64::engine::general_purpose::STANDARD;
         base64::Engine::encode(engine, bytes)

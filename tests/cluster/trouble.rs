@@ -196,11 +196,9 @@ async fn given_a_history_that_somebody_else_compacts_when_the_cluster_goes_on_th
     let endpoint = cluster.etcd.address().replace("etcd:", "http:");
     let client = etcd_client::Client::connect([endpoint], None).await;
     let mut etcd = client.unwrap().kv_client();
-    let mut key = 0;
     // Further each time than the node would: what it asks for next is refused.
-    for _ in 0..3 {
-        key += 1;
-        trade_on(&first, &trade, key * 10..key * 10 + 2).await;
+    for serial in [10, 20, 30] {
+        trade_on(&first, &trade, serial..serial + 2).await;
         let written = etcd.put("other", "value", None).await.unwrap();
         let revision = written.header().unwrap().revision();
         etcd.compact(revision, None).await.unwrap();

@@ -137,13 +137,8 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// A record of the maker's, signed.
 pub fn signed(maker: &Signer, serial: u64) -> Envelope {
-    let mut record = common::record(&[unit(serial)], commission());
-    record.format = 1;
-    record.origin = common::ORIGIN.into();
-    record.suite = 1;
-    record.key_id = maker.key_id().0.to_vec();
-    record.nonce = u128::from(serial).to_be_bytes().to_vec();
-    Envelope::sign(&record, maker)
+    let record = common::record(&[unit(serial)], commission());
+    common::sign(record, maker, serial.into())
 }
 
 /// The same, as if its signature had been checked.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use custody::client::{Draft, Ledger, Outcome, Session, Token};
-use custody::core::envelope::key_possession_pae;
+use custody::core::envelope::{Envelope, key_possession_pae};
 use custody::core::id::{PartyId, UnitId};
 use custody::core::signature::Signer;
 use custody::core::wire;
@@ -302,6 +302,16 @@ pub fn record(units: &[UnitId], body: Body) -> wire::Record {
         body: Some(body),
         ..wire::Record::default()
     }
+}
+
+/// A record as a client signs it, which differs from all others by its nonce.
+pub fn sign(mut record: wire::Record, signer: &Signer, nonce: u128) -> Envelope {
+    record.format = 1;
+    record.origin = ORIGIN.into();
+    record.suite = 1;
+    record.key_id = signer.key_id().0.to_vec();
+    record.nonce = nonce.to_be_bytes().to_vec();
+    Envelope::sign(&record, signer)
 }
 
 pub fn draft(signer: &Arc<Signer>, units: &[UnitId], body: Body) -> Draft {

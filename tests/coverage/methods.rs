@@ -5,7 +5,6 @@ use std::pin::Pin;
 
 use custody::client::{Draft, Ledger, Session};
 use custody::cluster::snapshot;
-use custody::core::envelope::Envelope;
 use custody::core::id::UnitId;
 use custody::core::record::Millis;
 use custody::core::tlog::checkpoint::Checkpoint;
@@ -181,13 +180,8 @@ impl World {
     /// An envelope that begins a unit's chain.
     fn made(&self, serial: u64) -> wire::Envelope {
         let maker = &self.trade.maker;
-        let mut record = record(&[unit(serial)], commission());
-        record.format = 1;
-        record.origin = ORIGIN.into();
-        record.suite = 1;
-        record.key_id = maker.key_id().0.to_vec();
-        record.nonce = vec![u8::try_from(serial).unwrap(); 16];
-        Envelope::sign(&record, maker).to_wire()
+        let record = record(&[unit(serial)], commission());
+        crate::common::sign(record, maker, serial.into()).to_wire()
     }
 
     async fn checkpoint(&self) -> Checkpoint {

@@ -55,9 +55,7 @@ enum Unseen {
 impl Ever {
     /// Looks at each node. One that finds only now that its files were damaged says so, and joins anew.
     pub async fn check(&mut self, world: &mut World, round: &Round, rng: &mut SmallRng) {
-        let some =
-            |rng: &mut SmallRng| Some(self.records.sample(rng, OLD).copied().collect::<Vec<_>>());
-        let mut records: Vec<_> = some(rng).unwrap_or_default();
+        let mut records: Vec<_> = self.records.sample(rng, OLD).copied().collect();
         records.extend(round.acknowledged.iter().map(|(id, index)| (*id, *index)));
         let mut units: Vec<_> = self.units.sample(rng, OLD).copied().collect();
         units.extend(round.lengths.iter().map(|(unit, length)| (*unit, *length)));

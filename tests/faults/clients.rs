@@ -233,16 +233,6 @@ impl Client {
     }
 }
 
-/// A signed record, which differs from all others by its nonce.
-pub fn sign(mut record: wire::Record, signer: &Signer, nonce: u128) -> Envelope {
-    record.format = 1;
-    record.origin = common::ORIGIN.into();
-    record.suite = 1;
-    record.key_id = signer.key_id().0.to_vec();
-    record.nonce = nonce.to_be_bytes().to_vec();
-    Envelope::sign(&record, signer)
-}
-
 /// One client's loop: until it is told to stop, and then until its last record is answered.
 pub async fn run(
     mut client: Client,
@@ -274,7 +264,7 @@ pub async fn run(
         let mut record = common::record(&[unit], common::scan());
         record.units[0].prev = prev.0.to_vec();
         let nonce = u128::from(seed) << 64 | u128::from(number) << 8 | this as u128;
-        let envelope = sign(record, &signer, nonce);
+        let envelope = common::sign(record, &signer, nonce);
         let new = envelope.record_id();
         history.push(unit, Event::Asked(this, Append { prev, new }));
         let (head, told) = match client.append(&envelope).await {

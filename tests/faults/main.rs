@@ -219,7 +219,7 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
         let mut heads = HashMap::new();
         for unit in units {
             let record = common::record(&[unit], common::commission());
-            let envelope = clients::sign(record, &trade.maker, rng.random());
+            let envelope = common::sign(record, &trade.maker, rng.random());
             let appended = first_client.append(&envelope).await;
             let index = appended.expect("nobody else has this unit");
             let id = envelope.record_id();
@@ -284,7 +284,7 @@ async fn given_faults_of_any_kind_when_they_have_healed_then_nothing_is_lost_dou
         for (at, node) in nodes.iter().enumerate() {
             let unit = common::unit(round * 10 + 5 + at as u64);
             let record = common::record(&[unit], common::commission());
-            let envelope = clients::sign(record, &trade.maker, rng.random());
+            let envelope = common::sign(record, &trade.maker, rng.random());
             let mut client = Client::new(0, vec![node.clone()], first_client.seen());
             let appended = client.append(&envelope);
             let appended = tokio::time::timeout(Duration::from_secs(60), appended).await;
