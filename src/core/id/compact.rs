@@ -101,9 +101,7 @@ fn decode_sgtin(bytes: &[u8]) -> Result<Sgtin, IdError> {
         .ok_or_else(refused)?;
     let gtin = Gtin14::from_u64(be_u64(gtin))?;
     let serial = match serial {
-        [NUMERIC_SERIAL, number @ ..] if number.len() <= 8 => {
-            Serial::new(&be_u64(number).to_string())?
-        }
+        [NUMERIC_SERIAL, number @ ..] if number.len() <= 8 => Serial::of_number(be_u64(number)),
         text => Serial::new(text_of(text)?)?,
     };
     Ok(Sgtin { gtin, serial })

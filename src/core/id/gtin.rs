@@ -177,6 +177,13 @@ text_82!(
     "location extension"
 );
 
+impl Serial {
+    /// A number in decimal: at most 20 digits.
+    pub(super) fn of_number(number: u64) -> Self {
+        Self(Inline::of_number(number))
+    }
+}
+
 /// One serialised item: GTIN and serial. Copied, never shared: 32 bytes without a heap.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sgtin {

@@ -52,6 +52,13 @@ impl TextRule {
 
     /// Checks length and characters.
     pub(super) fn check(&self, text: &str) -> Result<(), IdError> {
+        // Rows of the store hold many identifiers, and all are checked: right ones have to be cheap.
+        if text.is_ascii() && (self.min..=self.max).contains(&text.len()) {
+            if text.bytes().all(self.charset.allows) {
+                return Ok(());
+            }
+            return self.check_characters(text);
+        }
         let found = text.chars().count();
         if found < self.min || found > self.max {
             let (min, max) = (self.min, self.max);
@@ -97,6 +104,27 @@ impl<const N: usize> Inline<N> {
         }
         let len = text.len().min(N) as u8;
         Ok(Self { bytes, len })
+    }
+
+    /// A number in decimal, for which there has to be room.
+    pub(super) fn of_number(mut number: u64) -> Self {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        debug_assert!(digits.len() - at <= N);
+        let mut bytes = [0; N];
+        for (slot, digit) in bytes.iter_mut().zip(&digits[at..]) {
+            *slot = *digit;
+        }
+        let len = (digits.len() - at).min(N) as u8;
+        Self { bytes, len }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -15,6 +15,20 @@ use super::text::{Charset, DIGITS, TextRule};
 
 /// Characters of the code, by their value.
 const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+/// The value of each byte; [`NONE`] for those that are not in the alphabet.
+const VALUES: [u8; 256] = values();
+const NONE: u8 = u8::MAX;
+
+const fn values() -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+}
+
 /// Characters of a code.
 pub(super) const USCC_LEN: usize = 18;
 
@@ -23,7 +37,7 @@ const RULE: TextRule = TextRule {
     min: USCC_LEN,
     max: USCC_LEN,
     charset: Charset {
-        allows: |byte| ALPHABET.contains(&byte),
+        allows: |byte| VALUES[byte as usize] != NONE,
         words: "a digit or a capital letter other than I, O, S, V and Z",
     },
     standard: "GB 32100-2015",
@@ -114,9 +128,7 @@ fn check_character(code: &[u8; USCC_LEN], place: usize, expected: u8) -> Result<
 fn expected_check(code: &[u8; USCC_LEN]) -> u8 {
     let (mut sum, mut weight) = (0, 1);
     for byte in &code[..17] {
-        // A character of the alphabet has a position in it; at most 30.
-        let value = ALPHABET.iter().position(|c| c == byte).unwrap_or(0);
-        sum += value * weight;
+        sum += usize::from(VALUES[usize::from(*byte)]) * weight;
         weight = weight * 3 % 31;
     }
     ALPHABET[(31 - sum % 31) % 31]
