@@ -363,15 +363,20 @@ impl Node {
         let order = self.submissions()?;
         let places = order.try_places(1)?;
         let (reply, answers) = oneshot::channel();
+        // Through a cluster the way is long, and several batches are under way at a time.
+        let alone = self.cluster.is_none();
         // Straight from the thread that checks it into the order: who waits is woken once.
-        self.admission
-            .admit_then(vec![decoded], move |mut admissions| {
-                match admissions.pop() {
-                    Some(Ok(admitted)) => order.submit(vec![admitted], places, reply),
-                    Some(Err(rejected)) => drop(reply.send(vec![Err(rejected.refusal)])),
-                    None => {}
+        self.admission.admit_then(
+            vec![decoded],
+            move |mut admissions, trip| match admissions.pop() {
+                Some(Ok(admitted)) => {
+                    let trip = trip.filter(|_| alone);
+                    order.submit(vec![admitted], (places, trip), reply);
                 }
-            });
+                Some(Err(rejected)) => drop(reply.send(vec![Err(rejected.refusal)])),
+                None => {}
+            },
+        );
         let mut answers = answers.await.unwrap_or_default();
         answers.pop().unwrap_or_else(|| Err(lost()))
     }
@@ -395,7 +400,7 @@ impl Node {
         places: OwnedSemaphorePermit,
     ) -> Result<Answers, Refusal> {
         let (reply, answers) = oneshot::channel();
-        self.submissions()?.submit(admitted, places, reply);
+        self.submissions()?.submit(admitted, (places, None), reply);
         Ok(answers)
     }
 

@@ -44,6 +44,7 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
             records: vec![admitted],
             reply,
             places: None,
+            trip: None,
         };
         match &mut group {
             Some((at, records)) if *at == time && records.len() < group_size => {

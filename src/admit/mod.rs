@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use foldhash::{HashMap, HashMapExt as _};
 use tokio::sync::oneshot;
 
+pub use queue::Trip;
 use queue::{Job, Queue};
 pub use quota::{Quota, QuotaConfig};
 
@@ -152,20 +153,27 @@ impl Admission {
             return Vec::new(); // Threads wake for records, not for jobs.
         }
         let (reply, answer) = oneshot::channel();
-        // Whoever asked may be gone: then nobody wants the answer.
-        self.admit_then(records, move |admissions| drop(reply.send(admissions)));
+        self.queue.push(Job {
+            records,
+            ordered: false,
+            gathers: false,
+            // Whoever asked may be gone: then nobody wants the answer.
+            then: Box::new(|admissions, _| drop(reply.send(admissions))),
+        });
         answer.await.unwrap_or_default()
     }
 
-    /// Checks records, of which there is at least one, and goes on with them on the thread that did.
+    /// Checks records of a single call, of which there is at least one, and goes on with them on the thread that did.
+    /// Whoever keeps the [`Trip`] until they are answered lets the next such calls gather meanwhile.
     pub fn admit_then(
         &self,
         records: Vec<Decoded>,
-        then: impl FnOnce(Admissions) + Send + 'static,
+        then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
     ) {
         self.queue.push(Job {
             records,
             ordered: false,
+            gathers: true,
             then: Box::new(then),
         });
     }
@@ -177,7 +185,8 @@ impl Admission {
         self.queue.push(Job {
             records,
             ordered: true,
-            then: Box::new(|admissions| drop(reply.send(admissions))),
+            gathers: false,
+            then: Box::new(|admissions, _| drop(reply.send(admissions))),
         });
         answer
     }
@@ -229,13 +238,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&self, queue: &Queue, thread: usize) {
+    fn run(&self, queue: &Arc<Queue>, thread: usize) {
         while let Some(jobs) = queue.pop(thread) {
-            self.check(jobs);
+            self.check(queue, jobs);
         }
     }
 
-    fn check(&self, jobs: Vec<Job>) {
+    fn check(&self, queue: &Arc<Queue>, jobs: Vec<Job>) {
         let mut nexts = Vec::with_capacity(jobs.len());
         let mut records = Vec::new();
         for job in jobs {
@@ -243,10 +252,13 @@ impl Worker {
             let ordered = job.ordered;
             records.extend(job.records.into_iter().map(|record| (record, ordered)));
         }
+        let mut trips = queue.trips(nexts.len(), records.len());
         let mut results = self.check_all(records).into_iter();
+        let going_on = (!trips.is_empty()).then(|| queue.going_on());
         for (then, count) in nexts {
-            then(results.by_ref().take(count).collect());
+            then(results.by_ref().take(count).collect(), trips.pop());
         }
+        drop(going_on);
     }
 
     /// Checks records; of those that are in the order already, nobody's quota is taken.

@@ -1,7 +1,7 @@
 //! What waits for the threads that check signatures.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Admissions, Decoded, MAX_BATCH};
 
@@ -13,14 +13,16 @@ const MORE_THREADS: usize = 96;
 /// waits for another that took it all.
 const FAIR: usize = 128;
 
-/// What is done with the admissions of a job, on the thread that made them.
-pub(super) type Then = Box<dyn FnOnce(Admissions) + Send>;
+/// What is done with the admissions of a job, on the thread that made them. A job of a small batch is on a trip.
+pub(super) type Then = Box<dyn FnOnce(Admissions, Option<Trip>) + Send>;
 
 /// Records to check, and what happens then.
 pub(super) struct Job {
     pub records: Vec<Decoded>,
     /// Whether they are in the order already.
     pub ordered: bool,
+    /// A single call: it may wait until a batch that is under way is back.
+    pub gathers: bool,
     pub then: Then,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     some: Condvar,
     many: Condvar,
+    /// Held while the jobs of a small batch go on.
+    going_on: Mutex<()>,
     threads: usize,
 }
 
@@ -36,7 +40,47 @@ pub(super) struct Queue {
 struct Waiting {
     jobs: VecDeque<Job>,
     records: usize,
+    /// Jobs that don't gather: streams have batches of their own, and what follows the order has waited.
+    hurried: usize,
+    /// Jobs of small batches that are on their way to the disk.
+    trips: usize,
     closed: bool,
+}
+
+impl Waiting {
+    /// Whether a thread that needs so many takes what there is. A small batch of single calls goes when the last one is
+    /// back from the disk: it grows meanwhile, which makes it cheaper for every thread that it passes, and where nothing
+    /// is under way nothing waits.
+    const fn is_due(&self, least: usize) -> bool {
+        let due = self.trips == 0 || self.hurried > 0 || self.records >= MORE_THREADS;
+        self.records >= least && due
+    }
+}
+
+/// A job of a small batch on its way; it has arrived when this is dropped.
+pub struct Trip(Arc<Queue>);
+
+impl std::fmt::Debug for Trip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trip")
+    }
+}
+
+impl Trip {
+    /// Returns when all of its batch is on the way, so that it stays together.
+    pub fn together(&self) {
+        drop(self.0.going_on());
+    }
+}
+
+impl Drop for Trip {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.trips -= 1;
+        if waiting.is_due(1) {
+            self.0.some.notify_one();
+        }
+    }
 }
 
 impl Queue {
@@ -46,6 +90,7 @@ impl Queue {
             waiting: Mutex::default(),
             some: Condvar::new(),
             many: Condvar::new(),
+            going_on: Mutex::new(()),
             threads: threads.max(1),
         }
     }
@@ -55,21 +100,29 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// While this is kept, whoever is to take a small batch whole waits.
+    pub(super) fn going_on(&self) -> MutexGuard<'_, ()> {
+        self.going_on.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn push(&self, job: Job) {
         let mut waiting = self.lock();
         if waiting.closed {
             return; // Who waits sees that nobody will answer.
         }
         waiting.records += job.records.len();
+        waiting.hurried += usize::from(!job.gathers);
         waiting.jobs.push_back(job);
-        self.some.notify_one();
+        if waiting.is_due(1) {
+            self.some.notify_one();
+        }
         if waiting.records >= MORE_THREADS {
             self.many.notify_all();
         }
     }
 
     /// The next jobs, of about as many records as go into one equation; none when the queue is closed and empty. The
-    /// first thread takes what there is, the others only what has piled up.
+    /// first thread takes what there is once it is due, the others only what has piled up.
     pub(super) fn pop(&self, thread: usize) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
         let (least, wake) = if thread == 0 {
@@ -77,7 +130,7 @@ impl Queue {
         } else {
             (MORE_THREADS, &self.many)
         };
-        while waiting.records < least && !waiting.closed {
+        while !waiting.is_due(least) && !waiting.closed {
             waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         let records = (waiting.records / self.threads).clamp(FAIR, MAX_BATCH);
@@ -88,15 +141,66 @@ impl Queue {
                 break;
             };
             waiting.records -= job.records.len();
+            waiting.hurried -= usize::from(!job.gathers);
             count += job.records.len();
             taken.push(job);
         }
         if taken.is_empty() { None } else { Some(taken) }
     }
 
+    /// Trips of a batch of so many records, one for each of its jobs; none when it is large, and more may follow.
+    pub(super) fn trips(self: &Arc<Self>, jobs: usize, records: usize) -> Vec<Trip> {
+        if records >= MORE_THREADS {
+            return Vec::new();
+        }
+        self.lock().trips += jobs;
+        (0..jobs).map(|_| Trip(Arc::clone(self))).collect()
+    }
+
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.some.notify_all();
         self.many.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(records: usize, trips: usize) -> Waiting {
+        Waiting {
+            records,
+            trips,
+            ..Waiting::default()
+        }
+    }
+
+    #[test]
+    fn given_a_small_batch_on_its_way_when_few_wait_then_they_gather_and_many_go() {
+        assert!(waiting(1, 0).is_due(1), "nothing is under way");
+        assert!(!waiting(1, 1).is_due(1));
+        assert!(!waiting(MORE_THREADS - 1, 1).is_due(1));
+        assert!(waiting(MORE_THREADS, 1).is_due(1));
+        assert!(!waiting(0, 0).is_due(1));
+        assert!(!waiting(MORE_THREADS - 1, 0).is_due(MORE_THREADS));
+        let with_a_stream = Waiting {
+            hurried: 1,
+            ..waiting(2, 1)
+        };
+        assert!(with_a_stream.is_due(1));
+    }
+
+    #[test]
+    fn given_trips_when_the_last_arrives_then_the_next_batch_may_go() {
+        let queue = Arc::new(Queue::new(1));
+        let mut trips = queue.trips(2, 2);
+        assert_eq!((trips.len(), queue.lock().trips), (2, 2));
+        trips.pop();
+        assert_eq!(queue.lock().trips, 1);
+        drop(trips);
+        assert_eq!(queue.lock().trips, 0);
+        assert!(queue.trips(2, MORE_THREADS).is_empty(), "a large batch");
+        assert_eq!(queue.lock().trips, 0);
     }
 }

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
+use super::read::SHORT_TIMELINE;
 use super::{errors, read};
 use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
@@ -22,15 +23,12 @@ use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::provenance_service_server::ProvenanceService;
 use crate::node::Node;
-use crate::store::{StoreError, View};
+use crate::store::{KnownEntry, StoreError, View};
 
 /// Most steps of one page.
 const MAX_PAGE: usize = 1000;
 /// Steps of a page when the caller doesn't say.
 const DEFAULT_PAGE: usize = 200;
-/// Steps of a timeline that is read at once, on the thread that serves the call: it takes less than
-/// waking another one. Only longer ones go there.
-const SHORT_TIMELINE: usize = 64;
 /// How long one call may watch a unit.
 const MAX_WATCH: Duration = Duration::from_secs(3_600);
 /// Most steps of a timeline that are looked through.
@@ -158,6 +156,7 @@ pub(crate) async fn provenance(
     from: u64,
     lang: Lang,
 ) -> Result<wire::GetProvenanceResponse, Status> {
+    // A short timeline is read on the thread that serves the call: it takes less than waking another one.
     match up_to(node, unit, page, from, lang, SHORT_TIMELINE) {
         Err(status) if status.code() == tonic::Code::ResourceExhausted => {
             let whole = move |node: &Node| up_to(node, unit, page, from, lang, MAX_TIMELINE);
@@ -178,6 +177,7 @@ fn up_to(
 ) -> Result<wire::GetProvenanceResponse, Status> {
     let view = node.store().view();
     let rows = read::timeline(&view, unit, limit)?;
+    let mut entries = view.store().known_entries();
     let mut steps = Vec::new();
     let mut next_page_token = String::new();
     for row in rows.into_iter().filter(|row| row.index.0 >= from) {
@@ -185,7 +185,9 @@ fn up_to(
             next_page_token = row.index.0.to_string();
             break;
         }
-        steps.push(step(&view, unit, &row, lang)?);
+        let entry = entries.entry(row.index).map_err(errors::store)?;
+        let entry = entry.ok_or_else(|| errors::store(StoreError::no_entry(row.index)))?;
+        steps.push(step(&view, unit, (&row, &entry), lang)?);
     }
     let state = view
         .get::<Units>(&unit)
@@ -222,7 +224,8 @@ pub(crate) async fn records(node: &Arc<Node>, unit: UnitId) -> Result<Vec<wire::
         let mut records = Vec::with_capacity(rows.len());
         // What stands beside the chain is evidence, and no step of the way.
         for row in rows.into_iter().filter(|row| row.row.joined) {
-            let payload = read::decode(row.index, &row.entry)?.envelope.payload;
+            let bytes = read::entry(node.store(), row.index)?;
+            let payload = read::decode(row.index, &bytes)?.envelope.payload;
             let record: wire::Record = prost::Message::decode(payload)
                 .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
             // Decisions about findings are the ledger's own.
@@ -440,20 +443,19 @@ fn standing_and_touch(
 fn step(
     view: &View<'_>,
     unit: UnitId,
-    row: &read::TimelineRow,
+    (row, known): (&read::TimelineRow, &KnownEntry),
     lang: Lang,
 ) -> Result<wire::Step, Status> {
-    let entry = read::decode(row.index, &row.entry)?;
+    let entry = &known.decoded;
     let record = &entry.record;
     let party = row.row.signer.party();
     let party_name = party
         .map(|party| read::party_name(view, party))
         .transpose()?;
     let about = row.via.unwrap_or(unit);
-    let id = entry.envelope.record_id();
     Ok(wire::Step {
         log_index: row.index.0,
-        record_id: id.0.to_vec(),
+        record_id: known.id.0.to_vec(),
         event_time_ms: record.event_time.0,
         time_ms: entry.time.0,
         kind: record.kind().name().to_owned(),

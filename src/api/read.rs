@@ -94,8 +94,8 @@ pub(super) fn party_after(prefix: &[u8], key: &[u8]) -> Result<PartyId, Status> 
         .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))
 }
 
-/// One row of a unit's own history, with the entry.
-pub(super) type Row = (LogIndex, HistoryRow, Bytes);
+/// One row of a unit's own history.
+pub(super) type Row = (LogIndex, HistoryRow);
 
 /// The rows of a unit's own history from an index on, in the order of the log, and before them the
 /// last row that comes before that index.
@@ -108,15 +108,25 @@ pub(super) fn history(
     from: LogIndex,
     limit: usize,
 ) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
+    let mut reader = view.store().known_entries();
+    history_by(view, unit, from, limit, |index| reader.row(&unit, index))
+}
+
+/// The same, with a way to read what an entry did to the unit.
+fn history_by(
+    view: &View<'_>,
+    unit: UnitId,
+    from: LogIndex,
+    limit: usize,
+    mut read: impl FnMut(LogIndex) -> Result<Option<HistoryRow>, StoreError>,
+) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
     let state = view.get::<Units>(&unit).map_err(errors::store)?;
     let mut next = state.and_then(|state| state.touched);
-    let mut reader = view.store().reader().map_err(errors::store)?;
     let mut rows = Vec::new();
     // A row names the one before it, so the way leads backwards.
     let before = loop {
         let Some(index) = next else { break None };
-        let row = reader.row_and_entry(&unit, index).map_err(errors::store)?;
-        let (row, entry) = row.ok_or_else(|| {
+        let row = read(index).map_err(errors::store)?.ok_or_else(|| {
             let what = format!("entry {index} has no row of {unit}");
             errors::store(StoreError::Corrupt(what))
         })?;
@@ -129,7 +139,7 @@ pub(super) fn history(
             )));
         }
         next = row.before;
-        rows.push((index, row, entry));
+        rows.push((index, row));
     };
     rows.reverse();
     Ok((before, rows))
@@ -140,9 +150,11 @@ pub(super) fn history(
 pub(super) struct TimelineRow {
     pub index: LogIndex,
     pub row: HistoryRow,
-    pub entry: Bytes,
     pub via: Option<UnitId>,
 }
+
+/// Steps of a timeline all of which are wanted: then each is decoded when it is read.
+pub(super) const SHORT_TIMELINE: usize = 64;
 
 /// The unit's history with that of the containers around it for the time that it was inside.
 pub(super) fn timeline(
@@ -179,24 +191,27 @@ fn collect(
     };
     let mut waiting = vec![all];
     let mut read = 0;
+    let mut entries = view.store().known_entries();
     while let Some(stretch) = waiting.pop() {
-        let (before, own) = history(view, stretch.unit, stretch.from, limit - read)?;
+        let left = limit - read;
+        let (before, own) = history_by(view, stretch.unit, stretch.from, left, |index| {
+            if limit > SHORT_TIMELINE {
+                return entries.row(&stretch.unit, index);
+            }
+            let entry = entries.entry(index)?;
+            entry.map_or(Ok(None), |entry| entry.row(&stretch.unit))
+        })?;
         read += own.len();
         // What it was in before the stretch begins: the last row before it says so.
         let mut inside = before
             .and_then(|row| row.container)
             .map(|container| (container, stretch.from));
-        for (index, row, entry) in own {
+        for (index, row) in own {
             if index > stretch.until {
                 break;
             }
             let via = stretch.via;
-            rows.entry(index).or_insert(TimelineRow {
-                index,
-                row,
-                entry,
-                via,
-            });
+            rows.entry(index).or_insert(TimelineRow { index, row, via });
             if row.joined && inside.map(|(container, _)| container) != row.container {
                 waiting.extend(inside.map(|(container, from)| stay(container, from, index)));
                 inside = row.container.map(|container| (container, index));
@@ -301,7 +316,7 @@ impl Collector<'_> {
         self.identifier(unit)?;
         let mut inside: Option<UnitId> = None;
         let (_, rows) = history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)?;
-        for (index, row, _) in rows {
+        for (index, row) in rows {
             if index > until {
                 break;
             }

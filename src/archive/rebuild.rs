@@ -8,7 +8,6 @@ use prost::bytes::Bytes;
 
 use super::{ArchiveError, CHECKPOINT, Reader, wrong};
 use crate::audit::{Audited, Auditor, Replayed, Views};
-use crate::core::apply::Overlay;
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
@@ -55,7 +54,7 @@ async fn replay(
 
 /// Views in a store that is being made.
 pub struct Rebuilding {
-    views: Overlay<Cached>,
+    views: Cached,
     edge: RightEdge,
     entries: Vec<Bytes>,
     bytes: usize,
@@ -75,7 +74,7 @@ impl Rebuilding {
         };
         let store = Arc::new(Store::create(path, &options)?);
         Ok(Self {
-            views: Overlay::new(Cached::new(store, UNITS)),
+            views: Cached::new(store, UNITS),
             edge: RightEdge::new(),
             entries: Vec::new(),
             bytes: 0,
@@ -90,20 +89,18 @@ impl Rebuilding {
         };
         let entries = std::mem::take(&mut self.entries);
         self.bytes = 0;
-        let group = Arc::new(Group {
+        let group = Group {
             id: None,
             first: LogIndex(head.size - entries.len() as u64),
             entries,
             tiles: std::mem::take(&mut self.tiles),
             changes: self.views.take_changes(),
             head,
-        });
-        let cached = self.views.base_mut();
-        cached.store().commit(&group)?;
-        cached.absorb(&group);
-        cached.written(1);
-        if cached.store().ids_are_due() {
-            cached.store().tend_ids()?;
+        };
+        let store = self.views.store();
+        store.commit(&group)?;
+        if store.ids_are_due() {
+            store.tend_ids()?;
         }
         Ok(())
     }
@@ -116,7 +113,7 @@ impl Rebuilding {
         if !self.entries.is_empty() {
             self.write()?;
         }
-        let store = self.views.base_mut().store();
+        let store = self.views.store();
         store.sync()?;
         store.right_edge()?;
         store.head()

@@ -142,6 +142,7 @@ fn append(store: &Arc<Store>, genesis: Admitted) -> Done {
         records: vec![genesis],
         reply,
         places: None,
+        trip: None,
     }];
     committer
         .commit(Group {

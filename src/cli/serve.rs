@@ -79,6 +79,9 @@ pub(crate) struct Serve {
     /// Megabytes of the store's block cache [default: 256].
     #[arg(long)]
     block_cache_mb: Option<usize>,
+    /// Megabytes of entries that are kept decoded for who asks about the same goods [default: 128].
+    #[arg(long)]
+    entry_cache_mb: Option<usize>,
     /// Units whose state is kept decoded for the next record about them; some 600 bytes each,
     /// twice [default: 131072].
     #[arg(long)]
@@ -125,6 +128,7 @@ struct Config {
     tls_key: Option<PathBuf>,
     log_format: Option<LogFormat>,
     block_cache_mb: Option<usize>,
+    entry_cache_mb: Option<usize>,
     unit_cache: Option<usize>,
     max_waiting: Option<usize>,
     party_rate: Option<u32>,
@@ -280,6 +284,7 @@ impl Serve {
         self.tls_key = self.tls_key.take().or(file.tls_key);
         self.log_format = self.log_format.or(file.log_format);
         self.block_cache_mb = self.block_cache_mb.or(file.block_cache_mb);
+        self.entry_cache_mb = self.entry_cache_mb.or(file.entry_cache_mb);
         self.unit_cache = self.unit_cache.or(file.unit_cache);
         self.max_waiting = self.max_waiting.or(file.max_waiting);
         self.party_rate = self.party_rate.or(file.party_rate);
@@ -341,6 +346,9 @@ impl Serve {
         }
         if let Some(megabytes) = self.block_cache_mb {
             options.store.block_cache_bytes = megabytes << 20;
+        }
+        if let Some(megabytes) = self.entry_cache_mb {
+            options.store.entry_cache_bytes = megabytes << 20;
         }
         if let Some(units) = self.unit_cache {
             options.remembered_units = units;

@@ -464,11 +464,13 @@ fn halves(mut submission: Submission, outer: &Handle) -> (Submission, Submission
         records: submission.records,
         reply: first,
         places: submission.places,
+        trip: None,
     };
     let second = Submission {
         records: rest,
         reply: second,
         places: None,
+        trip: None,
     };
     (first, second)
 }

@@ -128,6 +128,7 @@ impl Sequencer for Ordered {
                     records: admitted,
                     reply: oneshot::channel().0, // Whoever waits does so at another node.
                     places: None,
+                    trip: None,
                 });
                 let changes = private.into_iter().map(|change| PrivateSubmission {
                     change,

@@ -18,8 +18,8 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use prost::bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::admit::Admitted;
-use crate::core::apply::state::{Overlay, Read, Tallies};
+use crate::admit::{Admitted, Trip};
+use crate::core::apply::state::{Read, Tallies};
 use crate::core::apply::{self, ApplyError, Focus, Placed, encode_entry};
 use crate::core::envelope::RecordId;
 use crate::core::order::GroupId;
@@ -61,7 +61,28 @@ pub enum CommitError {
 /// What a group comes to.
 struct Applied {
     group: Arc<store::Group>,
-    answers: Vec<(oneshot::Sender<Vec<Answer>>, Vec<Answer>)>,
+    answers: Vec<Answered>,
+}
+
+/// The answers to one submission.
+struct Answered {
+    answers: Vec<Answer>,
+    reply: oneshot::Sender<Vec<Answer>>,
+    trip: Option<Trip>,
+}
+
+impl Answered {
+    fn send(self) {
+        // A client that went away gets its receipt when it sends the record again.
+        let _ = self.reply.send(self.answers);
+        drop(self.trip); // What has gathered meanwhile comes next.
+    }
+
+    /// Nothing is known of the records.
+    fn fail(mut self, refusal: &Refusal) {
+        self.answers.fill(Err(refusal.clone()));
+        self.send();
+    }
 }
 
 /// How far a node of a cluster is, on its disk.
@@ -183,7 +204,8 @@ impl Committer {
         })
     }
 
-    /// Commits one group and acknowledges it.
+    /// Commits one group and acknowledges it. After an error it is of no use any more: what it remembers is not in the
+    /// store.
     ///
     /// # Errors
     /// As [`Committer::run`].
@@ -206,8 +228,7 @@ impl Committer {
         });
         self.views.prefetch(units.map(|unit| unit.id))?;
         let mut builder = Builder {
-            base: &self.views,
-            views: Overlay::new(&self.views),
+            views: &mut self.views,
             edge: self.edge.clone(),
             first,
             entries: Vec::new(),
@@ -219,14 +240,17 @@ impl Committer {
             let answered: Result<Vec<Answer>, CommitError> = records
                 .map(|admitted| builder.append(admitted, time))
                 .collect();
-            answers.push((submission.reply, answered?));
+            answers.push(Answered {
+                answers: answered?,
+                reply: submission.reply,
+                trip: submission.trip,
+            });
         }
         let head = LogHead {
             size: builder.edge.size().get(),
             root: builder.edge.root(),
         };
         let Builder {
-            views,
             edge,
             entries,
             tiles,
@@ -237,7 +261,7 @@ impl Committer {
             first,
             entries,
             tiles,
-            changes: views.into_changes(),
+            changes: self.views.take_changes(),
             head,
         });
         if !group.entries.is_empty() {
@@ -286,10 +310,9 @@ impl Writer {
                     "the store failed; whether the record is in the log is not known: send the \
                      same envelope again",
                 );
-                for (reply, answers) in answers {
-                    let unknown = answers.iter().map(|_| Err(refusal.clone()));
-                    let _ = reply.send(unknown.collect());
-                }
+                answers
+                    .into_iter()
+                    .for_each(|answered| answered.fail(&refusal));
                 return Err(error.into());
             }
             metrics::counter!("custody_groups_total").increment(1);
@@ -300,10 +323,7 @@ impl Writer {
                 head: group.head,
             });
         }
-        for (reply, answers) in answers {
-            // A client that went away gets its receipt when it sends the record again.
-            let _ = reply.send(answers);
-        }
+        answers.into_iter().for_each(Answered::send);
         Ok(())
     }
 
@@ -323,8 +343,7 @@ impl Writer {
 
 /// A group under way.
 struct Builder<'a> {
-    base: &'a Cached,
-    views: Overlay<&'a Cached>,
+    views: &'a mut Cached,
     edge: RightEdge,
     first: LogIndex,
     entries: Vec<Bytes>,
@@ -341,7 +360,7 @@ impl Builder<'_> {
             id: admitted.id,
             record: &admitted.record,
         };
-        let applied = match apply::apply(&self.views, placed, Focus::All) {
+        let applied = match apply::apply(&*self.views, placed, Focus::All) {
             Ok(applied) => applied,
             Err(ApplyError::Known(index)) => return Ok(Ok(self.receipt(admitted.id, index)?)),
             Err(ApplyError::Drop(refusal)) => {
@@ -379,7 +398,7 @@ impl Builder<'_> {
         let here = here.and_then(|at| self.entries.get(usize::try_from(at).ok()?));
         let entry = match here {
             Some(entry) => Some(entry.clone()),
-            None => self.base.entry(index)?,
+            None => self.views.entry(index)?,
         };
         receipt(id, index, entry)
     }

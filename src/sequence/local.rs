@@ -24,7 +24,7 @@ impl Local {
 
 impl Sequencer for Local {
     /// A group is what has queued while the last one was written: no timer, so that a lone
-    /// record doesn't wait.
+    /// record doesn't wait. Single calls that were checked together stay together.
     fn next(&mut self) -> Option<Group> {
         let mut group = Group::default();
         let (mut records, mut units, mut bytes) = (0, 0, 0);
@@ -33,6 +33,9 @@ impl Sequencer for Local {
             match item {
                 Item::Records(mut submission) => {
                     submission.places = None;
+                    if let Some(trip) = &submission.trip {
+                        trip.together();
+                    }
                     records += submission.records.len();
                     for admitted in &submission.records {
                         units += admitted.record.units.len();

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 pub use local::Local;
 pub use queue::{Answers, Queue, Submissions, queue};
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, Trip};
 use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
@@ -41,6 +41,8 @@ pub struct Submission {
     pub reply: oneshot::Sender<Vec<Answer>>,
     /// The places that they take while they wait.
     pub places: Option<OwnedSemaphorePermit>,
+    /// Kept until they are answered, if they are on one.
+    pub trip: Option<Trip>,
 }
 
 /// A change of a text on its way into the order, and who waits for it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use super::{Answer, Item, PrivateSubmission, Submission};
-use crate::admit::{Admitted, shutting_down};
+use crate::admit::{Admitted, Trip, shutting_down};
 use crate::core::refusal::{Reason, Refusal};
 use crate::private::{Change, ChangeError};
 
@@ -74,13 +74,14 @@ impl Submissions {
     pub fn submit(
         &self,
         records: Vec<Admitted>,
-        places: OwnedSemaphorePermit,
+        (places, trip): (OwnedSemaphorePermit, Option<Trip>),
         reply: oneshot::Sender<Vec<Answer>>,
     ) {
         let _ = self.queue.send(Item::Records(Submission {
             records,
             reply,
             places: Some(places),
+            trip,
         }));
     }
 

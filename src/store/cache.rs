@@ -1,18 +1,19 @@
-//! The views as the applying thread sees them: the groups that are not written yet, over the rows
-//! that were read or written last, over the store.
+//! The views as the applying thread sees them: the rows that were read or changed last, over the group that
+//! is under way and those that are not written yet, over the store.
 //!
 //! It is the only one that changes them, so what it remembers is what is, or will be, in the store.
-//! How much it remembers is bounded, see `memo`.
+//! How much it remembers is bounded, see `memo`; what is forgotten before it is written is found in its group.
 
-use std::any::TypeId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use prost::bytes::Bytes;
 
 use super::memo::Memo;
 use super::{Group, Store, StoreError};
-use crate::core::apply::state::{Findings, HistoryRow, Read, ReadError, Table, Units, Visitor};
+use crate::core::apply::state::{
+    Changes, Findings, HistoryRow, Read, ReadError, Rows, Table, Units, Visitor,
+};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
@@ -24,6 +25,8 @@ const ROWS: usize = 1 << 14;
 pub struct Cached {
     store: Arc<Store>,
     memo: Memo,
+    /// What the group that is under way has changed so far.
+    current: Changes,
     /// What is on its way to the store, in order.
     pending: VecDeque<Arc<Group>>,
 }
@@ -35,6 +38,7 @@ impl Cached {
         Self {
             store,
             memo: Memo::new(units, ROWS),
+            current: Changes::default(),
             pending: VecDeque::new(),
         }
     }
@@ -50,16 +54,17 @@ impl Cached {
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn prefetch(&self, units: impl Iterator<Item = UnitId>) -> Result<(), StoreError> {
-        let missing: BTreeSet<UnitId> = self.memo.with::<Units, _>(|table| {
+        let mut missing: Vec<UnitId> = self.memo.with::<Units, _>(|table| {
             units
-                .filter(|unit| table.get(unit).is_none())
+                .filter(|unit| !table.knows(unit))
                 .filter(|unit| self.unwritten::<Units>(unit).is_none())
                 .collect()
         });
+        missing.sort_unstable();
+        missing.dedup();
         if missing.len() < 2 {
             return Ok(());
         }
-        let missing: Vec<UnitId> = missing.into_iter().collect();
         let rows = self.store.multi_get::<Units>(&missing)?;
         self.memo.with::<Units, _>(|table| {
             for (unit, row) in missing.into_iter().zip(rows) {
@@ -69,9 +74,21 @@ impl Cached {
         Ok(())
     }
 
-    /// Lays over what will be written next.
+    /// Lays over what the next record of the group that is under way changes.
+    pub fn merge(&mut self, changes: Changes) {
+        changes.visit(&mut Remember(&self.memo));
+        self.current.merge(changes);
+    }
+
+    /// What the group has changed, which is under way no more: it has to be [absorbed](Self::absorb) or written before
+    /// anything is read.
+    #[must_use]
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.current)
+    }
+
+    /// Lays over a group that will be written next, with the changes that were taken.
     pub fn absorb(&mut self, group: &Arc<Group>) {
-        group.changes.visit(&mut Absorb(self));
         self.pending.push_back(Arc::clone(group));
     }
 
@@ -87,8 +104,9 @@ impl Cached {
     }
 
     fn unwritten<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
-        let mut newest_first = self.pending.iter().rev();
-        newest_first.find_map(|group| T::of(&group.changes).get(key))
+        let pending = self.pending.iter().rev().map(|group| &group.changes);
+        let mut newest_first = std::iter::once(&self.current).chain(pending);
+        newest_first.find_map(|changes| T::of(changes).get(key))
     }
 
     /// The bytes of an entry, written or not.
@@ -108,14 +126,14 @@ impl Cached {
 }
 
 /// Whether rows of the table come back soon enough to be remembered.
-fn remembered<T: Table>() -> bool {
-    TypeId::of::<T>() != TypeId::of::<Findings>()
+const fn remembered<T: Table>() -> bool {
+    T::NUMBER != Findings::NUMBER
 }
 
 impl Read for Cached {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         let cached = remembered::<T>();
-        if cached && let Some(row) = self.memo.with::<T, _>(|table| table.get(key).cloned()) {
+        if cached && let Some(row) = self.memo.with::<T, _>(|table| table.get(key)) {
             return Ok(row);
         }
         if let Some(row) = self.unwritten::<T>(key) {
@@ -131,40 +149,34 @@ impl Read for Cached {
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
-        let key = (index, *unit);
-        let unwritten = self
-            .pending
-            .iter()
-            .find_map(|group| group.changes.history.get(&key));
-        match unwritten {
+        let pending = self.pending.iter().map(|group| &group.changes);
+        let mut unwritten = pending.chain(std::iter::once(&self.current));
+        match unwritten.find_map(|changes| changes.history.get(index, unit)) {
             Some(row) => Ok(Some(*row)),
             None => self.store.history(unit, index),
         }
     }
 
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
-        let unwritten = self
-            .pending
-            .iter()
-            .find_map(|group| group.changes.records.get(record));
-        match unwritten {
+        let pending = self.pending.iter().map(|group| &group.changes);
+        let mut unwritten = pending.chain(std::iter::once(&self.current));
+        match unwritten.find_map(|changes| changes.records.get(record)) {
             Some(index) => Ok(Some(*index)),
             None => self.store.entry_of(record),
         }
     }
 }
 
-struct Absorb<'a>(&'a Cached);
+struct Remember<'a>(&'a Memo);
 
-impl Visitor for Absorb<'_> {
-    fn table<T: Table>(&mut self, values: &BTreeMap<T::Key, T::Value>) {
-        if !remembered::<T>() || values.is_empty() {
-            return;
+impl Visitor for Remember<'_> {
+    fn table<T: Table>(&mut self, values: &Rows<T::Key, T::Value>) {
+        if remembered::<T>() {
+            self.0.with::<T, _>(|table| {
+                for (key, value) in values.iter() {
+                    table.put(key.clone(), Some(value.clone()));
+                }
+            });
         }
-        self.0.memo.with::<T, _>(|table| {
-            for (key, value) in values {
-                table.put(key.clone(), Some(value.clone()));
-            }
-        });
     }
 }

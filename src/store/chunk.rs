@@ -31,19 +31,21 @@ const LENGTHS: usize = 8;
 
 /// A chunk under way.
 #[derive(Debug, Default)]
-pub(super) struct ChunkBuilder {
+pub(super) struct ChunkBuilder<'a> {
+    entries: Vec<&'a [u8]>,
+    entry_bytes: usize,
     lengths: Vec<(u32, u32)>,
-    entries: Vec<u8>,
     rows: Vec<u8>,
+    value: Vec<u8>,
 }
 
-impl ChunkBuilder {
+impl<'a> ChunkBuilder<'a> {
     /// Adds an entry and its rows. An entry has at most 65,535 bytes, and its rows name at most 512
     /// units, so all lengths fit.
-    pub(super) fn push<'a>(
+    pub(super) fn push<'b>(
         &mut self,
-        entry: &[u8],
-        rows: impl Iterator<Item = (&'a UnitId, &'a HistoryRow)>,
+        entry: &'a [u8],
+        rows: impl Iterator<Item = (&'b UnitId, &'b HistoryRow)>,
     ) -> Result<(), StoreError> {
         let before = self.rows.len();
         for (unit, row) in rows {
@@ -56,14 +58,15 @@ impl ChunkBuilder {
             let bytes: u16 = length(self.rows.len() - at - 2)?;
             self.rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
         }
-        self.entries.extend_from_slice(entry);
         self.lengths
             .push((length(entry.len())?, length(self.rows.len() - before)?));
+        self.entries.push(entry);
+        self.entry_bytes += entry.len();
         Ok(())
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.lengths.len() >= MAX_ENTRIES || self.entries.len() + self.rows.len() >= FULL_BYTES
+        self.lengths.len() >= MAX_ENTRIES || self.entry_bytes + self.rows.len() >= FULL_BYTES
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,17 +74,19 @@ impl ChunkBuilder {
     }
 
     /// The value, and the builder is empty again.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        let header = HEADER + self.lengths.len() * LENGTHS;
-        let mut bytes = Vec::with_capacity(header + self.entries.len() + self.rows.len());
+    pub(super) fn take(&mut self) -> &[u8] {
+        let bytes = &mut self.value;
+        bytes.clear();
         bytes.extend_from_slice(&[VERSION, self.lengths.len() as u8]); // at most MAX_ENTRIES
-        for (entry, rows) in &self.lengths {
+        for (entry, rows) in self.lengths.drain(..) {
             bytes.extend_from_slice(&entry.to_le_bytes());
             bytes.extend_from_slice(&rows.to_le_bytes());
         }
-        bytes.append(&mut self.entries);
+        for entry in self.entries.drain(..) {
+            bytes.extend_from_slice(entry);
+        }
+        self.entry_bytes = 0;
         bytes.append(&mut self.rows);
-        self.lengths.clear();
         bytes
     }
 }
@@ -270,7 +275,7 @@ mod tests {
                 let rows: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
                 builder.push(entry, rows.iter().map(|(id, row)| (id, row))).unwrap();
             }
-            let bytes = builder.take();
+            let bytes = builder.take().to_vec();
             prop_assert!(builder.is_empty());
             let chunk = Chunk::new(&1000u64.to_be_bytes(), &bytes).unwrap();
             prop_assert_eq!(chunk.indexes(), 1000..1000 + entries.len() as u64);

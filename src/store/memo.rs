@@ -3,13 +3,13 @@
 //! Each table holds so many rows at most, in two generations: when the young one is full it becomes
 //! the old one, and what was in the old one and not asked for since is forgotten.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::cell::RefCell;
 use std::hash::Hash;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::core::apply::state::{Table, Units};
+use crate::core::apply::state::{TABLES, Table, Units};
 
 /// Rows by table; none where there is no row.
 pub(super) struct Memo {
@@ -17,7 +17,8 @@ pub(super) struct Memo {
     units: usize,
     /// Rows of every other table that a generation holds.
     rows: usize,
-    tables: RefCell<HashMap<TypeId, Box<dyn Any + Send>>>,
+    /// By number.
+    tables: RefCell<Vec<Option<Box<dyn Any + Send>>>>,
 }
 
 impl Memo {
@@ -26,7 +27,7 @@ impl Memo {
         Self {
             units: units.max(1),
             rows: rows.max(1),
-            tables: RefCell::new(HashMap::new()),
+            tables: RefCell::new(TABLES.iter().map(|_| None).collect()),
         }
     }
 
@@ -36,19 +37,18 @@ impl Memo {
         act: impl FnOnce(&mut Generations<T::Key, Option<T::Value>>) -> A,
     ) -> A {
         let mut tables = self.tables.borrow_mut();
-        let of = TypeId::of::<T>();
-        let limit = if of == TypeId::of::<Units>() {
+        let limit = if T::NUMBER == Units::NUMBER {
             self.units
         } else {
             self.rows
         };
-        let table = tables
-            .entry(of)
-            .or_insert_with(|| Box::new(Generations::<T::Key, Option<T::Value>>::new(limit)));
-        match table.downcast_mut() {
+        let new = || Generations::<T::Key, Option<T::Value>>::new(limit);
+        let table = tables.get_mut(T::NUMBER);
+        let table = table.map(|table| table.get_or_insert_with(|| Box::new(new())));
+        match table.and_then(|table| table.downcast_mut()) {
             Some(table) => act(table),
-            // Each type has its own table.
-            None => act(&mut Generations::new(limit)),
+            // Each table has its own number.
+            None => act(&mut new()),
         }
     }
 }
@@ -69,14 +69,30 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
         }
     }
 
-    pub(super) fn get(&mut self, key: &K) -> Option<&V> {
+    /// What is known of a key.
+    pub(super) fn get(&mut self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
         // What is asked for is young mostly, and in one of the two only.
-        if !self.young.contains_key(key)
-            && let Some((key, value)) = self.old.remove_entry(key)
-        {
-            self.put_young(key, value);
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
         }
-        self.young.get(key)
+        let (key, value) = self.old.remove_entry(key)?;
+        self.put_young(key, value.clone());
+        Some(value)
+    }
+
+    /// Whether something is known of a key; it counts as asked for.
+    pub(super) fn knows(&mut self, key: &K) -> bool {
+        if self.young.contains_key(key) {
+            return true;
+        }
+        let old = self.old.remove_entry(key);
+        let known = old.is_some();
+        old.into_iter()
+            .for_each(|(key, value)| self.put_young(key, value));
+        known
     }
 
     pub(super) fn put(&mut self, key: K, value: V) {
@@ -107,11 +123,12 @@ mod tests {
             map.put(n, n);
         }
         map.put(4, 4);
-        assert_eq!(map.get(&0), Some(&0), "used again");
+        assert_eq!(map.get(&0), Some(0), "used again");
         for n in 5..9 {
             map.put(n, n);
         }
-        assert_eq!(map.get(&0), Some(&0));
+        assert_eq!(map.get(&0), Some(0));
+        assert!(map.knows(&5) && !map.knows(&3));
         assert_eq!(map.get(&1), None);
         assert!(map.young.len() + map.old.len() <= 8);
     }
@@ -122,7 +139,7 @@ mod tests {
         map.put(1, "old");
         map.put(2, "other");
         map.put(1, "new");
-        assert_eq!(map.get(&1), Some(&"new"));
+        assert_eq!(map.get(&1), Some("new"));
         assert!(!map.old.contains_key(&1));
     }
 }

@@ -19,6 +19,7 @@ mod chunk;
 mod cluster;
 pub mod codec;
 mod ids;
+mod known;
 mod memo;
 mod options;
 mod side;
@@ -40,13 +41,17 @@ pub use chunk::Rows;
 use chunk::{Chunk, ChunkBuilder};
 pub use cluster::ClusterMemory;
 use cluster::{GROUP, MEMORY};
+use known::KnownEntries;
+pub use known::{KnownEntry, KnownReader};
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
 pub use side::{Side, SideChanges};
 pub use staged::{Staged, StagedError};
 pub use view::View;
 
-use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, TABLES, Table, Visitor};
+use crate::core::apply::state::{
+    Changes, HistoryRow, Read, ReadError, Rows as Values, TABLES, Table, Visitor,
+};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::order::GroupId;
@@ -153,6 +158,13 @@ impl Group {
     pub fn changes_something(&self) -> bool {
         !self.entries.is_empty() || self.id.is_some()
     }
+
+    /// About how many bytes are written for it: what is made for so many needs not grow.
+    fn bytes(&self) -> usize {
+        let entries: usize = self.entries.iter().map(|entry| entry.len() + 16).sum();
+        let history = self.changes.history.len() * 112;
+        entries + history + self.changes.units.len() * 320 + self.tiles.len() * (8 << 10) + 4096
+    }
 }
 
 /// Family and key, to value.
@@ -163,6 +175,7 @@ pub struct Store {
     db: DB,
     sync: bool,
     ids: ids::Ids,
+    known: KnownEntries,
     /// See [`Store::side_guard`].
     sides: std::sync::Mutex<()>,
 }
@@ -223,6 +236,7 @@ impl Store {
             db,
             sync: options.sync,
             ids: ids::Ids::default(),
+            known: KnownEntries::new(options.entry_cache_bytes),
         })
     }
 
@@ -244,7 +258,7 @@ impl Store {
     /// [`StoreError`] as RocksDB reports it.
     pub fn commit(&self, group: &Group) -> Result<(), StoreError> {
         debug_assert_eq!(group.first.0 + group.entries.len() as u64, group.head.size);
-        let mut batch = WriteBatch::default();
+        let mut batch = WriteBatch::with_capacity_bytes(group.bytes());
         self.put_entries(group, &mut batch)?;
         let tiles = self.family(TILES)?;
         for (tile, hashes) in &group.tiles {
@@ -281,8 +295,8 @@ impl Store {
         let mut chunk = ChunkBuilder::default();
         let mut first = group.first.0;
         for (index, entry) in (group.first.0..).zip(&group.entries) {
-            let rows = std::iter::from_fn(|| history.next_if(|((at, _), _)| at.0 == index));
-            chunk.push(entry, rows.map(|((_, unit), row)| (unit, row)))?;
+            let rows = std::iter::from_fn(|| history.next_if(|(at, ..)| at.0 == index));
+            chunk.push(entry, rows.map(|(_, unit, row)| (unit, row)))?;
             if chunk.is_full() {
                 batch.put_cf(family, first.to_be_bytes(), chunk.take());
                 first = index + 1;
@@ -319,6 +333,12 @@ impl Store {
         Ok(EntryReader {
             chunks: self.db.raw_iterator_cf(self.family(ENTRIES)?),
         })
+    }
+
+    /// A reader of decoded entries, which remembers them for all.
+    #[must_use]
+    pub const fn known_entries(&self) -> KnownReader<'_> {
+        KnownReader::new(self)
     }
 
     /// Entries in order from an index on, until the visitor says stop.
@@ -633,22 +653,6 @@ impl EntryReader<'_> {
         }
     }
 
-    /// The same, with the bytes of the entry.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn row_and_entry(
-        &mut self,
-        unit: &UnitId,
-        index: LogIndex,
-    ) -> Result<Option<(HistoryRow, Bytes)>, StoreError> {
-        let Some((entry, rows)) = self.parts(index)? else {
-            return Ok(None);
-        };
-        let row = chunk::row_of(rows, unit)?;
-        Ok(row.map(|row| (row, Bytes::copy_from_slice(entry))))
-    }
-
     /// An entry and its rows.
     fn parts(&mut self, index: LogIndex) -> Result<Option<Parts<'_>>, StoreError> {
         let at_hand = self.chunk()?.map(|chunk| chunk.indexes());
@@ -705,12 +709,12 @@ struct BatchWriter<'a> {
 }
 
 impl Visitor for BatchWriter<'_> {
-    fn table<T: Table>(&mut self, values: &BTreeMap<T::Key, T::Value>) {
-        if values.is_empty() || self.failed.is_some() {
+    fn table<T: Table>(&mut self, values: &Values<T::Key, T::Value>) {
+        if self.failed.is_some() {
             return;
         }
         let written = self.store.family(T::NAME).and_then(|family| {
-            for (key, value) in values {
+            for (key, value) in values.iter() {
                 let encoded = codec::encode_into(value, &mut self.value);
                 encoded.map_err(|error| StoreError::Io(error.to_string()))?;
                 self.batch.put_cf(family, T::key_bytes(key), &self.value);

@@ -20,6 +20,8 @@ pub struct StoreOptions {
     pub block_cache_bytes: usize,
     /// Bytes of all memtables together.
     pub memtable_bytes: usize,
+    /// Bytes that decoded entries take, about.
+    pub entry_cache_bytes: usize,
     /// Whether a commit waits for the disk. Off, an acknowledged record may be lost with the
     /// machine's power: for measuring only.
     pub sync: bool,
@@ -30,6 +32,7 @@ impl Default for StoreOptions {
         Self {
             block_cache_bytes: 256 << 20,
             memtable_bytes: 128 << 20,
+            entry_cache_bytes: 128 << 20,
             sync: true,
         }
     }

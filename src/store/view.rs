@@ -116,7 +116,7 @@ impl View<'_> {
 
 impl Read for View<'_> {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        if let Some(row) = self.memo.with::<T, _>(|table| table.get(key).cloned()) {
+        if let Some(row) = self.memo.with::<T, _>(|table| table.get(key)) {
             return Ok(row);
         }
         let row = self.store.family(T::NAME).and_then(|family| {

@@ -77,6 +77,7 @@ async fn given_a_node_whose_log_differs_when_it_meets_the_others_then_it_stops_a
             records: vec![admitted(&trade, 7)],
             reply,
             places: None,
+            trip: None,
         };
         let group = Group {
             id,

@@ -346,7 +346,11 @@ fn serve(desk: &mut Desk) {
     }
     // The same from a configuration file.
     let config = desk.path("custody.toml");
-    std::fs::write(&config, "log_format = \"json\"\nblock_cache_mb = 8\n").unwrap();
+    std::fs::write(
+        &config,
+        "log_format = \"json\"\nblock_cache_mb = 8\nentry_cache_mb = 1\n",
+    )
+    .unwrap();
     desk.server = Server::open(&data, &["--config", &config]);
     std::fs::write(&config, "log_fromat = \"json\"\n").unwrap();
     desk.fails(

@@ -284,6 +284,7 @@ impl Large {
         let requests = Arc::new(requests);
         let time = Some(self.size.limit_time);
         let ours = look_up(&channels, &raw::GET_PROVENANCE, &requests, time, None).await;
+        let all_over = self.all_over(&channels).await;
         let echo = EchoServer::start(first.len(), None);
         let echoes = ledger::channels(&echo.address, CONNECTIONS).await;
         let bare = look_up(&echoes, &raw::ECHO, &requests, time, None).await;
@@ -307,9 +308,27 @@ impl Large {
             p99(&ours) / p99(&paced)
         ))
         .note(format!(
-            "{} units in the ledger",
+            "{} units in the ledger; of units from all over it, ten records each, {all_over:.0} a second",
             self.units + self.size.more_units + TRACKED
         ))
+    }
+
+    /// Look-ups a second of units that nobody has asked for in a while.
+    async fn all_over(&self, channels: &[Channel]) -> f64 {
+        let units = self.units;
+        let serials = (0..units.min(200_000)).map(|number| 1 + number * 7_919 % units);
+        let requests = serials
+            .map(|serial| {
+                let request = wire::GetProvenanceRequest {
+                    unit: workload::item(serial).to_string(),
+                    ..Default::default()
+                };
+                Bytes::from(request.encode_to_vec())
+            })
+            .collect();
+        let (method, time) = (&raw::GET_PROVENANCE, Some(self.size.limit_time));
+        let driven = look_up(channels, method, &Arc::new(requests), time, None).await;
+        driven.rate()
     }
 
     /// Standings of pages of units all over the ledger; units a second, and the pages' keys.

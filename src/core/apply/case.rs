@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn queue(w: &World, who: Who) -> Vec<LogIndex> {
-        let rows = w.state.case_queue.iter();
+        let rows = w.state.case_queue.in_order();
         let of = rows.filter(|((agency, _), open)| *agency == who.party() && **open);
         of.map(|((_, case), _)| *case).collect()
     }

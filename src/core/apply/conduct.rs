@@ -95,13 +95,14 @@ pub(super) fn count<R: Read>(
         return Ok(());
     }
     let mut done = Conduct::default();
+    let mut firms = Firms::default();
     for (met, outcome) in decided {
         if !matches!(outcome, Outcome::Joined(_)) || !step.focus.covers(&met.id) {
             continue;
         }
         match body {
             Body::Accept { checked, .. } => {
-                if collects(step, met)? {
+                if firms.collects(step, met)? {
                     done.collected += 1;
                     done.unchecked += u64::from(!checked);
                 }
@@ -132,14 +133,25 @@ pub(super) fn count<R: Read>(
     Ok(())
 }
 
-/// Whether the unit, or what is around it, comes from somebody who is no delivery firm.
-fn collects<R: Read>(step: &Step<'_, R>, met: &Met) -> Result<bool> {
-    let outermost = met.around.last().map_or(&met.unit, |(_, outer)| outer);
-    let Some(giver) = outermost.holder else {
-        return Ok(false);
-    };
-    let party = step.views.get::<Parties>(&giver)?;
-    Ok(party.is_some_and(|party| !party.roles.contains(&Role::Courier)))
+/// Whether the party looked at last is a delivery firm: the units of a record come from one party mostly.
+#[derive(Default)]
+struct Firms(Option<(PartyId, bool)>);
+
+impl Firms {
+    /// Whether the unit, or what is around it, comes from somebody who is no delivery firm.
+    fn collects<R: Read>(&mut self, step: &Step<'_, R>, met: &Met) -> Result<bool> {
+        let outermost = met.around.last().map_or(&met.unit, |(_, outer)| outer);
+        let Some(giver) = outermost.holder else {
+            return Ok(false);
+        };
+        if let Some((_, collects)) = self.0.filter(|(party, _)| *party == giver) {
+            return Ok(collects);
+        }
+        let party = step.views.get::<Parties>(&giver)?;
+        let collects = party.is_some_and(|party| !party.roles.contains(&Role::Courier));
+        self.0 = Some((giver, collects));
+        Ok(collects)
+    }
 }
 
 /// Whether the unit was held too long; none when the signer doesn't hold it, or passed it on already.

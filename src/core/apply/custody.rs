@@ -8,20 +8,21 @@ use super::conduct;
 use super::effects::{self, Entry};
 use super::facts::{Facts, LotCounter, committed_flags, confirm_mismatch, transformed};
 use super::goods::{goods_scope, stop_goods};
-use super::judge::{Met, Outcome, judge, meet};
+use super::judge::{Alike, Met, Outcome, judge, meet, unknown_unit};
 use super::state::{
     Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, HistoryRow, PartyFindings,
     Read, Unit, UnitFinding, Units,
 };
 use super::{
-    Findings, Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Result, Step, ranges_cover, verdict,
+    Findings, Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Placed, Result, Step, ranges_cover,
+    verdict,
 };
 use crate::core::envelope::RETURN_CONSENT_TYPE;
 use crate::core::envelope::pae;
 use crate::core::id::UnitId;
 use crate::core::record::{Body, Kind, MAX_NESTING, Role};
 use crate::core::refusal::{Reason, Refusal};
-use crate::core::rules::{Break, Explained, FindingKind, Severity, Target, nearest_buyer};
+use crate::core::rules::{Around, Break, Explained, FindingKind, Severity, Target, nearest_buyer};
 use crate::core::signature::KeyId;
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
@@ -29,12 +30,11 @@ use crate::core::wire;
 /// What was decided for each subject.
 pub(super) type Decided = Vec<(Met, Outcome)>;
 
-pub(super) fn apply<R: Read>(step: &mut Step<'_, R>) -> Result<wire::Verdict> {
+pub(super) fn apply<R: Read>(step: &mut Step<'_, R>, subjects: Vec<Met>) -> Result<wire::Verdict> {
     let authority = authorise(step)?;
     if let Some(goods) = goods_scope(step) {
         return stop_goods(step, &authority, &goods);
     }
-    let subjects = meet_subjects(step)?;
     check_packing(step, &subjects)?;
     check_consent(step, &authority, &subjects)?;
     let corrected = corrected_entry(step, &authority)?;
@@ -58,14 +58,19 @@ fn may_correct(finding: FindingKind, record: Kind) -> bool {
         && (rule.severity == Severity::LookCloser || record == Kind::Scan)
 }
 
-fn meet_subjects<R: Read>(step: &Step<'_, R>) -> Result<Vec<Met>> {
-    let record = step.placed.record;
+/// What the record is about, as it meets it.
+pub(super) fn meet_subjects<R: Read>(
+    state: &R,
+    placed: Placed<'_>,
+    focus: Focus<'_>,
+) -> Result<Vec<Met>> {
+    let record = placed.record;
     let mut subjects = Vec::with_capacity(record.units.len() + 1);
     let mut add = |id: UnitId, target, named, number| -> Result<()> {
-        let (unit, around) = if step.focus.covers(&id) {
-            meet(&step.views, &id)?
+        let (unit, around) = if focus.covers(&id) {
+            meet(state, &id)?
         } else {
-            Default::default()
+            (unknown_unit(), Around::new())
         };
         subjects.push(Met {
             id,
@@ -225,6 +230,7 @@ fn judge_all<R: Read>(
     let transformed = transformed(step, &subjects);
     let mut lots = LotCounter::new(step, &subjects)?;
     let mut decided = Vec::with_capacity(subjects.len());
+    let mut alike = Alike::default();
     for (number, met) in (0u32..).zip(subjects) {
         if let Focus::Only(units, committed) = step.focus
             && !units.contains(&met.id)
@@ -250,6 +256,7 @@ fn judge_all<R: Read>(
             authority,
             &met,
             &facts,
+            &mut alike,
         )?;
         if let Outcome::Joined(flags) = &mut outcome {
             lots.add(&met.id);
@@ -393,8 +400,9 @@ fn record_outcomes<R: Read>(
             continue;
         }
         let joined = matches!(outcome, Outcome::Joined(_));
-        // Not as it was met: what the record does to another subject may have touched it.
-        let mut shared = step.views.get::<Units>(&met.id)?.unwrap_or_default();
+        // As it was met, unless what the record does to another subject has touched it.
+        let touched = step.views.changed::<Units>(&met.id);
+        let mut shared = Arc::clone(touched.unwrap_or(&met.unit));
         let unit = Arc::make_mut(&mut shared);
         if joined {
             effects::join(step, entry, met, decided, unit)?;

@@ -1,5 +1,6 @@
 //! What a record that joins does to the unit, to what is around it and to what is inside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::custody::Decided;
@@ -10,7 +11,9 @@ use super::state::{
 };
 use super::{MAX_TENURES, Placed, Result, Step};
 use crate::core::id::UnitId;
-use crate::core::record::{Attributes, Body, GoodsId, Handover, Kind, Means, Millis, Scope};
+use crate::core::record::{
+    Attributes, Body, GoodsId, Handover, Kind, Means, Millis, ProductId, Scope,
+};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Around, FindingKind, Target};
 use crate::core::rules::{effective_scans, effective_sighting, nearest_buyer};
@@ -117,6 +120,9 @@ pub(super) fn after<R: Read>(
             explains,
         } => {
             count_lot(step, entry, attributes, decided)?;
+            if explains.is_empty() {
+                return Ok(());
+            }
             // A stranger's Commission stands beside the chain, and explains nothing.
             let begun = decided
                 .iter()
@@ -476,16 +482,18 @@ fn count_lot<R: Read>(
     let Some(lot) = attributes.lot else {
         return Ok(());
     };
-    for (met, outcome) in decided {
-        let creates =
-            entry.placed.record.kind() == Kind::Commission || met.target == Target::Output;
-        let (true, Outcome::Joined(_), Some(product)) = (creates, outcome, product_of(&met.id))
-        else {
-            continue;
-        };
+    let creates =
+        |met: &Met| entry.placed.record.kind() == Kind::Commission || met.target == Target::Output;
+    let mut made: BTreeMap<ProductId, u64> = BTreeMap::new();
+    for (met, outcome) in decided.iter().filter(|(met, _)| creates(met)) {
+        if let (Outcome::Joined(_), Some(product)) = (outcome, product_of(&met.id)) {
+            *made.entry(product).or_default() += 1;
+        }
+    }
+    for (product, count) in made {
         let goods = GoodsId::Lot(product, lot);
         let mut row = step.views.get::<Goods>(&goods)?.unwrap_or_default();
-        row.commissioned += 1;
+        row.commissioned += count;
         if row.lot_size.is_none() && attributes.lot_size.is_some() {
             row.lot_size = attributes.lot_size;
             row.declared_at = Some(entry.placed.index);

@@ -1,6 +1,6 @@
 //! Judges one record at one unit: joins the chain, stands beside it, or is stale.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::authority::Authority;
 use super::facts::Facts;
@@ -10,7 +10,7 @@ use super::state::{
 };
 use super::{Placed, Result};
 use crate::core::envelope::RecordId;
-use crate::core::id::{CompanyPrefix, PartyId, UnitId};
+use crate::core::id::{CompanyPrefix, Lot, PartyId, UnitId};
 use crate::core::record::{
     Body, GoodsId, Kind, MAX_NESTING, ProductId, ProductScope, Scope, UnitRef,
 };
@@ -54,9 +54,15 @@ impl Met {
     }
 }
 
+/// A unit of which nothing is known.
+pub(super) fn unknown_unit() -> Arc<Unit> {
+    static UNKNOWN: LazyLock<Arc<Unit>> = LazyLock::new(Arc::default);
+    Arc::clone(&UNKNOWN)
+}
+
 /// The state of a unit, and of what is around it.
 pub(super) fn meet<R: Read>(state: &R, id: &UnitId) -> Result<(Arc<Unit>, Around)> {
-    let unit = state.get::<Units>(id)?.unwrap_or_default();
+    let unit = state.get::<Units>(id)?.unwrap_or_else(unknown_unit);
     let around = around(state, &unit)?;
     Ok((unit, around))
 }
@@ -87,12 +93,13 @@ pub(super) fn judge<R: Read>(
     authority: &Authority,
     met: &Met,
     facts: &Facts,
+    alike: &mut Alike,
 ) -> Result<Outcome> {
-    let stops = stops(state, &met.id, &met.unit, &met.around)?;
+    let stops = alike.stops(state, met)?;
     let owns_identifier = match authority.actor.party() {
         Some(party) => {
             needs_owner(placed.record.kind(), met.target)
-                && owner(state, &scopes_of(&met.id))? == Some(party)
+                && alike.owner(state, &met.id)? == Some(party)
         }
         None => false,
     };
@@ -147,6 +154,50 @@ pub(super) fn judge<R: Read>(
     Ok(Outcome::Joined(flags))
 }
 
+/// What the last unit of a record had in common with many others: nothing changes while a record is judged, and its
+/// units are of one lot mostly.
+#[derive(Debug, Default)]
+pub(super) struct Alike {
+    goods: Option<StopsOfGoods>,
+    owner: Option<(ProductId, Option<PartyId>)>,
+}
+
+/// A product, maybe a lot of it, and what stops them.
+type StopsOfGoods = ((ProductId, Option<Lot>), Vec<GoodsStop>);
+
+impl Alike {
+    /// As [`stops`].
+    fn stops<R: Read>(&mut self, state: &R, met: &Met) -> Result<Vec<GoodsStop>> {
+        let Some(product) = product_of(&met.id).filter(|_| met.around.is_empty()) else {
+            return Ok(stops(state, &met.id, &met.unit, &met.around)?);
+        };
+        let goods = (product, met.unit.attributes.lot);
+        let known = match self.goods.take() {
+            Some(known) if known.0 == goods => known,
+            _ => (goods, stops_of_goods(state, &met.id, &met.unit)?),
+        };
+        let (_, of_goods) = self.goods.insert(known);
+        let mut stops = own_stops(&met.unit);
+        stops.extend(of_goods.iter().copied());
+        Ok(in_order(stops))
+    }
+
+    /// Who gives out the unit's identifier.
+    fn owner<R: Read>(&mut self, state: &R, id: &UnitId) -> Result<Option<PartyId>> {
+        let Some(product) = product_of(id) else {
+            return owner(state, &scopes_of(id));
+        };
+        if let Some((of, owner)) = self.owner
+            && of == product
+        {
+            return Ok(owner);
+        }
+        let owner = owner(state, &scopes_of_product(product))?;
+        self.owner = Some((product, owner));
+        Ok(owner)
+    }
+}
+
 /// A Correct joins when its signer may act here and named the head; otherwise it is evidence.
 fn correction(case: &Case<'_>, met: &Met) -> Option<Result<Outcome>> {
     if case.kind() != Kind::Correct {
@@ -169,27 +220,28 @@ fn is_late_scan(case: &Case<'_>) -> bool {
     let (Kind::Scan, Some(party)) = (case.kind(), case.party()) else {
         return false;
     };
+    if case.signer_holds() && case.life() == Life::Active {
+        return false;
+    }
     let tolerance = case.thresholds.reversal_tolerance_ms;
     let event = case.record.event_time;
-    let holds = case.signer_holds() && case.life() == Life::Active;
     // While a unit is packed its own tenure stays open; it ended when the container went.
     let outermost = case.outermost().tenures.iter();
     let left = outermost
         .filter(|tenure| tenure.party == party)
         .filter_map(|tenure| tenure.until)
         .max();
-    !holds
-        && std::iter::once(case.state)
-            .chain(case.around.iter().map(|(_, unit)| &**unit))
-            .flat_map(|unit| &unit.tenures)
-            .filter(|tenure| tenure.party == party)
-            .any(|tenure| {
-                event.plus(tolerance) >= tenure.from
-                    && tenure
-                        .until
-                        .or(left)
-                        .is_none_or(|until| event <= until.plus(tolerance))
-            })
+    std::iter::once(case.state)
+        .chain(case.around.iter().map(|(_, unit)| &**unit))
+        .flat_map(|unit| &unit.tenures)
+        .filter(|tenure| tenure.party == party)
+        .any(|tenure| {
+            event.plus(tolerance) >= tenure.from
+                && tenure
+                    .until
+                    .or(left)
+                    .is_none_or(|until| event <= until.plus(tolerance))
+        })
 }
 
 /// Whether the record names every container around the unit with its head.
@@ -345,57 +397,66 @@ fn preconditions(case: &Case<'_>, met: &Met, contents_known: bool) -> Result<()>
     }
 }
 
-/// Holds and recalls that cover a unit: its own, those of what is around it, and those of lots
-/// and products.
-fn stops_of<R: Read>(
+/// Holds and recalls of a unit itself.
+fn own_stops(unit: &Unit) -> Vec<GoodsStop> {
+    stops_in_force(unit.recall, unit.hold).collect()
+}
+
+/// Those of the product and the lot that it is of.
+fn stops_of_goods<R: Read>(
     state: &R,
     id: &UnitId,
     unit: &Unit,
 ) -> std::result::Result<Vec<GoodsStop>, ReadError> {
     let mut stops = Vec::new();
-    let mut add = |recall: Option<Stop>, hold: Option<Stop>| {
-        stops.extend(recall.map(|stop| GoodsStop {
-            index: stop.index,
-            recall: true,
-        }));
-        stops.extend(hold.map(|stop| GoodsStop {
-            index: stop.index,
-            recall: false,
-        }));
-    };
-    add(unit.recall, unit.hold);
     for goods in goods_of(id, unit) {
         let row: GoodsState = state.get::<Goods>(&goods)?.unwrap_or_default();
-        add(row.recall, row.hold);
+        stops.extend(stops_in_force(row.recall, row.hold));
     }
     Ok(stops)
 }
 
-/// The same for a unit and all that is around it.
+fn stops_in_force(recall: Option<Stop>, hold: Option<Stop>) -> impl Iterator<Item = GoodsStop> {
+    let stop = |stop: Option<Stop>, recall| {
+        stop.map(|stop| GoodsStop {
+            index: stop.index,
+            recall,
+        })
+    };
+    stop(recall, true).into_iter().chain(stop(hold, false))
+}
+
+fn in_order(mut stops: Vec<GoodsStop>) -> Vec<GoodsStop> {
+    stops.sort_unstable_by_key(|stop| stop.index);
+    stops.dedup();
+    stops
+}
+
+/// Holds and recalls that cover a unit: its own, those of what is around it, and those of lots
+/// and products.
 pub(super) fn stops<R: Read>(
     state: &R,
     id: &UnitId,
     unit: &Unit,
     around: &Around,
 ) -> std::result::Result<Vec<GoodsStop>, ReadError> {
-    let mut stops = stops_of(state, id, unit)?;
+    let mut stops = own_stops(unit);
+    stops.extend(stops_of_goods(state, id, unit)?);
     for (id, container) in around {
-        stops.extend(stops_of(state, id, container)?);
+        stops.extend(own_stops(container));
+        stops.extend(stops_of_goods(state, id, container)?);
     }
-    stops.sort_unstable_by_key(|stop| stop.index);
-    stops.dedup();
-    Ok(stops)
+    Ok(in_order(stops))
 }
 
 /// The product and the lot that a unit is of.
-pub fn goods_of(id: &UnitId, unit: &Unit) -> Vec<GoodsId> {
-    let Some(product) = product_of(id) else {
-        return Vec::new();
-    };
-    let lot = unit.attributes.lot.map(|lot| GoodsId::Lot(product, lot));
-    std::iter::once(GoodsId::Product(product))
-        .chain(lot)
-        .collect()
+pub fn goods_of(id: &UnitId, unit: &Unit) -> impl Iterator<Item = GoodsId> + use<> {
+    let lot = unit.attributes.lot;
+    let product = product_of(id).into_iter();
+    product.flat_map(move |product| {
+        let lot = lot.map(|lot| GoodsId::Lot(product, lot));
+        std::iter::once(GoodsId::Product(product)).chain(lot)
+    })
 }
 
 /// The product that a unit is of; logistic units are of none.

@@ -287,8 +287,8 @@ mod tests {
 
     fn shared(w: &World) -> Vec<Shared> {
         Shares::of(&w.state)
-            .values()
-            .map(|(_, shared)| *shared)
+            .in_order()
+            .map(|(_, (_, shared))| *shared)
             .collect()
     }
 
@@ -321,7 +321,8 @@ mod tests {
         let row = w.state.get::<Listings>(&listing).unwrap().unwrap();
         let until = row.term.unwrap().until;
         assert!(applies(&w, blocked, until.0 - 1) && !applies(&w, blocked, until.0));
-        let ends = ShareEnds::of(&w.state).keys().copied().collect::<Vec<_>>();
+        let ends = ShareEnds::of(&w.state).in_order();
+        let ends: Vec<_> = ends.map(|(end, ())| *end).collect();
         assert_eq!(ends, [(until, listed), (until, Subject::Measure(blocked))]);
         let party = w.state.get::<super::super::state::Parties>(&SELLER.party());
         let party = party.unwrap().unwrap();

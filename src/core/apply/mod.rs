@@ -25,6 +25,7 @@ mod governance;
 mod inspection;
 mod judge;
 mod measure;
+mod rows;
 mod share;
 pub mod state;
 #[cfg(test)]
@@ -40,12 +41,12 @@ pub use state::{Changes, Overlay, Read, ReadError};
 use crate::core::credit::Stamp;
 use crate::core::envelope::{Envelope, RecordId};
 use crate::core::id::UnitId;
-use crate::core::record::{Kind, Millis, Record, UnitRef};
+use crate::core::record::{Kind, Millis, Record};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::rules::{Break, FindingKind};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
-use state::{Ledgers, Tallies, Units};
+use state::{Ledgers, Tallies};
 
 /// Tenures that a unit remembers.
 pub const MAX_TENURES: usize = 32;
@@ -160,7 +161,13 @@ type Result<T> = std::result::Result<T, ApplyError>;
 /// # Errors
 /// [`ApplyError::Drop`] when the record is refused, [`ApplyError::Read`] when the storage fails.
 pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result<Applied> {
-    if !is_new(state, placed)?
+    let kind = placed.record.kind();
+    let subjects = if kind.is_custody() {
+        custody::meet_subjects(state, placed, focus)?
+    } else {
+        Vec::new()
+    };
+    if !is_new(&subjects)
         && let Some(index) = state.entry_of(&placed.id)?
     {
         return Err(ApplyError::Known(index));
@@ -194,9 +201,9 @@ pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result
         focus,
         shared: 0,
     };
-    let verdict = match placed.record.kind() {
+    let verdict = match kind {
         Kind::RegisterParty => governance::register_party(&mut step)?,
-        kind if kind.is_custody() => custody::apply(&mut step)?,
+        kind if kind.is_custody() => custody::apply(&mut step, subjects)?,
         _ => governance::apply(&mut step)?,
     };
     step.tally.last_time = placed.time;
@@ -212,20 +219,9 @@ pub fn apply<R: Read>(state: &R, placed: Placed<'_>, focus: Focus<'_>) -> Result
 /// of one of its subjects. In the chain, the head would have moved past the `prev` that it names,
 /// for good; beside it, the unit would have something beside its chain. It saves the look-up of
 /// nearly every record.
-fn is_new<R: Read>(state: &R, placed: Placed<'_>) -> Result<bool> {
-    let record = placed.record;
-    if record.units.is_empty() {
-        return Ok(false);
-    }
-    for UnitRef { id, prev } in record.refs() {
-        let (head, besides) = state
-            .get::<Units>(&id)?
-            .map_or((None, 0), |unit| (unit.head, unit.besides));
-        if head != prev || besides > 0 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn is_new(subjects: &[judge::Met]) -> bool {
+    let untouched = |met: &judge::Met| met.unit.head == met.named && met.unit.besides == 0;
+    !subjects.is_empty() && subjects.iter().all(untouched)
 }
 
 /// One record on its way through: the views under change, and the ledger's own rows.
@@ -638,9 +634,9 @@ mod tests {
             kinds.extend(
                 w.state
                     .history
-                    .values()
-                    .filter(|row| row.joined)
-                    .map(|row| row.kind),
+                    .iter()
+                    .filter(|(_, _, row)| row.joined)
+                    .map(|(_, _, row)| row.kind),
             );
             found.extend(w.state.findings.values().map(|row| row.kind));
         }

@@ -4,13 +4,13 @@
 //! change is a map from key to new value, and an empty store replayed equals the original byte
 //! for byte.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use super::rows::{History, Rows};
 use crate::core::credit::access::{Consent, FileOpened, Volume};
 use crate::core::credit::inspection::{Inspection, Plan};
 use crate::core::credit::measure::{Measure, MeasureReport};
@@ -32,17 +32,19 @@ use crate::core::tlog::LogIndex;
 /// A table of the views.
 pub trait Table: 'static {
     /// Key.
-    type Key: Ord + Hash + Clone + Debug + Send + 'static;
+    type Key: Eq + Hash + Clone + Debug + Send + 'static;
     /// Value. It is handed out by cloning, so large ones are shared.
     type Value: Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// Name, stable across versions.
     const NAME: &'static str;
+    /// Its place among [`TABLES`].
+    const NUMBER: usize;
     /// The key as bytes, the same on every machine; no key's bytes begin with another's.
     fn key_bytes(key: &Self::Key) -> Vec<u8>;
     /// The table's part of a set of changes.
-    fn of(changes: &Changes) -> &BTreeMap<Self::Key, Self::Value>;
+    fn of(changes: &Changes) -> &Rows<Self::Key, Self::Value>;
     /// The same, to change.
-    fn of_mut(changes: &mut Changes) -> &mut BTreeMap<Self::Key, Self::Value>;
+    fn of_mut(changes: &mut Changes) -> &mut Rows<Self::Key, Self::Value>;
 }
 
 /// What `apply` may read. Nothing else can change its answer.
@@ -96,26 +98,28 @@ macro_rules! tables {
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Changes {
             /// What entries did to units. No table: a row belongs to its entry and never changes.
-            pub history: BTreeMap<(LogIndex, UnitId), HistoryRow>,
+            pub history: History,
             /// Where each record is in the log.
-            pub records: BTreeMap<RecordId, LogIndex>,
-            $($(#[$doc])* pub $field: BTreeMap<$key, $value>,)*
+            pub records: Rows<RecordId, LogIndex>,
+            $($(#[$doc])* pub $field: Rows<$key, $value>,)*
         }
 
         impl Changes {
             /// Lays later changes over these.
             pub fn merge(&mut self, later: Changes) {
-                self.history.extend(later.history);
-                self.records.extend(later.records);
+                self.history.merge(later.history);
+                self.records.merge(later.records);
                 // A record changes a few tables of many.
                 $(if !later.$field.is_empty() {
-                    self.$field.extend(later.$field);
+                    self.$field.merge(later.$field);
                 })*
             }
 
-            /// Calls the visitor with each table that exists.
+            /// Calls the visitor with each table that has new values.
             pub fn visit(&self, visitor: &mut impl Visitor) {
-                $(visitor.table::<$name>(&self.$field);)*
+                $(if !self.$field.is_empty() {
+                    visitor.table::<$name>(&self.$field);
+                })*
             }
         }
 
@@ -128,18 +132,23 @@ macro_rules! tables {
                 type Key = $key;
                 type Value = $value;
                 const NAME: &'static str = stringify!($field);
+                const NUMBER: usize = Number::$name as usize;
                 fn key_bytes(key: &Self::Key) -> Vec<u8> {
                     let bytes: fn(&$key) -> Vec<u8> = $bytes;
                     bytes(key)
                 }
-                fn of(changes: &Changes) -> &BTreeMap<Self::Key, Self::Value> {
+                fn of(changes: &Changes) -> &Rows<Self::Key, Self::Value> {
                     &changes.$field
                 }
-                fn of_mut(changes: &mut Changes) -> &mut BTreeMap<Self::Key, Self::Value> {
+                fn of_mut(changes: &mut Changes) -> &mut Rows<Self::Key, Self::Value> {
                     &mut changes.$field
                 }
             }
         )*
+
+        enum Number {
+            $($name,)*
+        }
 
         /// Names of all tables, in the order in which [`Changes::visit`] goes through them.
         pub const TABLES: &[&str] = &[$($name::NAME),*];
@@ -148,8 +157,8 @@ macro_rules! tables {
 
 /// Something done with every table.
 pub trait Visitor {
-    /// One table's new values.
-    fn table<T: Table>(&mut self, values: &BTreeMap<T::Key, T::Value>);
+    /// One table's new values, of which there is at least one.
+    fn table<T: Table>(&mut self, values: &Rows<T::Key, T::Value>);
 }
 
 tables! {
@@ -884,7 +893,7 @@ pub struct FindingRow {
     pub closed: Option<Stamp>,
 }
 
-/// Views with changes over them: what the next record of a group sees.
+/// Views with the changes of one record over them.
 #[derive(Debug)]
 pub struct Overlay<R> {
     base: R,
@@ -900,14 +909,9 @@ impl<R: Read> Overlay<R> {
         }
     }
 
-    /// What the changes lie over.
-    pub const fn base_mut(&mut self) -> &mut R {
-        &mut self.base
-    }
-
-    /// Lays changes over.
-    pub fn merge(&mut self, changes: Changes) {
-        self.changes.merge(changes);
+    /// The value that the changes give a row, if they do.
+    pub(super) fn changed<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
+        T::of(&self.changes).get(key)
     }
 
     /// New value of a row.
@@ -923,7 +927,7 @@ impl<R: Read> Overlay<R> {
         let before = unit.touched.replace(index);
         unit.besides += u64::from(!row.joined);
         let row = HistoryRow { before, ..row };
-        self.changes.history.insert((index, id), row);
+        self.changes.history.push(index, id, row);
     }
 
     /// Remembers where a record is.
@@ -932,26 +936,22 @@ impl<R: Read> Overlay<R> {
     }
 
     /// The changes.
-    pub fn into_changes(self) -> Changes {
+    pub fn into_changes(mut self) -> Changes {
+        self.changes.history.sort();
         self.changes
-    }
-
-    /// The changes; none are laid over any more.
-    pub fn take_changes(&mut self) -> Changes {
-        std::mem::take(&mut self.changes)
     }
 }
 
 impl<R: Read> Read for Overlay<R> {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        match T::of(&self.changes).get(key) {
+        match self.changed::<T>(key) {
             Some(value) => Ok(Some(value.clone())),
             None => self.base.get::<T>(key),
         }
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
-        match self.changes.history.get(&(index, *unit)) {
+        match self.changes.history.get(index, unit) {
             Some(row) => Ok(Some(*row)),
             None => self.base.history(unit, index),
         }
@@ -972,7 +972,7 @@ impl Read for Changes {
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
-        Ok(self.history.get(&(index, *unit)).copied())
+        Ok(self.history.get(index, unit).copied())
     }
 
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {

@@ -918,15 +918,12 @@ impl World {
     /// The unit's findings in the order of the log: which rule, and whether the record that broke
     /// it joined the chain.
     pub fn findings(&self, id: UnitId) -> Vec<(FindingKind, bool)> {
-        let of_unit = self
-            .state
-            .findings
-            .values()
-            .filter(|row| row.unit == Some(id));
+        let findings = self.state.findings.in_order().map(|(_, row)| row);
+        let of_unit = findings.filter(|row| row.unit == Some(id));
         let joined = |index| {
             self.state
                 .history
-                .get(&(index, id))
+                .get(index, &id)
                 .is_some_and(|row| row.joined)
         };
         of_unit.map(|row| (row.kind, joined(row.index))).collect()
@@ -1000,7 +997,7 @@ fn assert_chains_advance(
 /// What holds of the views after every entry.
 pub fn assert_invariants(state: &Changes) {
     let mut inside: BTreeMap<UnitId, u64> = BTreeMap::new();
-    for (id, unit) in &state.units {
+    for (id, unit) in state.units.iter() {
         if let Some(container) = unit.container {
             *inside.entry(container).or_default() += 1;
         }
@@ -1037,26 +1034,22 @@ pub fn assert_invariants(state: &Changes) {
         }
         assert_eq!(unit.head.is_some(), unit.length > 0, "{id}");
     }
-    for (id, unit) in &state.units {
+    for (id, unit) in state.units.iter() {
         assert_eq!(
             unit.contents,
             inside.get(id).copied().unwrap_or(0),
             "contents of {id}"
         );
     }
-    for (id, unit) in &state.units {
-        let rows: Vec<_> = state
-            .history
-            .iter()
-            .filter(|((_, of), _)| of == id)
-            .collect();
+    for (id, unit) in state.units.iter() {
+        let rows: Vec<_> = state.history.iter().filter(|(_, of, _)| of == id).collect();
         let mut touched = unit.touched;
-        for ((index, _), row) in rows.iter().rev() {
+        for (index, _, row) in rows.iter().rev() {
             assert_eq!(touched, Some(*index), "the history of {id} is a list");
             touched = row.before;
         }
         assert_eq!(touched, None, "the list of {id} has an end");
-        let beside = rows.iter().filter(|(_, row)| !row.joined).count();
+        let beside = rows.iter().filter(|(.., row)| !row.joined).count();
         assert_eq!(unit.besides, beside as u64, "{id}");
     }
     let tally = state.get::<Tallies>(&()).unwrap().unwrap_or_default();
