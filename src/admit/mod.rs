@@ -152,15 +152,7 @@ impl Admission {
         if records.is_empty() {
             return Vec::new(); // Threads wake for records, not for jobs.
         }
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(Job {
-            records,
-            ordered: false,
-            gathers: false,
-            // Whoever asked may be gone: then nobody wants the answer.
-            then: Box::new(|admissions, _| drop(reply.send(admissions))),
-        });
-        answer.await.unwrap_or_default()
+        self.push(records, false).await.unwrap_or_default()
     }
 
     /// Checks records of a single call, of which there is at least one, and goes on with them on the thread that did.
@@ -181,11 +173,16 @@ impl Admission {
     /// Checks records that are in the order already: nobody's quota counts any more.
     #[must_use]
     pub fn check_ordered(&self, records: Vec<Decoded>) -> oneshot::Receiver<Admissions> {
+        self.push(records, true)
+    }
+
+    fn push(&self, records: Vec<Decoded>, ordered: bool) -> oneshot::Receiver<Admissions> {
         let (reply, answer) = oneshot::channel();
         self.queue.push(Job {
             records,
-            ordered: true,
+            ordered,
             gathers: false,
+            // Whoever asked may be gone: then nobody wants the answer.
             then: Box::new(|admissions, _| drop(reply.send(admissions))),
         });
         answer

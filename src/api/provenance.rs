@@ -222,9 +222,11 @@ pub(crate) async fn records(node: &Arc<Node>, unit: UnitId) -> Result<Vec<wire::
     super::off_thread(node, move |node| {
         let rows = read::timeline(&node.store().view(), unit, MAX_TIMELINE)?;
         let mut records = Vec::with_capacity(rows.len());
+        let mut reader = node.store().reader().map_err(errors::store)?;
         // What stands beside the chain is evidence, and no step of the way.
         for row in rows.into_iter().filter(|row| row.row.joined) {
-            let bytes = read::entry(node.store(), row.index)?;
+            let bytes = reader.entry(row.index).map_err(errors::store)?;
+            let bytes = bytes.ok_or_else(|| errors::store(StoreError::no_entry(row.index)))?;
             let payload = read::decode(row.index, &bytes)?.envelope.payload;
             let record: wire::Record = prost::Message::decode(payload)
                 .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;

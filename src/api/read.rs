@@ -97,8 +97,11 @@ pub(super) fn party_after(prefix: &[u8], key: &[u8]) -> Result<PartyId, Status> 
 /// One row of a unit's own history.
 pub(super) type Row = (LogIndex, HistoryRow);
 
+/// Steps of a timeline all of which are wanted: then each is decoded when it is read.
+pub(super) const SHORT_TIMELINE: usize = 64;
+
 /// The rows of a unit's own history from an index on, in the order of the log, and before them the
-/// last row that comes before that index.
+/// last row that comes before that index. Where a few are asked for, their entries are remembered.
 ///
 /// # Errors
 /// RESOURCE_EXHAUSTED when there are more than `limit`.
@@ -109,17 +112,12 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
     let mut reader = view.store().known_entries();
-    history_by(view, unit, from, limit, |index| reader.row(&unit, index))
-}
-
-/// The same, with a way to read what an entry did to the unit.
-fn history_by(
-    view: &View<'_>,
-    unit: UnitId,
-    from: LogIndex,
-    limit: usize,
-    mut read: impl FnMut(LogIndex) -> Result<Option<HistoryRow>, StoreError>,
-) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
+    let mut read = |index| match limit {
+        ..=SHORT_TIMELINE => reader
+            .entry(index)?
+            .map_or(Ok(None), |entry| entry.row(&unit)),
+        _ => reader.row(&unit, index),
+    };
     let state = view.get::<Units>(&unit).map_err(errors::store)?;
     let mut next = state.and_then(|state| state.touched);
     let mut rows = Vec::new();
@@ -152,9 +150,6 @@ pub(super) struct TimelineRow {
     pub row: HistoryRow,
     pub via: Option<UnitId>,
 }
-
-/// Steps of a timeline all of which are wanted: then each is decoded when it is read.
-pub(super) const SHORT_TIMELINE: usize = 64;
 
 /// The unit's history with that of the containers around it for the time that it was inside.
 pub(super) fn timeline(
@@ -191,16 +186,8 @@ fn collect(
     };
     let mut waiting = vec![all];
     let mut read = 0;
-    let mut entries = view.store().known_entries();
     while let Some(stretch) = waiting.pop() {
-        let left = limit - read;
-        let (before, own) = history_by(view, stretch.unit, stretch.from, left, |index| {
-            if limit > SHORT_TIMELINE {
-                return entries.row(&stretch.unit, index);
-            }
-            let entry = entries.entry(index)?;
-            entry.map_or(Ok(None), |entry| entry.row(&stretch.unit))
-        })?;
+        let (before, own) = history(view, stretch.unit, stretch.from, limit - read)?;
         read += own.len();
         // What it was in before the stretch begins: the last row before it says so.
         let mut inside = before

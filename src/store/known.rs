@@ -79,9 +79,8 @@ impl KnownEntries {
             return Some(Arc::clone(entry));
         }
         let entry = kept.old.remove(&index.0)?;
-        let forgotten = kept.put(index, &entry, self.half);
         drop(kept);
-        drop(forgotten);
+        self.put(index, &entry);
         Some(entry)
     }
 

@@ -88,11 +88,11 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
         if self.young.contains_key(key) {
             return true;
         }
-        let old = self.old.remove_entry(key);
-        let known = old.is_some();
-        old.into_iter()
-            .for_each(|(key, value)| self.put_young(key, value));
-        known
+        let Some((key, value)) = self.old.remove_entry(key) else {
+            return false;
+        };
+        self.put_young(key, value);
+        true
     }
 
     pub(super) fn put(&mut self, key: K, value: V) {

@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use custody::core::wire;
 use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp};
-use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::transport::Channel;
 
@@ -337,16 +335,7 @@ async fn look(file: PathBuf, largest: Arc<AtomicU64>) {
 
 /// Look-ups with one node, two, and all.
 async fn reads(nodes: &[Server], units: u64, time: Duration) -> Row {
-    let requests: Vec<Bytes> = (1..=units.min(20_000))
-        .map(|serial| {
-            let unit = workload::item(serial).to_string();
-            let request = wire::GetProvenanceRequest {
-                unit,
-                ..wire::GetProvenanceRequest::default()
-            };
-            request.encode_to_vec().into()
-        })
-        .collect();
+    let requests: Vec<Bytes> = (1..=units.min(20_000)).map(raw::get_provenance).collect();
     let requests = Arc::new(requests);
     let mut rates = Vec::new();
     for count in 1..=nodes.len() {

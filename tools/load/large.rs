@@ -264,14 +264,7 @@ impl Large {
     async fn provenance(&self) -> Row {
         let channels = self.server.channels(CONNECTIONS).await;
         let requests: Vec<Bytes> = (0..TRACKED)
-            .map(|number| {
-                let unit = workload::item(TRACKED_SERIAL + number * 7919 % TRACKED).to_string();
-                let request = wire::GetProvenanceRequest {
-                    unit,
-                    ..Default::default()
-                };
-                Bytes::from(request.encode_to_vec())
-            })
+            .map(|number| raw::get_provenance(TRACKED_SERIAL + number * 7919 % TRACKED))
             .collect();
         let first = raw::unary(&channels[0], &raw::GET_PROVENANCE, requests[0].clone()).await;
         let first = first.expect("an answer");
@@ -317,15 +310,7 @@ impl Large {
     async fn all_over(&self, channels: &[Channel]) -> f64 {
         let units = self.units;
         let serials = (0..units.min(200_000)).map(|number| 1 + number * 7_919 % units);
-        let requests = serials
-            .map(|serial| {
-                let request = wire::GetProvenanceRequest {
-                    unit: workload::item(serial).to_string(),
-                    ..Default::default()
-                };
-                Bytes::from(request.encode_to_vec())
-            })
-            .collect();
+        let requests = serials.map(raw::get_provenance).collect();
         let (method, time) = (&raw::GET_PROVENANCE, Some(self.size.limit_time));
         let driven = look_up(channels, method, &Arc::new(requests), time, None).await;
         driven.rate()

@@ -5,12 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use custody::core::wire;
+use prost::Message as _;
 use prost::bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{Body, BoxFuture, Service, StdError, http};
 use tonic::server::{NamedService, StreamingService, UnaryService};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::workload;
 
 /// Passes bytes through.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +80,15 @@ pub const BATCH_GET_STANDINGS: Method =
 /// Of [`Echo`].
 pub const ECHO: Method = Method::from_static("/echo/Unary");
 pub const ECHO_STREAM: Method = Method::from_static("/echo/Stream");
+
+/// A request of [`GET_PROVENANCE`] for the item of a serial.
+pub fn get_provenance(serial: u64) -> Bytes {
+    let request = wire::GetProvenanceRequest {
+        unit: workload::item(serial).to_string(),
+        ..Default::default()
+    };
+    request.encode_to_vec().into()
+}
 
 /// One call, one answer.
 pub async fn unary(channel: &Channel, method: &Method, request: Bytes) -> Result<Bytes, Status> {

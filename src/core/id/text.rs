@@ -52,12 +52,10 @@ impl TextRule {
 
     /// Checks length and characters.
     pub(super) fn check(&self, text: &str) -> Result<(), IdError> {
-        // Rows of the store hold many identifiers, and all are checked: right ones have to be cheap.
-        if text.is_ascii() && (self.min..=self.max).contains(&text.len()) {
-            if text.bytes().all(self.charset.allows) {
-                return Ok(());
-            }
-            return self.check_characters(text);
+        // Rows of the store hold many identifiers, and all are checked: right ones have to be cheap. What a charset
+        // allows is ASCII, a byte each.
+        if (self.min..=self.max).contains(&text.len()) && text.bytes().all(self.charset.allows) {
+            return Ok(());
         }
         let found = text.chars().count();
         if found < self.min || found > self.max {
@@ -98,12 +96,7 @@ impl<const N: usize> Inline<N> {
         rule.check(text)?;
         // Every charset is ASCII, so the checked text is as many bytes as characters: at
         // most `rule.max`, which is at most N, which fits a byte.
-        let mut bytes = [0; N];
-        for (slot, byte) in bytes.iter_mut().zip(text.bytes()) {
-            *slot = byte;
-        }
-        let len = text.len().min(N) as u8;
-        Ok(Self { bytes, len })
+        Ok(Self::of_ascii(text.as_bytes()))
     }
 
     /// A number in decimal, for which there has to be room.
@@ -119,11 +112,16 @@ impl<const N: usize> Inline<N> {
             }
         }
         debug_assert!(digits.len() - at <= N);
+        Self::of_ascii(&digits[at..])
+    }
+
+    /// So many of the bytes as there is room for.
+    fn of_ascii(ascii: &[u8]) -> Self {
         let mut bytes = [0; N];
-        for (slot, digit) in bytes.iter_mut().zip(&digits[at..]) {
-            *slot = *digit;
+        for (slot, byte) in bytes.iter_mut().zip(ascii) {
+            *slot = *byte;
         }
-        let len = (digits.len() - at).min(N) as u8;
+        let len = ascii.len().min(N) as u8;
         Self { bytes, len }
     }
 
