@@ -13,7 +13,7 @@
 //! | `l`, unit | how often it was looked up, [`Asked`] |
 //! | `d`, day, region, city | what happened there, [`Activity`](super::Activity) |
 //! | `m`, month | what buyers got, [`Deliveries`](super::Deliveries) |
-//! | `C`, `p`, `q` | who signed what, `captured` |
+//! | `N`, `n`, `q` | who signed what, `captured` |
 //!
 //! A step changes all of it at once, cursors included: after a crash it is taken again from where the
 //! last whole one ended.

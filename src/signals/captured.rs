@@ -3,9 +3,14 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `C` | entries that were looked at for this |
-//! | `p`, party, entry | [`Captured`] |
+//! | `N` | entries that were looked at for this |
+//! | `n`, party, entry | that entry and further ones, as the distances from each to the next |
 //! | `q`, digest of the eventID, party, entry | [`Captured`] |
+//!
+//! What one step finds of a party is one row: a row for each entry would cost as much as all else that early warning
+//! does. Rows of a party don't overlap, so that they are in the order of their entries.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,45 +30,55 @@ pub struct Captured {
     pub is_error_declaration: bool,
 }
 
-const LOOKED_AT: &[u8] = b"C";
+const LOOKED_AT: &[u8] = b"N";
 
 /// Rows to be written.
 pub(super) struct Captures {
     /// Entries that were looked at. A ledger that is older than these rows has all to look at again.
     pub looked_at: u64,
-    rows: Vec<(Vec<u8>, Captured)>,
+    /// Entries of each party, in order.
+    signed: HashMap<PartyId, Vec<u64>>,
+    events: Vec<(Vec<u8>, Captured)>,
 }
 
 impl Captures {
     pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self {
-            looked_at: store
-                .side_get(Side::Signals, LOOKED_AT)?
-                .unwrap_or_default(),
-            rows: Vec::new(),
-        })
+        let looked_at = store.side_get(Side::Signals, LOOKED_AT)?;
+        Ok(Self::from(looked_at.unwrap_or_default()))
     }
 
-    /// Notes a party's record.
-    pub(super) fn note(&mut self, party: PartyId, index: LogIndex, gist: &Gist) {
-        let context = gist.context.as_ref();
-        let row = Captured {
-            is_error_declaration: context.is_some_and(|of| of.error_declaration.is_some()),
-        };
-        let number = index.0.to_be_bytes();
-        let mut key = of_party(&party);
-        key.extend_from_slice(&number);
-        self.rows.push((key, row));
-        let id = context.map_or("", |of| of.event_id.as_str());
-        if !id.is_empty() {
-            let key = [&*of_event(id), &*party.to_compact(), &number];
-            self.rows.push((key.concat(), row));
+    fn from(looked_at: u64) -> Self {
+        Self {
+            looked_at,
+            signed: HashMap::new(),
+            events: Vec::new(),
         }
+    }
+
+    /// Notes a party's record. It lies after those that were noted before.
+    pub(super) fn note(&mut self, party: PartyId, index: LogIndex, gist: &Gist) {
+        let entries = self.signed.entry(party).or_default();
+        debug_assert!(entries.last().is_none_or(|last| *last < index.0));
+        entries.push(index.0);
+        let Some(context) = gist.context.as_ref().filter(|of| !of.event_id.is_empty()) else {
+            return;
+        };
+        let row = Captured {
+            is_error_declaration: context.error_declaration.is_some(),
+        };
+        let id = of_event(&context.event_id);
+        let key = [&*id, &*party.to_compact(), &index.0.to_be_bytes()];
+        self.events.push((key.concat(), row));
     }
 
     pub(super) fn put(self, changes: &mut SideChanges) -> Result<(), StoreError> {
         changes.put(LOOKED_AT.to_vec(), &self.looked_at)?;
-        for (key, row) in self.rows {
+        for (party, entries) in self.signed {
+            let [first, ..] = entries[..] else { continue };
+            let distances: Vec<u64> = entries.windows(2).map(|two| two[1] - two[0]).collect();
+            changes.put(signed_key(&party, first), &distances)?;
+        }
+        for (key, row) in self.events {
             changes.put(key, &row)?;
         }
         Ok(())
@@ -71,7 +86,23 @@ impl Captures {
 }
 
 fn of_party(party: &PartyId) -> Vec<u8> {
-    [b"p".as_slice(), party.to_compact().as_slice()].concat()
+    [b"n".as_slice(), party.to_compact().as_slice()].concat()
+}
+
+fn signed_key(party: &PartyId, first: u64) -> Vec<u8> {
+    [of_party(party).as_slice(), &first.to_be_bytes()].concat()
+}
+
+/// The entries of a party's row.
+fn entries_of(key: &[u8], distances: &[u64]) -> Vec<u64> {
+    let mut last = number_at_end(key).0;
+    let further = distances.iter().map(|distance| {
+        last = last.saturating_add(*distance);
+        last
+    });
+    std::iter::once(number_at_end(key).0)
+        .chain(further)
+        .collect()
 }
 
 fn of_event(id: &str) -> Vec<u8> {
@@ -110,19 +141,34 @@ pub fn captured_by(
     mut visit: impl FnMut(LogIndex) -> bool,
 ) -> Result<(), StoreError> {
     let prefix = of_party(party);
-    if !back {
-        let from = [prefix.as_slice(), &from.0.to_be_bytes()].concat();
-        return view.side_scan(Side::Signals, &prefix, &from, |key, _: Captured| {
-            visit(number_at_end(key))
+    if back {
+        let Some(last) = from.0.checked_sub(1) else {
+            return Ok(());
+        };
+        let last = signed_key(party, last);
+        return view.side_scan_back(Side::Signals, &prefix, &last, |key, row: Vec<u64>| {
+            let entries = entries_of(key, &row).into_iter().rev();
+            let mut before = entries.skip_while(|entry| *entry >= from.0);
+            before.all(|entry| visit(LogIndex(entry)))
         });
     }
-    let Some(last) = from.0.checked_sub(1) else {
+    let mut from_on = |key: &[u8], row: Vec<u64>| {
+        let entries = entries_of(key, &row).into_iter();
+        let mut entries = entries.skip_while(|entry| *entry < from.0);
+        entries.all(|entry| visit(LogIndex(entry)))
+    };
+    // The first ones may lie in a row that begins before them.
+    let begun = signed_key(party, from.0);
+    let mut go_on = true;
+    view.side_scan_back(Side::Signals, &prefix, &begun, |key, row| {
+        go_on = from_on(key, row);
+        false
+    })?;
+    let Some(next) = from.0.checked_add(1).filter(|_| go_on) else {
         return Ok(());
     };
-    let from = [prefix.as_slice(), &last.to_be_bytes()].concat();
-    view.side_scan_back(Side::Signals, &prefix, &from, |key, _: Captured| {
-        visit(number_at_end(key))
-    })
+    let next = signed_key(party, next);
+    view.side_scan(Side::Signals, &prefix, &next, from_on)
 }
 
 /// Entries whose event has an id, of one party or of all, in the order of parties and entries.
@@ -146,19 +192,29 @@ pub fn captured_as(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::gist::Context;
     use super::*;
+    use crate::store::StoreOptions;
+
+    fn party(number: usize) -> PartyId {
+        let parties = ["uscc:91350100M000100Y43", "uscc:91110000802100433B"];
+        parties[number].parse().unwrap()
+    }
+
+    fn write(store: &Store, captures: Captures) {
+        let mut changes = SideChanges::default();
+        captures.put(&mut changes).unwrap();
+        store.side_write(Side::Signals, changes).unwrap();
+    }
 
     #[test]
     fn only_records_with_an_event_id_are_found_by_one() {
-        let party: PartyId = "uscc:91350100M000100Y43".parse().unwrap();
-        let mut captures = Captures {
-            looked_at: 0,
-            rows: Vec::new(),
-        };
-        captures.note(party, LogIndex(7), &Gist::default());
-        assert_eq!(captures.rows.len(), 1);
-        assert_eq!(number_at_end(&captures.rows[0].0), LogIndex(7));
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(folder.path(), &StoreOptions::default()).unwrap();
+        let mut captures = Captures::from(0);
+        captures.note(party(0), LogIndex(7), &Gist::default());
         let context = Context {
             event_id: "urn:uuid:1".into(),
             error_declaration: None,
@@ -167,7 +223,60 @@ mod tests {
             context: Some(context),
             ..Gist::default()
         };
-        captures.note(party, LogIndex(8), &gist);
-        assert_eq!(captures.rows.len(), 3);
+        captures.note(party(0), LogIndex(8), &gist);
+        write(&store, captures);
+        let view = store.view();
+        let mut found = Vec::new();
+        let visit = |index, _| {
+            found.push(index);
+            true
+        };
+        captured_as(&view, "urn:uuid:1", None, visit).unwrap();
+        assert_eq!(found, [LogIndex(8)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Each step begins where the last one ended.
+        #[test]
+        fn a_party_finds_its_own_both_ways_from_anywhere(
+            steps in proptest::collection::vec(proptest::collection::vec(0usize..3, 0..9), 1..12),
+            from in 0u64..64,
+            most in 1usize..9,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::create(folder.path(), &StoreOptions::default()).unwrap();
+            let mut next = 0;
+            for signers in &steps {
+                let mut captures = Captures::from(0);
+                for signer in signers {
+                    if *signer < 2 {
+                        captures.note(party(*signer), LogIndex(next), &Gist::default());
+                    }
+                    next += 1;
+                }
+                write(&store, captures);
+            }
+            let signers = steps.concat();
+            let view = store.view();
+            for number in 0..2 {
+                for back in [false, true] {
+                    let all = (0..).zip(&signers).filter(|(_, signer)| **signer == number);
+                    let all = all.map(|(index, _)| LogIndex(index));
+                    let wanted: Vec<_> = if back {
+                        let before: Vec<_> = all.filter(|index| index.0 < from).collect();
+                        before.into_iter().rev().take(most).collect()
+                    } else {
+                        all.filter(|index| index.0 >= from).take(most).collect()
+                    };
+                    let mut found = Vec::new();
+                    captured_by(&view, &party(number), LogIndex(from), back, |index| {
+                        found.push(index);
+                        found.len() < most
+                    }).unwrap();
+                    prop_assert_eq!(found, wanted);
+                }
+            }
+        }
     }
 }

@@ -63,11 +63,13 @@ pub fn step(store: &Store, now: Millis, most: u64) -> Result<Progress, StoreErro
         left: most,
     };
     watchman.note_old(&mut book, before, most)?;
+    // What is new is noted once all before it is, so that each entry is noted once and in order.
+    let notes = book.captures.looked_at == before;
     for index in before..end {
-        watchman.look_at(&mut book, LogIndex(index))?;
+        watchman.look_at(&mut book, LogIndex(index), notes)?;
     }
     book.cursors.seen = end;
-    if book.captures.looked_at == before {
+    if notes {
         book.captures.looked_at = end;
     }
     watchman.deadlines(&mut book)?;
@@ -257,7 +259,12 @@ impl Watchman<'_> {
     }
 
     /// A new entry.
-    fn look_at(&mut self, book: &mut Book<'_>, index: LogIndex) -> Result<(), StoreError> {
+    fn look_at(
+        &mut self,
+        book: &mut Book<'_>,
+        index: LogIndex,
+        notes: bool,
+    ) -> Result<(), StoreError> {
         let found = self.found(index, false)?;
         // Who decides or reports a finding broke nothing.
         let Some(front) = found.front.filter(|front| front.kind.is_custody()) else {
@@ -267,7 +274,9 @@ impl Watchman<'_> {
         let spot = Spot::of(found.time().day_in_china(), &gist);
         book.counts.at(spot).record(found.worst());
         if let Some(party) = front.signer.party() {
-            book.captures.note(party, index, &gist);
+            if notes {
+                book.captures.note(party, index, &gist);
+            }
             self.count(book, &found, party)?;
         }
         if front.kind == Kind::Deliver {
