@@ -36,7 +36,7 @@ struct Arguments {
     /// Where the JSON goes.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Only rows whose name contains this.
+    /// Only rows whose name contains this, or one of these with commas between; some need others in the same run.
     #[arg(long)]
     only: Option<String>,
     /// Records of each measured row.
@@ -166,7 +166,7 @@ async fn run(arguments: &Arguments, folder: &Path, scale: Scale, size: Size) -> 
         arguments
             .only
             .as_ref()
-            .is_none_or(|only| name.contains(only.as_str()))
+            .is_none_or(|only| only.split(',').any(|only| name.contains(only)))
     };
     let mut rows = Vec::new();
     let mut push = |row: Row| {
