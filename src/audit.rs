@@ -23,6 +23,7 @@ use crate::core::record::Millis;
 use crate::core::signature::{BatchItem, DecodedKey, KeyRef, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
+use crate::store::InMemory;
 
 /// Entries that are decoded in one go.
 const BATCH: usize = 128;
@@ -79,10 +80,8 @@ struct Signed {
 /// Decoded entries in order, or what is wrong with one.
 type Batch = Vec<Result<WellFormed, String>>;
 
-enum Job {
-    Decode(Vec<Bytes>, mpsc::Sender<Batch>),
-    Check(Vec<Signed>),
-}
+/// Bytes of entries, and who waits for them.
+type ToDecode = (Vec<Bytes>, mpsc::Sender<Batch>);
 
 /// An entry that is what the rules make of it.
 #[derive(Debug)]
@@ -104,16 +103,14 @@ pub trait Views: Read {
     fn take(&mut self, entry: Replayed) -> Result<(), String>;
 }
 
-/// In memory.
-impl Views for Changes {
+impl Views for InMemory {
     fn take(&mut self, entry: Replayed) -> Result<(), String> {
-        self.merge(entry.changes);
-        Ok(())
+        self.merge(entry.changes).map_err(|error| error.to_string())
     }
 }
 
 /// An audit under way.
-pub struct Auditor<V = Changes> {
+pub struct Auditor<V = InMemory> {
     state: V,
     frontier: Frontier,
     last_time: Millis,
@@ -122,7 +119,8 @@ pub struct Auditor<V = Changes> {
     raw: Vec<Bytes>,
     ahead: VecDeque<mpsc::Receiver<Batch>>,
     signed: Vec<Signed>,
-    jobs: mpsc::SyncSender<Job>,
+    to_decode: mpsc::Sender<ToDecode>,
+    to_check: mpsc::SyncSender<Vec<Signed>>,
     workers: Vec<JoinHandle<()>>,
     /// The first entry whose signature doesn't verify.
     bad: Arc<AtomicU64>,
@@ -132,7 +130,7 @@ impl Auditor {
     /// Starts the threads; the views are kept in memory.
     #[must_use]
     pub fn start() -> Self {
-        Self::over(Changes::default())
+        Self::over(InMemory::default())
     }
 }
 
@@ -140,16 +138,21 @@ impl<V: Views> Auditor<V> {
     /// Starts the threads, with views that have nothing in them.
     #[must_use]
     pub fn over(state: V) -> Self {
-        let (jobs, queue) = mpsc::sync_channel::<Job>(WAITING);
-        let queue = Arc::new(Mutex::new(queue));
+        // What is judged next never waits behind signatures, which nobody waits for.
+        let (to_decode, raw) = mpsc::channel();
+        let (to_check, signed) = mpsc::sync_channel(WAITING);
+        let (raw, signed) = (Arc::new(Mutex::new(raw)), Arc::new(Mutex::new(signed)));
         let bad = Arc::new(AtomicU64::new(u64::MAX));
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
-        let workers = (0..threads)
-            .map(|_| {
-                let (queue, bad) = (Arc::clone(&queue), Arc::clone(&bad));
-                std::thread::spawn(move || work(&queue, &bad))
-            })
-            .collect();
+        let decoders = (0..threads).map(|_| {
+            let raw = Arc::clone(&raw);
+            std::thread::spawn(move || decode_all(&raw))
+        });
+        let checkers = (0..threads).map(|_| {
+            let (signed, bad) = (Arc::clone(&signed), Arc::clone(&bad));
+            std::thread::spawn(move || check_all(&signed, &bad))
+        });
+        let workers = decoders.chain(checkers).collect();
         Self {
             state,
             frontier: Frontier::new(),
@@ -158,7 +161,8 @@ impl<V: Views> Auditor<V> {
             raw: Vec::with_capacity(BATCH),
             ahead: VecDeque::new(),
             signed: Vec::with_capacity(SIGNATURES),
-            jobs,
+            to_decode,
+            to_check,
             workers,
             bad,
         }
@@ -186,7 +190,7 @@ impl<V: Views> Auditor<V> {
         let (reply, decoded) = mpsc::channel();
         self.ahead.push_back(decoded);
         // The threads end only after the sender is dropped.
-        let _ = self.jobs.send(Job::Decode(raw, reply));
+        let _ = self.to_decode.send((raw, reply));
     }
 
     fn judge_next(&mut self) -> Result<(), AuditError> {
@@ -228,9 +232,6 @@ impl<V: Views> Auditor<V> {
         if applied.verdict != verdict {
             return Err("its verdict is not the one that the rules give".into());
         }
-        if encode_entry(&envelope, time, &applied.verdict) != given.bytes {
-            return Err("its bytes are not those of its content".into());
-        }
         self.state.take(Replayed {
             bytes: given.bytes,
             leaf: given.leaf,
@@ -254,7 +255,7 @@ impl<V: Views> Auditor<V> {
 
     fn check(&mut self) {
         let signed = std::mem::replace(&mut self.signed, Vec::with_capacity(SIGNATURES));
-        let _ = self.jobs.send(Job::Check(signed));
+        let _ = self.to_check.send(signed);
     }
 
     /// Waits for the last entries and signatures and says what was covered; and gives the views back.
@@ -267,11 +268,11 @@ impl<V: Views> Auditor<V> {
             self.judge_next()?;
         }
         self.check();
-        drop(self.jobs);
+        drop((self.to_decode, self.to_check));
         for worker in self.workers {
             worker.join().map_err(|_| AuditError {
                 index: self.frontier.size().get(),
-                what: "a thread that checks signatures panicked".into(),
+                what: "a thread that decodes or checks signatures panicked".into(),
             })?;
         }
         let bad = self.bad.load(Ordering::Acquire);
@@ -301,23 +302,32 @@ impl<V: Views> Auditor<V> {
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, bad: &AtomicU64) {
+/// The next one, or none when there will be no more.
+fn next<T>(queue: &Mutex<mpsc::Receiver<T>>) -> Option<T> {
+    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.recv().ok()
+}
+
+fn decode_all(queue: &Mutex<mpsc::Receiver<ToDecode>>) {
+    while let Some((raw, reply)) = next(queue) {
+        // Who asked may have given up on the audit.
+        let _ = reply.send(raw.into_iter().map(decode).collect());
+    }
+}
+
+fn check_all(queue: &Mutex<mpsc::Receiver<Vec<Signed>>>, bad: &AtomicU64) {
     let mut keys = HashMap::new();
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(Job::Decode(raw, reply)) => {
-                // Who asked may have given up on the audit.
-                let _ = reply.send(raw.into_iter().map(decode).collect());
-            }
-            Ok(Job::Check(signed)) => check(&signed, &mut keys, bad),
-            Err(_) => return,
-        }
+    while let Some(signed) = next(queue) {
+        check(&signed, &mut keys, bad);
     }
 }
 
 fn decode(bytes: Bytes) -> Result<WellFormed, String> {
     let entry = decode_entry(&bytes)?;
+    // With the verdict that it states, which is compared with that of the rules.
+    if encode_entry(&entry.envelope, entry.time, &entry.verdict) != bytes {
+        return Err("its bytes are not those of its content".into());
+    }
     let message = entry.envelope.signed_bytes();
     Ok(WellFormed {
         id: record_id(&message),

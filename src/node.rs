@@ -26,6 +26,8 @@ use crate::store::{LogHead, Store, StoreError, StoreOptions};
 /// Reads off the serving threads that go on at once, for each core: enough to hide that a thread
 /// takes a while to wake, few enough that cold ones don't pile up.
 const READS_PER_CORE: usize = 32;
+/// The same of look-ups that wait for the disk: they have places of their own, so that none waits behind a report.
+const LOOK_UPS_PER_CORE: usize = 8;
 /// So many records fit on their way at least: a batch of a stream has to.
 const MIN_ON_THEIR_WAY: usize = 256;
 /// And so many at most: at some kilobytes each, they would be all the memory there is.
@@ -107,6 +109,7 @@ pub struct Node {
     streams: Arc<Semaphore>,
     open_streams: Arc<Semaphore>,
     reads: Arc<Semaphore>,
+    look_ups_off: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
     watching: std::sync::Mutex<Option<Watching>>,
     events: watch::Receiver<u64>,
@@ -179,6 +182,9 @@ impl Node {
             open_streams: Arc::new(Semaphore::new(MAX_OPEN_STREAMS)),
             reads: Arc::new(Semaphore::new(
                 options.admit_threads.max(1) * READS_PER_CORE,
+            )),
+            look_ups_off: Arc::new(Semaphore::new(
+                options.admit_threads.max(1) * LOOK_UPS_PER_CORE,
             )),
             committer: std::sync::Mutex::new(Some(thread)),
             watching: std::sync::Mutex::new(Some(watching)),
@@ -272,6 +278,11 @@ impl Node {
     /// A place for a read that may take long, so that such reads don't take all threads.
     pub async fn read_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.reads).acquire_owned().await.ok()
+    }
+
+    /// A place for a look-up that has to ask the disk.
+    pub async fn look_up_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.look_ups_off).acquire_owned().await.ok()
     }
 
     /// The verifier key of the log's checkpoints.

@@ -61,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("signals", &["core", "store", "signals"]),
+    ("audit", &["core", "store"]),
     ("archive", &["core", "store", "audit", "node", "archive"]),
     ("export", &["core", "client", "export"]),
     ("private", &["core", "store", "private"]),

@@ -86,7 +86,10 @@ pub(super) fn bad_id(field: &'static str) -> impl Fn(IdError) -> Status {
 #[allow(clippy::needless_pass_by_value)] // the form that `map_err` wants
 pub(super) fn store(error: impl Into<StoreError>) -> Status {
     let error = error.into();
-    tracing::error!(%error, "a read failed");
+    // Who reads only what is in memory asks again; nothing is wrong.
+    if !matches!(error, StoreError::NotInMemory) {
+        tracing::error!(%error, "a read failed");
+    }
     status(&Refusal::new(Reason::Storage, error.to_string()))
 }
 

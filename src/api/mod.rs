@@ -28,11 +28,12 @@ pub mod token;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::service::Routes;
 
 use crate::core::wire;
 use crate::node::Node;
-use crate::store::LogHead;
+use crate::store::{LogHead, Reach, View};
 
 pub use errors::status;
 
@@ -66,12 +67,47 @@ fn granted(
     })
 }
 
+/// Answers a question that mostly is a short one: from what is in memory on the thread that serves the call, which takes
+/// less than to wake another one. What would wait for the disk, or is a long one after all, goes off that thread: a few
+/// cold look-ups would else hold up everybody, those who submit included.
+async fn answer<T: Send + 'static>(
+    node: &Arc<Node>,
+    read: impl Fn(&View<'_>) -> Result<T, tonic::Status> + Send + 'static,
+) -> Result<T, tonic::Status> {
+    let at_hand = {
+        let view = node.store().view_within(Reach::Memory);
+        let answer = read(&view);
+        let is_long = |status: &tonic::Status| status.code() == tonic::Code::ResourceExhausted;
+        let goes_on = view.missed() || answer.as_ref().is_err_and(is_long);
+        (!goes_on).then_some(answer)
+    };
+    match at_hand {
+        Some(answer) => answer,
+        None => look_up(node, move |node| read(&node.store().view())).await,
+    }
+}
+
+/// Runs a look-up that may have to wait for the disk off the threads that serve calls.
+async fn look_up<T: Send + 'static>(
+    node: &Arc<Node>,
+    read: impl FnOnce(&Node) -> Result<T, tonic::Status> + Send + 'static,
+) -> Result<T, tonic::Status> {
+    in_place(node.look_up_place().await, node, read).await
+}
+
 /// Runs a read that may take long off the threads that serve calls.
 async fn off_thread<T: Send + 'static>(
     node: &Arc<Node>,
     read: impl FnOnce(&Node) -> Result<T, tonic::Status> + Send + 'static,
 ) -> Result<T, tonic::Status> {
-    let place = node.read_place().await;
+    in_place(node.read_place().await, node, read).await
+}
+
+async fn in_place<T: Send + 'static>(
+    place: Option<OwnedSemaphorePermit>,
+    node: &Arc<Node>,
+    read: impl FnOnce(&Node) -> Result<T, tonic::Status> + Send + 'static,
+) -> Result<T, tonic::Status> {
     let node = Arc::clone(node);
     let done = tokio::task::spawn_blocking(move || {
         let _place = place;

@@ -15,7 +15,7 @@ use super::read::SHORT_TIMELINE;
 use super::{errors, read};
 use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
-use crate::core::id::UnitId;
+use crate::core::id::{PartyId, UnitId};
 use crate::core::lang::Lang;
 use crate::core::record::{Attributes, Body, GoodsId, Millis, Position, Record};
 use crate::core::standing::{self, Standing};
@@ -23,12 +23,14 @@ use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::core::wire::provenance_service_server::ProvenanceService;
 use crate::node::Node;
-use crate::store::{KnownEntry, StoreError, View};
+use crate::store::{KnownEntry, Reach, StoreError, View};
 
 /// Most steps of one page.
 const MAX_PAGE: usize = 1000;
 /// Steps of a page when the caller doesn't say.
 const DEFAULT_PAGE: usize = 200;
+/// Units whose rows are looked for one by one: of more, all are read at once, which takes longer than to wake a thread.
+const FEW_UNITS: usize = 16;
 /// How long one call may watch a unit.
 const MAX_WATCH: Duration = Duration::from_secs(3_600);
 /// Most steps of a timeline that are looked through.
@@ -95,13 +97,13 @@ impl ProvenanceService for Provenance {
         request: Request<wire::BatchGetStandingsRequest>,
     ) -> Result<Response<wire::BatchGetStandingsResponse>, Status> {
         let units = read::units(&request.into_inner().units)?;
-        let view = self.node.store().view();
-        prefetch(&view, &units).map_err(errors::store)?;
-        let standings: Result<_, Status> = units
-            .into_iter()
-            .map(|unit| standing_of(&view, unit, Lang::En))
-            .collect();
-        let standings = standings?;
+        let few = units.len() <= FEW_UNITS;
+        let read = move |view: &View<'_>| standings(view, &units);
+        let standings = if few {
+            super::answer(&self.node, read).await?
+        } else {
+            super::look_up(&self.node, move |node| read(&node.store().view())).await?
+        };
         Ok(Response::new(wire::BatchGetStandingsResponse { standings }))
     }
 
@@ -136,6 +138,12 @@ impl ProvenanceService for Provenance {
     }
 }
 
+fn standings(view: &View<'_>, units: &[UnitId]) -> Result<Vec<wire::Standing>, Status> {
+    prefetch(view, units).map_err(errors::store)?;
+    let standings = units.iter().map(|unit| standing_of(view, *unit, Lang::En));
+    standings.collect()
+}
+
 /// Reads at once what the standings of some units depend on, but for what is around them.
 fn prefetch(view: &View<'_>, units: &[UnitId]) -> Result<(), StoreError> {
     view.prefetch::<Units>(units)?;
@@ -144,7 +152,8 @@ fn prefetch(view: &View<'_>, units: &[UnitId]) -> Result<(), StoreError> {
         let unit = view.get::<Units>(id)?;
         goods.extend(unit.iter().flat_map(|unit| goods_of(id, unit)));
     }
-    let goods: Vec<GoodsId> = goods.into_iter().collect();
+    let goods = goods.into_iter().filter(|goods| view.may_be_stopped(goods));
+    let goods: Vec<GoodsId> = goods.collect();
     view.prefetch::<Goods>(&goods)
 }
 
@@ -156,56 +165,61 @@ pub(crate) async fn provenance(
     from: u64,
     lang: Lang,
 ) -> Result<wire::GetProvenanceResponse, Status> {
-    // A short timeline is read on the thread that serves the call: it takes less than waking another one.
-    match up_to(node, unit, page, from, lang, SHORT_TIMELINE) {
-        Err(status) if status.code() == tonic::Code::ResourceExhausted => {
-            let whole = move |node: &Node| up_to(node, unit, page, from, lang, MAX_TIMELINE);
-            super::off_thread(node, whole).await
+    super::answer(node, move |view| {
+        let short = up_to(view, unit, page, from, lang, SHORT_TIMELINE);
+        match (short, view.reach()) {
+            (Err(status), Reach::Disk) if status.code() == tonic::Code::ResourceExhausted => {
+                up_to(view, unit, page, from, lang, MAX_TIMELINE)
+            }
+            (short, _) => short,
         }
-        answer => answer,
-    }
+    })
+    .await
 }
 
 /// The same, of at most `limit` steps in all.
 fn up_to(
-    node: &Node,
+    view: &View<'_>,
     unit: UnitId,
     page: usize,
     from: u64,
     lang: Lang,
     limit: usize,
 ) -> Result<wire::GetProvenanceResponse, Status> {
-    let view = node.store().view();
-    let rows = read::timeline(&view, unit, limit)?;
-    let mut entries = view.store().known_entries();
+    let rows = read::timeline(view, unit, limit)?;
+    let mut entries = view.known_entries();
     let mut steps = Vec::new();
     let mut next_page_token = String::new();
-    for row in rows.into_iter().filter(|row| row.index.0 >= from) {
+    let mut names = Names::default();
+    for row in rows.iter().filter(|row| row.step.index.0 >= from) {
+        let index = row.step.index;
         if steps.len() == page {
-            next_page_token = row.index.0.to_string();
+            next_page_token = index.0.to_string();
             break;
         }
-        let entry = entries.entry(row.index).map_err(errors::store)?;
-        let entry = entry.ok_or_else(|| errors::store(StoreError::no_entry(row.index)))?;
-        steps.push(step(&view, unit, (&row, &entry), lang)?);
+        let read = match &row.step.entry {
+            Some(_) => None,
+            None => entries.entry(index).map_err(errors::store)?,
+        };
+        let entry = row.step.entry.as_deref().or(read.as_deref());
+        let entry = entry.ok_or_else(|| errors::store(StoreError::no_entry(index)))?;
+        steps.push(step(view, unit, (row, entry), &mut names, lang)?);
     }
     let state = view
         .get::<Units>(&unit)
         .map_err(errors::store)?
         .unwrap_or_default();
-    let around = around_of(&view, &state).map_err(errors::store)?;
+    let around = around_of(view, &state).map_err(errors::store)?;
     let holder = around
         .last()
         .map_or(state.holder, |(_, outer)| outer.holder);
-    let name = |party: Option<crate::core::id::PartyId>| match party {
-        Some(party) => read::party_name(&view, party),
+    let name = |party: Option<PartyId>| match party {
+        Some(party) => read::party_name(view, party),
         None => Ok(String::new()),
     };
-    let text = |party: Option<crate::core::id::PartyId>| {
-        party.map(|party| party.to_string()).unwrap_or_default()
-    };
+    let text = |party: Option<PartyId>| party.map(|party| party.to_string()).unwrap_or_default();
     Ok(wire::GetProvenanceResponse {
-        standing: Some(standing_of(&view, unit, lang)?),
+        standing: Some(standing_of(view, unit, lang)?),
         steps,
         next_page_token,
         holder: text(holder),
@@ -224,10 +238,11 @@ pub(crate) async fn records(node: &Arc<Node>, unit: UnitId) -> Result<Vec<wire::
         let mut records = Vec::with_capacity(rows.len());
         let mut reader = node.store().reader().map_err(errors::store)?;
         // What stands beside the chain is evidence, and no step of the way.
-        for row in rows.into_iter().filter(|row| row.row.joined) {
-            let bytes = reader.entry(row.index).map_err(errors::store)?;
-            let bytes = bytes.ok_or_else(|| errors::store(StoreError::no_entry(row.index)))?;
-            let payload = read::decode(row.index, &bytes)?.envelope.payload;
+        for row in rows.into_iter().filter(|row| row.step.joined) {
+            let index = row.step.index;
+            let bytes = reader.entry(index).map_err(errors::store)?;
+            let bytes = bytes.ok_or_else(|| errors::store(StoreError::no_entry(index)))?;
+            let payload = read::decode(index, &bytes)?.envelope.payload;
             let record: wire::Record = prost::Message::decode(payload)
                 .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))?;
             // Decisions about findings are the ledger's own.
@@ -446,24 +461,23 @@ fn step(
     view: &View<'_>,
     unit: UnitId,
     (row, known): (&read::TimelineRow, &KnownEntry),
+    names: &mut Names,
     lang: Lang,
 ) -> Result<wire::Step, Status> {
     let entry = &known.decoded;
     let record = &entry.record;
-    let party = row.row.signer.party();
-    let party_name = party
-        .map(|party| read::party_name(view, party))
-        .transpose()?;
+    let party = row.step.signer.party();
+    let party = party.map(|party| names.of(view, party)).transpose()?;
     let about = row.via.unwrap_or(unit);
     Ok(wire::Step {
-        log_index: row.index.0,
+        log_index: row.step.index.0,
         record_id: known.id.0.to_vec(),
         event_time_ms: record.event_time.0,
         time_ms: entry.time.0,
         kind: record.kind().name().to_owned(),
-        party: party.map(|party| party.to_string()).unwrap_or_default(),
-        summary: summary(view, record, party_name.as_deref(), lang)?,
-        party_name: party_name.unwrap_or_default(),
+        summary: summary(view, record, party.map(|party| &*party.name), lang)?,
+        party: party.map(|party| party.id.clone()).unwrap_or_default(),
+        party_name: party.map(|party| party.name.clone()).unwrap_or_default(),
         city: record.place.city.clone(),
         region: record
             .place
@@ -472,13 +486,40 @@ fn step(
             .map(ToString::to_string)
             .unwrap_or_default(),
         via: row.via.map(|via| via.to_string()).unwrap_or_default(),
-        beside: !row.row.joined && record.kind().is_custody(),
+        beside: !row.step.joined && record.kind().is_custody(),
         findings: read::findings_at(record, &entry.verdict, about)
             .into_iter()
             .map(|kind| i32::from(kind.number()))
             .collect(),
         position: record.place.position.map(city_of),
     })
+}
+
+/// The parties of a timeline: few have many steps.
+#[derive(Default)]
+struct Names(Vec<(PartyId, Named)>);
+
+struct Named {
+    id: String,
+    name: String,
+}
+
+impl Names {
+    fn of(&mut self, view: &View<'_>, party: PartyId) -> Result<&Named, Status> {
+        let known = self.0.iter().position(|(id, _)| *id == party);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let named = Named {
+                    id: party.to_string(),
+                    name: read::party_name(view, party)?,
+                };
+                self.0.push((party, named));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[at].1)
+    }
 }
 
 /// A position to a tenth of a degree, some ten kilometres.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use prost::bytes::Bytes;
 use tonic::Status;
@@ -23,7 +24,7 @@ use crate::core::tlog::tile::{TileHashReader, TileId};
 use crate::core::tlog::{Hash, LogIndex, TreeSize};
 use crate::core::wire;
 use crate::node::Node;
-use crate::store::{LogHead, Store, StoreError, View};
+use crate::store::{KnownEntry, LogHead, Store, StoreError, View};
 
 /// Most entries of one bundle.
 const MAX_BUNDLE_ENTRIES: usize = 20_000;
@@ -94,8 +95,16 @@ pub(super) fn party_after(prefix: &[u8], key: &[u8]) -> Result<PartyId, Status> 
         .map_err(|error| errors::store(StoreError::Corrupt(error.to_string())))
 }
 
-/// One row of a unit's own history.
-pub(super) type Row = (LogIndex, HistoryRow);
+/// What a timeline needs of one row of a unit's own history.
+pub(super) struct Row {
+    pub index: LogIndex,
+    pub joined: bool,
+    pub signer: Actor,
+    /// What the unit is in after it.
+    pub container: Option<UnitId>,
+    /// Its entry, where that was read anyway.
+    pub entry: Option<Arc<KnownEntry>>,
+}
 
 /// Steps of a timeline all of which are wanted: then each is decoded when it is read.
 pub(super) const SHORT_TIMELINE: usize = 64;
@@ -110,21 +119,39 @@ pub(super) fn history(
     unit: UnitId,
     from: LogIndex,
     limit: usize,
-) -> Result<(Option<HistoryRow>, Vec<Row>), Status> {
-    let mut reader = view.store().known_entries();
-    let mut read = |index| match limit {
-        ..=SHORT_TIMELINE => reader
-            .entry(index)?
-            .map_or(Ok(None), |entry| entry.row(&unit)),
-        _ => reader.row(&unit, index),
+) -> Result<(Option<Row>, Vec<Row>), Status> {
+    let mut reader = view.known_entries();
+    let mut read = |index| {
+        let entry = match limit {
+            ..=SHORT_TIMELINE => reader.entry(index)?,
+            _ => None,
+        };
+        let row = match &entry {
+            Some(entry) => entry.row(&unit),
+            None => reader.row(&unit, index),
+        };
+        let of_row = |row: HistoryRow| {
+            let kept = Row {
+                index,
+                joined: row.joined,
+                signer: row.signer,
+                container: row.container,
+                entry,
+            };
+            (row.before, kept)
+        };
+        Ok::<_, StoreError>(row?.map(of_row))
     };
     let state = view.get::<Units>(&unit).map_err(errors::store)?;
+    let steps = state
+        .as_ref()
+        .map_or(0, |state| state.length + state.besides);
+    let mut rows = Vec::with_capacity(steps.min(SHORT_TIMELINE as u64) as usize);
     let mut next = state.and_then(|state| state.touched);
-    let mut rows = Vec::new();
     // A row names the one before it, so the way leads backwards.
     let before = loop {
         let Some(index) = next else { break None };
-        let row = read(index).map_err(errors::store)?.ok_or_else(|| {
+        let (before, row) = read(index).map_err(errors::store)?.ok_or_else(|| {
             let what = format!("entry {index} has no row of {unit}");
             errors::store(StoreError::Corrupt(what))
         })?;
@@ -136,18 +163,16 @@ pub(super) fn history(
                 "the history has more than {limit} steps; read the log instead"
             )));
         }
-        next = row.before;
-        rows.push((index, row));
+        next = before;
+        rows.push(row);
     };
     rows.reverse();
     Ok((before, rows))
 }
 
 /// A step of a timeline: through which container it concerns the unit.
-#[derive(Clone, Debug)]
 pub(super) struct TimelineRow {
-    pub index: LogIndex,
-    pub row: HistoryRow,
+    pub step: Row,
     pub via: Option<UnitId>,
 }
 
@@ -157,9 +182,14 @@ pub(super) fn timeline(
     unit: UnitId,
     limit: usize,
 ) -> Result<Vec<TimelineRow>, Status> {
-    let mut rows = BTreeMap::new();
+    let mut rows = Vec::new();
     collect(view, unit, &mut rows, limit)?;
-    Ok(rows.into_values().collect())
+    // What an entry did to the unit itself comes before what it did to what the unit was in.
+    if !rows.is_sorted_by_key(|row: &TimelineRow| row.step.index) {
+        rows.sort_by_key(|row| row.step.index);
+    }
+    rows.dedup_by_key(|row| row.step.index);
+    Ok(rows)
 }
 
 /// A stretch of a unit's history that concerns a timeline.
@@ -175,7 +205,7 @@ struct Stretch {
 fn collect(
     view: &View<'_>,
     unit: UnitId,
-    rows: &mut BTreeMap<LogIndex, TimelineRow>,
+    rows: &mut Vec<TimelineRow>,
     limit: usize,
 ) -> Result<(), Status> {
     let all = Stretch {
@@ -191,18 +221,19 @@ fn collect(
         read += own.len();
         // What it was in before the stretch begins: the last row before it says so.
         let mut inside = before
-            .and_then(|row| row.container)
+            .and_then(|before| before.container)
             .map(|container| (container, stretch.from));
-        for (index, row) in own {
+        for step in own {
+            let index = step.index;
             if index > stretch.until {
                 break;
             }
-            let via = stretch.via;
-            rows.entry(index).or_insert(TimelineRow { index, row, via });
-            if row.joined && inside.map(|(container, _)| container) != row.container {
+            if step.joined && inside.map(|(container, _)| container) != step.container {
                 waiting.extend(inside.map(|(container, from)| stay(container, from, index)));
-                inside = row.container.map(|container| (container, index));
+                inside = step.container.map(|container| (container, index));
             }
+            let via = stretch.via;
+            rows.push(TimelineRow { step, via });
         }
         waiting.extend(inside.map(|(container, from)| stay(container, from, stretch.until)));
     }
@@ -303,7 +334,8 @@ impl Collector<'_> {
         self.identifier(unit)?;
         let mut inside: Option<UnitId> = None;
         let (_, rows) = history(self.view, unit, LogIndex(0), MAX_BUNDLE_ENTRIES)?;
-        for (index, row) in rows {
+        for row in rows {
+            let index = row.index;
             if index > until {
                 break;
             }

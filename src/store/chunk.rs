@@ -49,14 +49,7 @@ impl<'a> ChunkBuilder<'a> {
     ) -> Result<(), StoreError> {
         let before = self.rows.len();
         for (unit, row) in rows {
-            let id = unit.to_compact();
-            self.rows.push(length(id.len())?);
-            self.rows.extend_from_slice(&id);
-            let at = self.rows.len();
-            self.rows.extend_from_slice(&[0; 2]);
-            codec::encode_body(row, &mut self.rows).map_err(too_large)?;
-            let bytes: u16 = length(self.rows.len() - at - 2)?;
-            self.rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
+            write_row(&mut self.rows, unit, row)?;
         }
         self.lengths
             .push((length(entry.len())?, length(self.rows.len() - before)?));
@@ -89,6 +82,23 @@ impl<'a> ChunkBuilder<'a> {
         bytes.append(&mut self.rows);
         bytes
     }
+}
+
+/// Adds a row to those of an entry.
+pub(super) fn write_row(
+    rows: &mut Vec<u8>,
+    unit: &UnitId,
+    row: &HistoryRow,
+) -> Result<(), StoreError> {
+    let id = unit.to_compact();
+    rows.push(length(id.len())?);
+    rows.extend_from_slice(&id);
+    let at = rows.len();
+    rows.extend_from_slice(&[0; 2]);
+    codec::encode_body(row, rows).map_err(too_large)?;
+    let bytes: u16 = length(rows.len() - at - 2)?;
+    rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
+    Ok(())
 }
 
 fn length<T: TryFrom<usize>>(bytes: usize) -> Result<T, StoreError> {

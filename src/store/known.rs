@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::HashMap;
 
-use super::{EntryReader, Store, StoreError, chunk};
+use super::{EntryReader, StoreError, View, chunk};
 use crate::core::apply::state::HistoryRow;
 use crate::core::bundle::{DecodedEntry, decode_entry};
 use crate::core::envelope::RecordId;
@@ -13,7 +13,7 @@ use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
 /// What a decoded entry takes beside the bytes that it is made of, about.
-const DECODED_BYTES: usize = 1024;
+const DECODED_BYTES: usize = 1280;
 
 /// An entry, decoded, and what it did to units.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct KnownEntry {
     pub decoded: DecodedEntry,
     /// Id of the record in it.
     pub id: RecordId,
+    /// The first of its rows: most entries have no other.
+    first: Option<(UnitId, HistoryRow)>,
     rows: Box<[u8]>,
     /// What it takes, about.
     bytes: usize,
@@ -34,6 +36,7 @@ impl KnownEntry {
         Ok(Self {
             id: decoded.envelope.record_id(),
             decoded,
+            first: chunk::Rows::new(rows).next().transpose()?,
             rows: rows.into(),
             // Decoded, a unit that a record names takes some four times its bytes.
             bytes: DECODED_BYTES + 5 * entry.len() + rows.len(),
@@ -45,7 +48,10 @@ impl KnownEntry {
     /// # Errors
     /// [`StoreError::Corrupt`] when it doesn't read.
     pub fn row(&self, unit: &UnitId) -> Result<Option<HistoryRow>, StoreError> {
-        chunk::row_of(&self.rows, unit)
+        match &self.first {
+            Some((first, row)) if first == unit => Ok(Some(*row)),
+            _ => chunk::row_of(&self.rows, unit),
+        }
     }
 }
 
@@ -113,17 +119,14 @@ impl Kept {
 
 /// Reads decoded entries.
 pub struct KnownReader<'a> {
-    store: &'a Store,
+    view: &'a View<'a>,
     /// Made when something has to be read.
     reader: Option<EntryReader<'a>>,
 }
 
 impl<'a> KnownReader<'a> {
-    pub(super) const fn new(store: &'a Store) -> Self {
-        Self {
-            store,
-            reader: None,
-        }
+    pub(super) const fn new(view: &'a View<'a>) -> Self {
+        Self { view, reader: None }
     }
 
     /// An entry, or none where there is no such entry.
@@ -131,14 +134,16 @@ impl<'a> KnownReader<'a> {
     /// # Errors
     /// [`StoreError`] when it can't be read.
     pub fn entry(&mut self, index: LogIndex) -> Result<Option<Arc<KnownEntry>>, StoreError> {
-        if let Some(entry) = self.store.known.get(index) {
+        let view = self.view;
+        let known = &view.store().known;
+        if let Some(entry) = known.get(index) {
             return Ok(Some(entry));
         }
-        let Some((entry, rows)) = self.reader()?.parts(index)? else {
+        let Some((entry, rows)) = view.note(self.reader()?.parts(index))? else {
             return Ok(None);
         };
         let entry = Arc::new(KnownEntry::new(index, entry, rows)?);
-        self.store.known.put(index, &entry);
+        known.put(index, &entry);
         Ok(Some(entry))
     }
 
@@ -151,16 +156,17 @@ impl<'a> KnownReader<'a> {
         unit: &UnitId,
         index: LogIndex,
     ) -> Result<Option<HistoryRow>, StoreError> {
-        match self.store.known.get(index) {
+        let view = self.view;
+        match view.store().known.get(index) {
             Some(entry) => entry.row(unit),
-            None => self.reader()?.row(unit, index),
+            None => view.note(self.reader()?.row(unit, index)),
         }
     }
 
     fn reader(&mut self) -> Result<&mut EntryReader<'a>, StoreError> {
         Ok(match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(self.store.reader()?),
+            none => none.insert(self.view.reader()?),
         })
     }
 }

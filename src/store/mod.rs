@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `meta` | `format`, `log` | format version; size and root of the log |
 //! | `meta` | `group`, `cluster` | in a cluster: the last group of the order that is in here; what the node remembers |
+//! | `meta` | `stopped`, `stopped ` and a lot or product | which goods may be on hold or recalled, see `stops` |
 //! | `entries` | index of the first, 8 bytes big endian | a few entries, see `chunk` |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
 //! | `ids` | run, bucket | where records are, by their ids, see `ids` |
@@ -21,9 +22,11 @@ pub mod codec;
 mod ids;
 mod known;
 mod memo;
+mod memory;
 mod options;
 mod side;
 mod staged;
+mod stops;
 mod view;
 mod whole;
 
@@ -43,11 +46,12 @@ pub use cluster::ClusterMemory;
 use cluster::{GROUP, MEMORY};
 use known::KnownEntries;
 pub use known::{KnownEntry, KnownReader};
+pub use memory::InMemory;
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
 pub use side::{Side, SideChanges};
 pub use staged::{Staged, StagedError};
-pub use view::View;
+pub use view::{Reach, View};
 
 use crate::core::apply::state::{
     Changes, HistoryRow, Read, ReadError, Rows as Values, TABLES, Table, Visitor,
@@ -101,6 +105,9 @@ pub enum StoreError {
     /// The disk or the system failed.
     #[error("the store failed: {0}")]
     Io(String),
+    /// It would have to be read from the disk, and the view goes no further than memory.
+    #[error("not in memory")]
+    NotInMemory,
 }
 
 impl StoreError {
@@ -176,6 +183,7 @@ pub struct Store {
     sync: bool,
     ids: ids::Ids,
     known: KnownEntries,
+    stops: stops::Stops,
     /// See [`Store::side_guard`].
     sides: std::sync::Mutex<()>,
 }
@@ -192,7 +200,7 @@ impl Store {
         let mut db_options = options::database(options);
         db_options.create_if_missing(true);
         db_options.create_missing_column_families(true);
-        let store = Self::open_with(path, &db_options, options)?;
+        let mut store = Self::open_with(path, &db_options, options)?;
         let mut batch = WriteBatch::default();
         batch.put_cf(store.family(META)?, "format", FORMAT.to_be_bytes());
         let head = LogHead {
@@ -200,7 +208,9 @@ impl Store {
             root: crate::core::tlog::EMPTY_ROOT,
         };
         batch.put_cf(store.family(META)?, "log", encode(&head)?);
+        store.begin_stops(&mut batch)?;
         store.write(batch)?;
+        store.open_stops()?;
         Ok(store)
     }
 
@@ -212,7 +222,7 @@ impl Store {
         if !is_store(path) {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let store = match Self::open_with(path, &options::database(options), options) {
+        let mut store = match Self::open_with(path, &options::database(options), options) {
             Ok(store) => store,
             // Another format may have other families, and then it opens only to say which it is.
             Err(error) => return Err(another_format(path).unwrap_or(error)),
@@ -221,6 +231,7 @@ impl Store {
         check_format(format.as_deref())?;
         store.check_sizes()?;
         store.open_ids()?;
+        store.open_stops()?;
         Ok(store)
     }
 
@@ -237,6 +248,7 @@ impl Store {
             sync: options.sync,
             ids: ids::Ids::default(),
             known: KnownEntries::new(options.entry_cache_bytes),
+            stops: stops::Stops::default(),
         })
     }
 
@@ -279,6 +291,7 @@ impl Store {
         if let Some(id) = group.id {
             batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
         }
+        self.note_stops(group, &mut batch)?;
         self.write(batch)?;
         self.add_ids(group.changes.records.iter());
         Ok(())
@@ -330,15 +343,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store is not whole.
     pub fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
-        Ok(EntryReader {
-            chunks: self.db.raw_iterator_cf(self.family(ENTRIES)?),
-        })
+        self.reader_within(Reach::Disk)
     }
 
-    /// A reader of decoded entries, which remembers them for all.
-    #[must_use]
-    pub const fn known_entries(&self) -> KnownReader<'_> {
-        KnownReader::new(self)
+    fn reader_within(&self, reach: Reach) -> Result<EntryReader<'_>, StoreError> {
+        let family = self.family(ENTRIES)?;
+        Ok(EntryReader {
+            chunks: self.db.raw_iterator_cf_opt(family, reach.options()),
+        })
     }
 
     /// Entries in order from an index on, until the visitor says stop.
@@ -493,8 +505,9 @@ impl Store {
             );
             for row in rows {
                 let (key, value) = row.map_err(|error| io(&error))?;
-                if *name == META && [GROUP, MEMORY].contains(&&*key) {
-                    continue; // Of the cluster, and no function of the entries.
+                let is_own = [GROUP, MEMORY].contains(&&*key) || key.starts_with(stops::ROWS);
+                if *name == META && is_own {
+                    continue; // Of the cluster or of how groups were cut, and no function of the entries.
                 }
                 all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
             }
@@ -564,7 +577,13 @@ impl Store {
     /// The views and the log as of now, whatever is committed meanwhile.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View::new(self)
+        self.view_within(Reach::Disk)
+    }
+
+    /// The same, with how far it goes for rows and entries.
+    #[must_use]
+    pub fn view_within(&self, reach: Reach) -> View<'_> {
+        View::new(self, reach)
     }
 
     fn family(&self, name: &str) -> Result<&ColumnFamily, StoreError> {
@@ -605,6 +624,7 @@ fn read_error(table: &'static str, error: &StoreError) -> ReadError {
     ReadError {
         table,
         message: error.to_string(),
+        out_of_reach: matches!(error, StoreError::NotInMemory),
     }
 }
 
@@ -696,7 +716,11 @@ fn row_of<T: Table>(
 
 impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
-        Self::Io(error.to_string())
+        if error.out_of_reach {
+            Self::NotInMemory
+        } else {
+            Self::Io(error.to_string())
+        }
     }
 }
 
@@ -798,6 +822,7 @@ fn classify(error: &rocksdb::Error, path: &Path) -> StoreError {
 fn io(error: &rocksdb::Error) -> StoreError {
     match error.kind() {
         rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
+        rocksdb::ErrorKind::Incomplete => StoreError::NotInMemory,
         _ => StoreError::Io(error.to_string()),
     }
 }

@@ -1,46 +1,113 @@
 //! A store as it was at one moment, for answers that are of one piece.
 
-use rocksdb::{Direction, IteratorMode, ReadOptions};
+use std::cell::Cell;
+
+use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
 
 use super::memo::Memo;
 use super::options::META;
 use super::side::Side;
-use super::{LogHead, Store, StoreError, decode, io, row_of, visit_rows};
+use super::{EntryReader, KnownReader, LogHead, Store, StoreError, decode, io, row_of, visit_rows};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
+use crate::core::record::GoodsId;
 use crate::core::tlog::LogIndex;
+
+/// How far a view goes for a row or a known entry. Scans, histories and ids are read from wherever they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To the disk, which may take its time.
+    Disk,
+    /// No further than what is in memory. Where that doesn't do, reading fails, and the view has [missed](View::missed)
+    /// something.
+    Memory,
+}
+
+impl Reach {
+    pub(super) fn options(self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        if self == Self::Memory {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        options
+    }
+}
 
 /// A store at one moment. What was read once is remembered.
 pub struct View<'a> {
     store: &'a Store,
+    at: ReadOptions,
     snapshot: rocksdb::Snapshot<'a>,
     memo: Memo,
+    reach: Reach,
+    missed: Cell<bool>,
 }
 
 /// Rows of a table that a view remembers in a generation.
 const REMEMBERED: usize = 4096;
 
 impl<'a> View<'a> {
-    pub(super) fn new(store: &'a Store) -> Self {
+    pub(super) fn new(store: &'a Store, reach: Reach) -> Self {
+        let snapshot = store.db.snapshot();
+        let mut at = reach.options();
+        at.set_snapshot(&snapshot);
         Self {
             store,
-            snapshot: store.db.snapshot(),
+            at,
+            snapshot,
             memo: Memo::new(REMEMBERED, REMEMBERED),
+            reach,
+            missed: Cell::new(false),
         }
     }
 }
 
 impl View<'_> {
+    /// Whether something was asked for that is not in memory. Then what it gave is an error, and a view that goes
+    /// further has the answer.
+    #[must_use]
+    pub const fn missed(&self) -> bool {
+        self.missed.get()
+    }
+
+    /// How far it goes.
+    #[must_use]
+    pub const fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    pub(super) fn note<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(read, Err(StoreError::NotInMemory)) {
+            self.missed.set(true);
+        }
+        read
+    }
+
+    fn read(&self, family: &str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        let family = self.store.family(family)?;
+        let row = self.store.db.get_pinned_cf_opt(family, key, &self.at);
+        self.note(row.map_err(|error| io(&error)))
+    }
+
     /// Size and root of the log at that moment.
     ///
     /// # Errors
     /// [`StoreError`] when it can't be read.
     pub fn head(&self) -> Result<LogHead, StoreError> {
-        let bytes = self.snapshot.get_cf(self.store.family(META)?, b"log");
-        let bytes = bytes.map_err(|error| io(&error))?;
+        let bytes = self.read(META, b"log")?;
         decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+    }
+
+    /// A reader of decoded entries, which remembers them for all; as far as this view goes.
+    #[must_use]
+    pub const fn known_entries(&self) -> KnownReader<'_> {
+        KnownReader::new(self)
+    }
+
+    pub(super) fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
+        self.store.reader_within(self.reach)
     }
 
     /// The store, for what never changes once written: entries and full tiles.
@@ -54,9 +121,13 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn prefetch<T: Table>(&self, keys: &[T::Key]) -> Result<(), StoreError> {
-        let mut at = ReadOptions::default();
-        at.set_snapshot(&self.snapshot);
-        let rows = self.store.multi_get_at::<T>(keys, &at)?;
+        if self.reach == Reach::Memory {
+            // A batch doesn't say of a row that it would have to be read; and what is missed first ends this.
+            return keys
+                .iter()
+                .try_for_each(|key| Ok(self.get::<T>(key).map(drop)?));
+        }
+        let rows = self.store.multi_get_at::<T>(keys, &self.at)?;
         self.memo.with::<T, _>(|table| {
             for (key, row) in keys.iter().zip(rows) {
                 table.put(key.clone(), row);
@@ -119,24 +190,77 @@ impl Read for View<'_> {
         if let Some(row) = self.memo.with::<T, _>(|table| table.get(key)) {
             return Ok(row);
         }
-        let row = self.store.family(T::NAME).and_then(|family| {
-            self.snapshot
-                .get_pinned_cf(family, T::key_bytes(key))
-                .map_err(|error| io(&error))
-        });
-        let row = row_of::<T>(row)?;
+        let row = row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?;
         self.memo
             .with::<T, _>(|table| table.put(key.clone(), row.clone()));
         Ok(row)
     }
 
-    /// Rows of history never change, so they are read past the snapshot.
+    /// Rows of history never change, so they are read past the snapshot, and from the disk.
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
         self.store.history(unit, index)
+    }
+
+    fn may_be_stopped(&self, goods: &GoodsId) -> bool {
+        self.store.may_be_stopped(goods)
     }
 
     /// Where a record is never changes either; it may lie behind the snapshot.
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
         self.store.entry_of(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::apply::state::{Changes, Unit, Units};
+    use crate::core::tlog::EMPTY_ROOT;
+    use crate::store::{Group, StoreOptions};
+
+    #[test]
+    fn given_rows_on_the_disk_when_a_view_goes_no_further_than_memory_then_it_says_so_until_they_were_read()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let options = StoreOptions::default();
+        let ids = [1, 2].map(|n| format!("01/10614141123459/21/{n}").parse().unwrap());
+        let mut changes = Changes::default();
+        changes.units.insert(ids[0], Arc::new(Unit::default()));
+        let group = Group {
+            id: None,
+            first: LogIndex(0),
+            entries: Vec::new(),
+            tiles: Vec::new(),
+            changes,
+            head: LogHead {
+                size: 0,
+                root: EMPTY_ROOT,
+            },
+        };
+        Store::create(&path, &options)
+            .unwrap()
+            .commit(&group)
+            .unwrap();
+        let store = Store::open(&path, &options).unwrap();
+        let near = store.view_within(Reach::Memory);
+        let error = near.get::<Units>(&ids[0]).unwrap_err();
+        assert!(error.out_of_reach && near.missed());
+        let near = store.view_within(Reach::Memory);
+        assert!(matches!(
+            near.prefetch::<Units>(&ids),
+            Err(StoreError::NotInMemory)
+        ));
+        assert!(near.missed());
+        let far = store.view();
+        far.prefetch::<Units>(&ids).unwrap();
+        assert!(far.get::<Units>(&ids[0]).unwrap().is_some());
+        let near = store.view_within(Reach::Memory);
+        assert!(near.get::<Units>(&ids[0]).unwrap().is_some());
+        assert!(near.get::<Units>(&ids[1]).unwrap().is_none());
+        near.prefetch::<Units>(&ids).unwrap();
+        assert!(!near.missed());
     }
 }

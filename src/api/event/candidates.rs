@@ -84,7 +84,7 @@ impl Candidates {
                     }
                     status
                 })?;
-                found.extend(rows.1.into_iter().map(|(index, _)| index.0));
+                found.extend(rows.1.into_iter().map(|row| row.index.0));
             }
             return Ok(Source::Listed(found.into_iter().collect()));
         }

@@ -409,7 +409,7 @@ fn stops_of_goods<R: Read>(
     unit: &Unit,
 ) -> std::result::Result<Vec<GoodsStop>, ReadError> {
     let mut stops = Vec::new();
-    for goods in goods_of(id, unit) {
+    for goods in goods_of(id, unit).filter(|goods| state.may_be_stopped(goods)) {
         let row: GoodsState = state.get::<Goods>(&goods)?.unwrap_or_default();
         stops.extend(stops_in_force(row.recall, row.hold));
     }

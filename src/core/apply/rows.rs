@@ -98,6 +98,16 @@ impl<K: Eq + Hash, V> Rows<K, V> {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// All of them, taken out.
+    pub fn into_rows(self) -> impl Iterator<Item = (K, V)> {
+        let (one, many) = match self.0.map(|filled| *filled) {
+            None => (None, None),
+            Some(Filled::One(key, value)) => (Some((key, value)), None),
+            Some(Filled::Many(rows)) => (None, Some(rows)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
     /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.iter().map(|(key, _)| key)
@@ -240,7 +250,8 @@ mod tests {
                 prop_assert_eq!(rows.get(&key), model.get(&key));
             }
             let all: BTreeMap<u8, u16> = rows.iter().map(|(key, value)| (*key, *value)).collect();
-            prop_assert_eq!(all, model);
+            prop_assert_eq!(&all, &model);
+            prop_assert_eq!(rows.into_rows().collect::<BTreeMap<_, _>>(), model);
         }
     }
 

@@ -66,6 +66,12 @@ pub trait Read {
     /// # Errors
     /// As [`Read::get`].
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError>;
+
+    /// Whether a lot or product may have a hold or a recall in force. False only where it is known without a look at its
+    /// row in [`Goods`].
+    fn may_be_stopped(&self, _goods: &GoodsId) -> bool {
+        true
+    }
 }
 
 impl<R: Read> Read for &R {
@@ -80,6 +86,10 @@ impl<R: Read> Read for &R {
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
         (**self).entry_of(record)
     }
+
+    fn may_be_stopped(&self, goods: &GoodsId) -> bool {
+        (**self).may_be_stopped(goods)
+    }
 }
 
 /// The storage under the views failed.
@@ -90,6 +100,8 @@ pub struct ReadError {
     pub table: &'static str,
     /// What the storage says.
     pub message: String,
+    /// It would have to be fetched from further than this reader goes; nothing is wrong.
+    pub out_of_reach: bool,
 }
 
 macro_rules! tables {
@@ -965,7 +977,7 @@ impl<R: Read> Read for Overlay<R> {
     }
 }
 
-/// Views in memory: what a verifier uses.
+/// Views in memory, of a log that is short.
 impl Read for Changes {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         Ok(T::of(self).get(key).cloned())
