@@ -6,7 +6,7 @@
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, Env, Options,
+    DBRecoveryMode, Options,
 };
 
 use super::side::Side;
@@ -56,12 +56,6 @@ pub(super) fn database(options: &StoreOptions) -> Options {
     // Flushes and compactions share the processor with what scanners wait for: written evenly, they
     // never take it for long.
     db.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 10_000, 10);
-    if let Ok(mut env) = Env::new() {
-        // What reorganises the store takes the processor when nobody else wants it; flushes, for which writers wait,
-        // are of another pool.
-        env.lower_thread_pool_cpu_priority();
-        db.set_env(&env);
-    }
     db.set_keep_log_file_num(5);
     db.set_max_log_file_size(4 << 20);
     db.set_max_total_wal_size(256 << 20);
