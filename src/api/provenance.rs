@@ -1,5 +1,6 @@
 //! `ProvenanceService`: what a consumer may ask. Companies and cities, never employees.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -540,32 +541,29 @@ fn summary(
     lang: Lang,
 ) -> Result<String, Status> {
     let who = who.unwrap_or(lang.pick("买家", "the buyer"));
-    let what = match &record.body {
-        Body::Pack { container } => lang.pick(
-            format!("将其装入 {}", container.id),
-            format!("packed it into {}", container.id),
-        ),
-        Body::Unpack { container } => lang.pick(
-            format!("将其从 {} 取出", container.id),
-            format!("took it out of {}", container.id),
-        ),
-        Body::Handover(handover) => {
+    let what = match (&record.body, lang) {
+        (Body::Pack { container }, Lang::Zh) => format!("将其装入 {}", container.id).into(),
+        (Body::Pack { container }, Lang::En) => format!("packed it into {}", container.id).into(),
+        (Body::Unpack { container }, Lang::Zh) => format!("将其从 {} 取出", container.id).into(),
+        (Body::Unpack { container }, Lang::En) => format!("took it out of {}", container.id).into(),
+        (Body::Handover(handover), lang) => {
             let to = read::party_name(view, handover.to)?;
-            lang.pick(format!("移交给 {to}"), format!("offered it to {to}"))
+            Cow::from([lang.pick("移交给 ", "offered it to "), &to].concat())
         }
-        other => did(other, lang),
+        (other, lang) => did(other, lang),
     };
-    let city = &record.place.city;
+    let city = &*record.place.city;
+    // Many are made for one answer, so each is put together at once.
     Ok(match lang {
-        Lang::Zh if city.is_empty() => format!("{who} {what}。"),
-        Lang::Zh => format!("{who} 在{city}{what}。"),
-        Lang::En if city.is_empty() => format!("{who} {what}."),
-        Lang::En => format!("{who} {what} in {city}."),
+        Lang::Zh if city.is_empty() => [who, " ", &what, "。"].concat(),
+        Lang::Zh => [who, " 在", city, &what, "。"].concat(),
+        Lang::En if city.is_empty() => [who, " ", &what, "."].concat(),
+        Lang::En => [who, " ", &what, " in ", city, "."].concat(),
     })
 }
 
 /// What was done, where no name belongs to it.
-fn did(body: &Body, lang: Lang) -> String {
+fn did(body: &Body, lang: Lang) -> Cow<'static, str> {
     let (zh, en) = match body {
         Body::Commission { .. } => ("赋码出厂", "made it"),
         Body::Inspect { passed: true } => ("检验合格", "inspected it: passed"),
@@ -588,9 +586,9 @@ fn did(body: &Body, lang: Lang) -> String {
         Body::ReportEquivocation { .. } => {
             ("举报相互矛盾的记录", "reported two contradicting records")
         }
-        other => return other.kind().name().replace('_', " "),
+        other => return other.kind().name().replace('_', " ").into(),
     };
-    lang.pick(zh, en).to_owned()
+    lang.pick(zh, en).into()
 }
 
 pub(super) fn attributes(attributes: &Attributes) -> wire::Attributes {

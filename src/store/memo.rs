@@ -95,20 +95,40 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
         true
     }
 
-    pub(super) fn put(&mut self, key: K, value: V) {
-        if let Some(known) = self.young.get_mut(&key) {
-            *known = value;
-            return;
-        }
-        self.old.remove(&key);
-        self.put_young(key, value);
+    /// What is known of a key, which does not count as asked for.
+    pub(super) fn peek(&self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        let value = self.young.get(key).or_else(|| self.old.get(key));
+        value.cloned()
     }
 
-    fn put_young(&mut self, key: K, value: V) {
-        if self.young.len() >= self.limit {
-            self.old = std::mem::take(&mut self.young);
+    /// Puts one in, and gives back those that are forgotten for it.
+    pub(super) fn put(&mut self, key: K, value: V) -> Option<HashMap<K, V>> {
+        if let Some(known) = self.young.get_mut(&key) {
+            *known = value;
+            return None;
         }
+        self.old.remove(&key);
+        self.put_young(key, value)
+    }
+
+    pub(super) fn forget(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
+    fn put_young(&mut self, key: K, value: V) -> Option<HashMap<K, V>> {
+        let full = self.young.len() >= self.limit;
+        let forgotten =
+            full.then(|| std::mem::replace(&mut self.old, std::mem::take(&mut self.young)));
         self.young.insert(key, value);
+        forgotten
     }
 }
 

@@ -24,6 +24,7 @@ mod known;
 mod memo;
 mod memory;
 mod options;
+mod recent;
 mod side;
 mod staged;
 mod stops;
@@ -183,6 +184,7 @@ pub struct Store {
     sync: bool,
     ids: ids::Ids,
     known: KnownEntries,
+    recent: recent::Recent,
     stops: stops::Stops,
     /// See [`Store::side_guard`].
     sides: std::sync::Mutex<()>,
@@ -211,6 +213,7 @@ impl Store {
         store.begin_stops(&mut batch)?;
         store.write(batch)?;
         store.open_stops()?;
+        store.recent.opened(head);
         Ok(store)
     }
 
@@ -232,6 +235,7 @@ impl Store {
         store.check_sizes()?;
         store.open_ids()?;
         store.open_stops()?;
+        store.recent.opened(store.head()?);
         Ok(store)
     }
 
@@ -248,6 +252,7 @@ impl Store {
             sync: options.sync,
             ids: ids::Ids::default(),
             known: KnownEntries::new(options.entry_cache_bytes),
+            recent: recent::Recent::default(),
             stops: stops::Stops::default(),
         })
     }
@@ -292,7 +297,9 @@ impl Store {
             batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
         }
         self.note_stops(group, &mut batch)?;
+        let commit = self.recent.begin();
         self.write(batch)?;
+        commit.done(&group.changes, group.head);
         self.add_ids(group.changes.records.iter());
         Ok(())
     }

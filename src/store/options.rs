@@ -31,7 +31,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             block_cache_bytes: 256 << 20,
-            memtable_bytes: 128 << 20,
+            memtable_bytes: 256 << 20,
             entry_cache_bytes: 128 << 20,
             sync: true,
         }
@@ -58,7 +58,7 @@ pub(super) fn database(options: &StoreOptions) -> Options {
     db.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, 10_000, 10);
     db.set_keep_log_file_num(5);
     db.set_max_log_file_size(4 << 20);
-    db.set_max_total_wal_size(256 << 20);
+    db.set_max_total_wal_size(512 << 20);
     // A write that a crash tore is the tail of the log and was never acknowledged; anything else
     // that doesn't read is corruption, and opening says so instead of dropping what follows.
     db.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -93,7 +93,9 @@ fn family(name: &str, cache: &Cache) -> Options {
     blocks.set_format_version(5);
     let mut options = Options::default();
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_write_buffer_size(32 << 20);
+    // Of a unit that moves on while its row is in memory one row is written out, and what was written out before is merged
+    // half as often as with half of it.
+    options.set_write_buffer_size(64 << 20);
     match name {
         // Each value is a block of its own, since a timeline reads single ones from all over. They
         // are written in order and once: with one compression for all levels, compaction moves the

@@ -1,14 +1,18 @@
 //! A store as it was at one moment, for answers that are of one piece.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions, ReadTier};
 use serde::de::DeserializeOwned;
 
 use super::memo::Memo;
 use super::options::META;
+use super::recent::is_shared;
 use super::side::Side;
-use super::{EntryReader, KnownReader, LogHead, Store, StoreError, decode, io, row_of, visit_rows};
+use super::{
+    EntryReader, KnownReader, LogHead, Store, StoreError, decode, io, read_error, row_of,
+    visit_rows,
+};
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
@@ -40,6 +44,9 @@ pub struct View<'a> {
     store: &'a Store,
     at: ReadOptions,
     snapshot: rocksdb::Snapshot<'a>,
+    /// The log's size, where no commit was under way.
+    size: Option<u64>,
+    head: OnceCell<LogHead>,
     memo: Memo,
     reach: Reach,
     missed: Cell<bool>,
@@ -50,13 +57,15 @@ const REMEMBERED: usize = 4096;
 
 impl<'a> View<'a> {
     pub(super) fn new(store: &'a Store, reach: Reach) -> Self {
-        let snapshot = store.db.snapshot();
+        let (snapshot, size) = store.recent.snapshot(|| store.db.snapshot());
         let mut at = reach.options();
         at.set_snapshot(&snapshot);
         Self {
             store,
             at,
             snapshot,
+            size,
+            head: OnceCell::new(),
             memo: Memo::new(REMEMBERED, REMEMBERED),
             reach,
             missed: Cell::new(false),
@@ -85,6 +94,24 @@ impl View<'_> {
         read
     }
 
+    /// A row that this view has not read yet.
+    fn row<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
+        if !is_shared::<T>() {
+            return row_of::<T>(self.read(T::NAME, &T::key_bytes(key)));
+        }
+        let recent = &self.store.recent;
+        let size = match self.size {
+            Some(size) => size,
+            None => self.head().map_err(|error| read_error(META, &error))?.size,
+        };
+        if let Some(row) = recent.get::<T>(size, key) {
+            return Ok(row);
+        }
+        let row = row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?;
+        recent.put::<T>(size, key, &row);
+        Ok(row)
+    }
+
     fn read(&self, family: &str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
         let family = self.store.family(family)?;
         let row = self.store.db.get_pinned_cf_opt(family, key, &self.at);
@@ -96,8 +123,18 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when it can't be read.
     pub fn head(&self) -> Result<LogHead, StoreError> {
-        let bytes = self.read(META, b"log")?;
-        decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
+        if let Some(head) = self.head.get() {
+            return Ok(*head);
+        }
+        let known = self.size.and_then(|size| self.store.recent.head(size));
+        let head = match known {
+            Some(head) => head,
+            None => {
+                let bytes = self.read(META, b"log")?;
+                decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)?
+            }
+        };
+        Ok(*self.head.get_or_init(|| head))
     }
 
     /// A reader of decoded entries, which remembers them for all; as far as this view goes.
@@ -190,7 +227,7 @@ impl Read for View<'_> {
         if let Some(row) = self.memo.with::<T, _>(|table| table.get(key)) {
             return Ok(row);
         }
-        let row = row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?;
+        let row = self.row::<T>(key)?;
         self.memo
             .with::<T, _>(|table| table.put(key.clone(), row.clone()));
         Ok(row)
