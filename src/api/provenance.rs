@@ -546,11 +546,11 @@ fn summary(
         (Body::Pack { container }, Lang::En) => format!("packed it into {}", container.id).into(),
         (Body::Unpack { container }, Lang::Zh) => format!("将其从 {} 取出", container.id).into(),
         (Body::Unpack { container }, Lang::En) => format!("took it out of {}", container.id).into(),
-        (Body::Handover(handover), lang) => {
+        (Body::Handover(handover), _) => {
             let to = read::party_name(view, handover.to)?;
             Cow::from([lang.pick("移交给 ", "offered it to "), &to].concat())
         }
-        (other, lang) => did(other, lang),
+        (other, _) => did(other, lang),
     };
     let city = &*record.place.city;
     // Many are made for one answer, so each is put together at once.

@@ -174,7 +174,7 @@ mod tests {
     use crate::core::apply::state::{Read as _, Unit};
     use crate::core::id::UnitId;
     use crate::core::tlog::{EMPTY_ROOT, LogIndex};
-    use crate::store::{Group, Store, StoreOptions};
+    use crate::store::{Group, Store, StoreOptions, View};
 
     fn units() -> [UnitId; 2] {
         [1, 2].map(|n| format!("01/10614141123459/21/{n}").parse().unwrap())
@@ -212,7 +212,7 @@ mod tests {
     }
 
     /// Of both units, and the log's.
-    fn lengths(view: &super::super::View<'_>) -> [u64; 3] {
+    fn lengths(view: &View<'_>) -> [u64; 3] {
         let length = |unit| {
             view.get::<Units>(&unit)
                 .unwrap()
