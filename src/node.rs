@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::admit::{Admission, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
+use crate::admit::{Admission, Admissions, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
 use crate::cluster::snapshot::Linked;
 use crate::cluster::{self, Cluster, ClusterError, ClusterOptions};
 use crate::commit::{CommitError, Committer};
@@ -117,6 +117,15 @@ pub struct Node {
     retention: Retention,
     erased: Arc<Notify>,
     report_font: Option<PathBuf>,
+}
+
+/// What came of records that were to go into the order together.
+#[derive(Debug)]
+pub enum Entered {
+    /// All are in the order.
+    InOrder(Answers),
+    /// Some are not admitted, and none is in the order: what came of each, and the places.
+    Not(Admissions, OwnedSemaphorePermit),
 }
 
 impl Node {
@@ -365,7 +374,7 @@ impl Node {
     }
 
     /// Checks form and signature of records, in order.
-    pub async fn admit(&self, records: Vec<Decoded>) -> crate::admit::Admissions {
+    pub async fn admit(&self, records: Vec<Decoded>) -> Admissions {
         self.admission.admit(records).await
     }
 
@@ -399,6 +408,35 @@ impl Node {
     pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let places = self.submissions()?.places(records);
         places.await
+    }
+
+    /// Checks records of a stream and, if all of them are admitted, puts them into the order, in their places, right from
+    /// the thread that checked them. Their answers come later.
+    ///
+    /// # Errors
+    /// [`Reason::ShuttingDown`] when the order has ended.
+    pub async fn enter(
+        &self,
+        records: Vec<Decoded>,
+        places: OwnedSemaphorePermit,
+    ) -> Result<Entered, Refusal> {
+        let order = self.submissions()?;
+        let alone = self.cluster.is_none();
+        let (count, (reply, answers)) = (records.len(), oneshot::channel());
+        let (tell, told) = oneshot::channel();
+        self.admission.admit_then(records, move |admissions, trip| {
+            let entered = if admissions.len() == count && admissions.iter().all(Result::is_ok) {
+                let admitted = admissions.into_iter().flatten().collect();
+                let trip = trip.filter(|_| alone);
+                order.submit(admitted, (places, trip), reply);
+                Entered::InOrder(answers)
+            } else {
+                Entered::Not(admissions, places)
+            };
+            // A stream that is gone doesn't care; what is in the order stays there.
+            let _ = tell.send(entered);
+        });
+        told.await.map_err(|_| shutting_down())
     }
 
     /// Puts admitted records into the order, in their places. Their answers come later.

@@ -29,6 +29,8 @@ use crate::store::Store;
 
 /// Most signatures in one batch equation: a tenth cheaper each than in one of 128, and larger ones are no cheaper.
 pub const MAX_BATCH: usize = 512;
+/// A job of so many records may wait for others to join it; a larger one is a batch of its own.
+const FEW: usize = 8;
 /// Keys that the cache holds; at some 280 bytes each, decoded.
 const MAX_CACHED_KEYS: usize = 1 << 18;
 
@@ -155,17 +157,17 @@ impl Admission {
         self.push(records, false).await.unwrap_or_default()
     }
 
-    /// Checks records of a single call, of which there is at least one, and goes on with them on the thread that did.
-    /// Whoever keeps the [`Trip`] until they are answered lets the next such calls gather meanwhile.
+    /// Checks records, of which there is at least one, and goes on with them on the thread that did. If they are few and
+    /// whoever keeps the [`Trip`] does so until they are answered, the next few gather meanwhile.
     pub fn admit_then(
         &self,
         records: Vec<Decoded>,
         then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
     ) {
         self.queue.push(Job {
+            gathers: records.len() <= FEW,
             records,
             ordered: false,
-            gathers: true,
             then: Box::new(then),
         });
     }

@@ -21,7 +21,7 @@ pub(super) struct Job {
     pub records: Vec<Decoded>,
     /// Whether they are in the order already.
     pub ordered: bool,
-    /// A single call: it may wait until a batch that is under way is back.
+    /// It is small, and may wait until a batch that is under way is back.
     pub gathers: bool,
     pub then: Then,
 }
@@ -40,7 +40,7 @@ pub(super) struct Queue {
 struct Waiting {
     jobs: VecDeque<Job>,
     records: usize,
-    /// Jobs that don't gather: streams have batches of their own, and what follows the order has waited.
+    /// Jobs that don't gather: they are batches of their own, or follow the order and have waited.
     hurried: usize,
     /// Jobs of small batches that are on their way to the disk.
     trips: usize,
@@ -48,7 +48,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Whether a thread that needs so many takes what there is. A small batch of single calls goes when the last one is
+    /// Whether a thread that needs so many takes what there is. A small batch of small jobs goes when the last one is
     /// back from the disk: it grows meanwhile, which makes it cheaper for every thread that it passes, and where nothing
     /// is under way nothing waits.
     const fn is_due(&self, least: usize) -> bool {

@@ -19,7 +19,7 @@ use crate::core::wire::{
     GetHeadsRequest, GetHeadsResponse, SubmitRequest, SubmitResponse, SubmitStreamRequest,
     SubmitStreamResponse, UnitHead, UnitRef,
 };
-use crate::node::{Node, lost};
+use crate::node::{Entered, Node, lost};
 use crate::sequence::{Answer, Answers};
 
 /// Records of one stream that are checked in one go.
@@ -134,6 +134,15 @@ enum Slot {
     Refused(Box<Refusal>),
 }
 
+/// Of what is in the order, and of what was refused.
+fn slots_of(forms: impl IntoIterator<Item = Result<(), Refusal>>) -> Vec<Slot> {
+    let slot = |form| match form {
+        Ok(()) => Slot::InOrder,
+        Err(refusal) => Slot::Refused(Box::new(refusal)),
+    };
+    forms.into_iter().map(slot).collect()
+}
+
 /// The reading half of a submission stream.
 struct Upload {
     node: Arc<Node>,
@@ -177,12 +186,11 @@ impl Upload {
 
     /// False when nobody wants the answers any more.
     async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>) -> bool {
-        let mut places = match self.node.places(batch.len()).await {
+        let places = match self.node.places(batch.len()).await {
             Ok(places) => places,
             Err(refusal) => {
-                let refused = batch.iter().map(|_| refusal.clone());
-                let slots = refused.map(|refusal| Slot::Refused(Box::new(refusal)));
-                return self.give_on(slots.collect(), None).await;
+                let refused = batch.iter().map(|_| Err(refusal.clone()));
+                return self.give_on(slots_of(refused), None).await;
             }
         };
         let mut forms = Vec::with_capacity(batch.len());
@@ -190,7 +198,20 @@ impl Upload {
         for result in batch {
             forms.push(result.map(|record| decoded.push(record)));
         }
-        let mut admissions = self.node.admit(decoded).await.into_iter();
+        if decoded.is_empty() {
+            return self.give_on(slots_of(forms), None).await;
+        }
+        let (admissions, mut places) = match self.node.enter(decoded, places).await {
+            Ok(Entered::InOrder(answers)) => {
+                return self.give_on(slots_of(forms), Some(answers)).await;
+            }
+            Ok(Entered::Not(admissions, places)) => (admissions, places),
+            Err(refusal) => {
+                let refused = forms.into_iter().map(|form| form.and(Err(refusal.clone())));
+                return self.give_on(slots_of(refused), None).await;
+            }
+        };
+        let mut admissions = admissions.into_iter();
         let mut slots = Vec::with_capacity(forms.len());
         let mut admitted = Vec::with_capacity(forms.len());
         for form in forms {

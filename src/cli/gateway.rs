@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::connection::{Connections, MAX_CONNECTIONS, room_for};
 use super::http::{self, DRAIN, LogFormat, Signals, start_log};
 use super::{Done, Failure, Remote, TokenKey, could, keys, output};
 use crate::rest::{self, GatewayOptions};
@@ -71,7 +72,8 @@ impl Gateway {
         };
         let gateway = rest::Gateway::start(options);
         let gateway = gateway.map_err(|error| Failure::Could(error.to_string()))?;
-        let serving = http::serve(gateway.router(), listener, tls).await?;
+        let connections = Connections::http("http", room_for(MAX_CONNECTIONS, 1), true);
+        let serving = http::serve(gateway.router(), listener, tls, connections).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         output::line(format!(
             "custody: gateway of {party} on {scheme}://{address}\ncustody: callers' token in {}",

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use clap::ValueEnum;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use super::connection::{Connections, Limited};
 use super::{Failure, could};
 use crate::api::MAX_CONCURRENT_STREAMS;
 use crate::rest::Tls;
@@ -54,6 +56,7 @@ pub(super) async fn serve(
     mut router: axum::Router,
     listener: TcpListener,
     tls: Option<(&Path, &Path)>,
+    connections: Connections,
 ) -> Result<Serving, Failure> {
     let listener = listener.into_std().map_err(could("HTTP"))?;
     let handle = axum_server::Handle::new();
@@ -65,10 +68,17 @@ pub(super) async fn serve(
         let tls = tls.map_err(could("TLS"))?;
         router = router.layer(axum::Extension(Tls));
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let server = server.acceptor(RustlsAcceptor::new(tls));
+        let server = server.acceptor(Limited {
+            inner: RustlsAcceptor::new(tls),
+            connections,
+        });
         tokio::spawn(server.serve(service))
     } else {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = server.acceptor(Limited {
+            inner: DefaultAcceptor::new(),
+            connections,
+        });
         tokio::spawn(server.serve(service))
     };
     Ok(Serving { handle, task })

@@ -11,6 +11,7 @@ mod backup;
 mod case;
 mod claim;
 mod cluster;
+mod connection;
 mod credit;
 mod enrol;
 mod epcis;

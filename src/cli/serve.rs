@@ -1,6 +1,7 @@
 //! `custody serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +9,14 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_stream::StreamExt as _;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use zeroize::Zeroizing;
 
 use super::archive::ArchiveArgs;
 use super::cluster::{ClusterArgs, ClusterConfig, Given};
+use super::connection::{Connections, Limited, MAX_CONNECTIONS, room_for};
 use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, keys, output};
@@ -29,6 +32,10 @@ use crate::web::{self, WebOptions};
 const RETAIN_DAYS: std::ops::RangeInclusive<i64> = 1..=36_525;
 /// Connections that wait to be taken.
 const BACKLOG: u32 = 1_024;
+/// How long the handshake of TLS may take.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that the port for metrics takes.
+const METRICS_CONNECTIONS: usize = 64;
 /// How often personal data is looked at that may have been kept long enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// Look-ups a second that one network may make over HTTP.
@@ -90,6 +97,10 @@ pub(crate) struct Serve {
     /// and single calls are refused [default: 16384].
     #[arg(long)]
     max_waiting: Option<usize>,
+    /// Connections that each of the ports takes, a quarter of them from one network (on the HTTP port all, with
+    /// --proxies); fewer where the process may not open so many files [default: 8192].
+    #[arg(long)]
+    max_connections: Option<NonZeroUsize>,
     /// Records a second that one party may submit [default: 20000].
     #[arg(long)]
     party_rate: Option<u32>,
@@ -131,6 +142,7 @@ struct Config {
     entry_cache_mb: Option<usize>,
     unit_cache: Option<usize>,
     max_waiting: Option<usize>,
+    max_connections: Option<NonZeroUsize>,
     party_rate: Option<u32>,
     retain_registration_days: Option<u32>,
     retain_credit_days: Option<u32>,
@@ -160,6 +172,11 @@ impl Serve {
         let (http, http_address) = bind(self.http, 7071)?;
         let (metrics_port, metrics_address) = bind(self.metrics, 7072)?;
 
+        // Before anything opens files.
+        let most = self
+            .max_connections
+            .map_or(MAX_CONNECTIONS, NonZeroUsize::get);
+        let most = room_for(most, 2);
         let of_cluster = Given::new(std::mem::take(&mut self.cluster), of_cluster);
         let of_cluster = of_cluster.options(grpc_address, self.tls_cert.is_some())?;
         let signer = keys::read_log_key(&data.join(LOG_KEY))?;
@@ -198,19 +215,35 @@ impl Serve {
         let for_browsers = routes.clone().into_axum_router();
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+        let connections = Connections::grpc(most);
+        let incoming = incoming.filter_map(move |io| match io {
+            Ok(io) => connections.take(io).map(Ok),
+            Err(error) => Some(Err(error)),
+        });
         let serving = tokio::spawn(
             self.server()?
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, wait(stopped.clone())),
         );
+        let connections = Connections::http(
+            "http",
+            most,
+            self.proxies.is_some_and(|proxies| proxies > 0),
+        );
         let Serving {
             handle: pages,
             task: mut serving_pages,
-        } = self.pages(&node, for_browsers, http).await?;
+        } = self.pages(&node, for_browsers, http, connections).await?;
         let measuring = tokio::spawn(
-            axum::serve(metrics_port, metrics_route(&node, metrics))
-                .with_graceful_shutdown(wait(stopped))
-                .into_future(),
+            axum::serve(
+                Limited {
+                    inner: metrics_port,
+                    connections: Connections::http("metrics", METRICS_CONNECTIONS, true),
+                },
+                metrics_route(&node, metrics),
+            )
+            .with_graceful_shutdown(wait(stopped))
+            .into_future(),
         );
         let scheme = if self.tls_cert.is_some() {
             "https"
@@ -287,6 +320,7 @@ impl Serve {
         self.entry_cache_mb = self.entry_cache_mb.or(file.entry_cache_mb);
         self.unit_cache = self.unit_cache.or(file.unit_cache);
         self.max_waiting = self.max_waiting.or(file.max_waiting);
+        self.max_connections = self.max_connections.or(file.max_connections);
         self.party_rate = self.party_rate.or(file.party_rate);
         self.retain_registration_days = self
             .retain_registration_days
@@ -373,6 +407,7 @@ impl Serve {
         node: &Arc<Node>,
         for_browsers: axum::Router,
         listener: TcpListener,
+        connections: Connections,
     ) -> Result<Serving, Failure> {
         let options = WebOptions {
             look_up_rate: std::num::NonZeroU32::new(self.look_up_rate.unwrap_or(LOOK_UP_RATE)),
@@ -381,7 +416,7 @@ impl Serve {
         };
         let router = web::router(node, for_browsers, options);
         let tls = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
-        http::serve(router, listener, tls).await
+        http::serve(router, listener, tls, connections).await
     }
 
     fn server(&self) -> Result<Server, Failure> {
@@ -396,7 +431,11 @@ impl Serve {
             let key = Zeroizing::new(std::fs::read(key).map_err(could(key.display()))?);
             let identity = Identity::from_pem(cert, key.as_slice());
             server = server
-                .tls_config(ServerTlsConfig::new().identity(identity))
+                .tls_config(
+                    ServerTlsConfig::new()
+                        .identity(identity)
+                        .timeout(TLS_TIMEOUT),
+                )
                 .map_err(could("TLS"))?;
         }
         Ok(server)

@@ -6,6 +6,7 @@ mod common;
 mod again;
 mod authority;
 mod chains;
+mod connections;
 mod credit;
 mod fields;
 mod frame;
