@@ -2,7 +2,7 @@
 //!
 //! Each connection takes a file, and the store needs files as well, so whoever could open as many connections as it likes
 //! could end the ledger. A port takes so many, and a quarter of them from one network; whoever comes beyond is closed at
-//! once, and may come again. Whoever comes and says nothing is not waited for.
+//! once, and may come again. Whoever says nothing, or takes no answer, is not waited for.
 //!
 //! When a group is on the disk, dozens of calls and streams are answered within some microseconds, several of them over
 //! one connection. Each answer wakes the task of its connection, which would write it at once: a system call and a packet
@@ -294,8 +294,10 @@ impl<T: AsyncWrite + Unpin> Connection<T> {
             if deadline <= Instant::now() {
                 return Poll::Ready(Err(ErrorKind::TimedOut.into()));
             }
-            // It is set anew only when it strikes: something moves often.
-            ready!(self.clock.as_mut().poll(cx));
+            // It is set anew only when it strikes, or would strike too late: something moves often.
+            if self.clock.deadline() <= deadline {
+                ready!(self.clock.as_mut().poll(cx));
+            }
             self.clock.as_mut().reset(deadline);
         }
     }
