@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use crate::admit::{Admission, Admissions, Admitted, Decoded, Quota, QuotaConfig, shutting_down};
+use crate::admit::{
+    Admission, Admissions, Admitted, Decoded, Quota, QuotaConfig, Trip, shutting_down,
+};
 use crate::cluster::snapshot::Linked;
 use crate::cluster::{self, Cluster, ClusterError, ClusterOptions};
 use crate::commit::{CommitError, Committer};
@@ -378,19 +380,29 @@ impl Node {
         self.admission.admit(records).await
     }
 
+    /// Checks records and goes on with them on the thread that did. Through a cluster the way is long, and several batches
+    /// are under way at a time: there none is on a trip.
+    fn admit_then(
+        &self,
+        records: Vec<Decoded>,
+        then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
+    ) {
+        let alone = self.cluster.is_none();
+        self.admission.admit_then(records, move |admissions, trip| {
+            then(admissions, trip.filter(|_| alone));
+        });
+    }
+
     /// Submits one record and waits for its answer; refused when too much is waiting.
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let order = self.submissions()?;
         let places = order.try_places(1)?;
         let (reply, answers) = oneshot::channel();
-        // Through a cluster the way is long, and several batches are under way at a time.
-        let alone = self.cluster.is_none();
         // Straight from the thread that checks it into the order: who waits is woken once.
-        self.admission.admit_then(
+        self.admit_then(
             vec![decoded],
             move |mut admissions, trip| match admissions.pop() {
                 Some(Ok(admitted)) => {
-                    let trip = trip.filter(|_| alone);
                     order.submit(vec![admitted], (places, trip), reply);
                 }
                 Some(Err(rejected)) => drop(reply.send(vec![Err(rejected.refusal)])),
@@ -421,13 +433,11 @@ impl Node {
         places: OwnedSemaphorePermit,
     ) -> Result<Entered, Refusal> {
         let order = self.submissions()?;
-        let alone = self.cluster.is_none();
         let (count, (reply, answers)) = (records.len(), oneshot::channel());
         let (tell, told) = oneshot::channel();
-        self.admission.admit_then(records, move |admissions, trip| {
+        self.admit_then(records, move |admissions, trip| {
             let entered = if admissions.len() == count && admissions.iter().all(Result::is_ok) {
                 let admitted = admissions.into_iter().flatten().collect();
-                let trip = trip.filter(|_| alone);
                 order.submit(admitted, (places, trip), reply);
                 Entered::InOrder(answers)
             } else {

@@ -134,13 +134,18 @@ enum Slot {
     Refused(Box<Refusal>),
 }
 
+impl From<Result<(), Refusal>> for Slot {
+    fn from(result: Result<(), Refusal>) -> Self {
+        match result {
+            Ok(()) => Self::InOrder,
+            Err(refusal) => Self::Refused(Box::new(refusal)),
+        }
+    }
+}
+
 /// Of what is in the order, and of what was refused.
-fn slots_of(forms: impl IntoIterator<Item = Result<(), Refusal>>) -> Vec<Slot> {
-    let slot = |form| match form {
-        Ok(()) => Slot::InOrder,
-        Err(refusal) => Slot::Refused(Box::new(refusal)),
-    };
-    forms.into_iter().map(slot).collect()
+fn slots_of(results: impl IntoIterator<Item = Result<(), Refusal>>) -> Vec<Slot> {
+    results.into_iter().map(Slot::from).collect()
 }
 
 /// The reading half of a submission stream.
@@ -240,13 +245,7 @@ impl Upload {
                     None => Err(crate::admit::shutting_down()),
                 },
             };
-            slots.push(match admission {
-                Ok(record) => {
-                    admitted.push(record);
-                    Slot::InOrder
-                }
-                Err(refusal) => Slot::Refused(Box::new(refusal)),
-            });
+            slots.push(admission.map(|record| admitted.push(record)).into());
         }
         self.enqueue(slots, admitted, Some(places)).await
     }

@@ -159,10 +159,15 @@ impl Connections {
         })
     }
 
-    /// The same for a connection that was accepted, which is ready to be served then.
+    /// A place for a connection that was accepted; of one that is gone already there is no address.
+    fn place_of(&self, io: &TcpStream) -> Result<Place> {
+        let place = self.place(io.peer_addr()?.ip());
+        place.ok_or_else(|| Error::other("the port has as many connections as it takes"))
+    }
+
+    /// The same, and it is ready to be served then.
     pub(super) fn take(&self, io: TcpStream) -> Option<Connection<TcpStream>> {
-        // Of one that is gone already there is no address.
-        let place = self.place(io.peer_addr().ok()?.ip())?;
+        let place = self.place_of(&io).ok()?;
         Some(Connection::new(io, place))
     }
 }
@@ -207,10 +212,7 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<(Self::Stream, A::Service)>> + Send>>;
 
     fn accept(&self, io: TcpStream, service: S) -> Self::Future {
-        let place = io.peer_addr().and_then(|from| {
-            let place = self.connections.place(from.ip());
-            place.ok_or_else(|| Error::other("the port has as many connections as it takes"))
-        });
+        let place = self.connections.place_of(&io);
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let place = io.set_nodelay(true).and(place);
         let accepting = place.map(|place| (place, self.inner.accept(io, service)));

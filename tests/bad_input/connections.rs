@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::*;
 
@@ -22,11 +22,6 @@ fn is_closed(mut connection: &TcpStream) -> bool {
     }
 }
 
-fn metrics_say(server: &Server, line: &str) -> bool {
-    let metrics = http(("GET", &server.metrics), &[], ureq::SendBody::none());
-    metrics.text().lines().any(|said| said == line)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one_then_it_is_closed()
 {
@@ -34,19 +29,13 @@ async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one
     for (port, address) in [("grpc", &server.address), ("http", &server.http)] {
         let opened = [silent(address), silent(address), silent(address)];
         // They get their places in no order.
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !opened.iter().any(is_closed) {
-            assert!(Instant::now() < deadline, "{port}: none is closed");
-        }
-        let refused = format!("custody_connections_refused_total{{port=\"{port}\"}} 1");
-        assert!(metrics_say(&server, &refused), "{refused}");
+        eventually(|| opened.iter().any(is_closed), port);
+        let refused = format!("custody_connections_refused_total{{port=\"{port}\"}} ");
+        assert_eq!(metric(&server, &refused), 1.0, "{refused}");
     }
     // Their places are free again as soon as the server sees that they are gone.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !metrics_say(&server, "custody_connections{port=\"grpc\"} 0") {
-        assert!(Instant::now() < deadline, "the places stay taken");
-        std::thread::yield_now();
-    }
+    let taken = || metric(&server, "custody_connections{port=\"grpc\"} ");
+    eventually(|| taken() == 0.0, "the places stay taken");
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
 }

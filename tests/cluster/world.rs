@@ -13,6 +13,7 @@ use tonic::Request;
 use crate::common;
 use crate::common::etcd::Etcd;
 use crate::common::{Server, Trade, all_accepted, commission, draft, scan, unit};
+pub use crate::common::{eventually, metric};
 
 /// Nodes of one ledger, in folders of their own.
 pub struct Cluster {
@@ -101,15 +102,6 @@ pub async fn trade_on(server: &Server, trade: &Trade, serials: std::ops::Range<u
         + 1
 }
 
-/// Waits for what takes a while.
-pub fn eventually(mut holds: impl FnMut() -> bool, what: &str) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !holds() {
-        assert!(std::time::Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
 /// Whether a file below a folder has these bytes.
 pub fn holds(folder: &Path, bytes: &[u8]) -> bool {
     std::fs::read_dir(folder).unwrap().flatten().any(|entry| {
@@ -149,17 +141,4 @@ pub fn admitted(trade: &Trade, serial: u64) -> Admitted {
         record: Box::new(Record::decode(&envelope.payload).unwrap()),
         envelope,
     }
-}
-
-/// A number among a node's metrics.
-pub fn metric(server: &Server, name: &str) -> f64 {
-    let text = common::http(("GET", &server.metrics), &[], ureq::SendBody::none());
-    let line = text
-        .text()
-        .lines()
-        .find(|line| line.starts_with(name))
-        .map(str::to_owned);
-    line.map_or(f64::NAN, |line| {
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    })
 }

@@ -534,3 +534,25 @@ pub fn http(
         body,
     }
 }
+
+/// Waits for what takes a while.
+pub fn eventually(mut holds: impl FnMut() -> bool, what: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A number among a node's metrics.
+pub fn metric(server: &Server, name: &str) -> f64 {
+    let text = http(("GET", &server.metrics), &[], ureq::SendBody::none());
+    let line = text
+        .text()
+        .lines()
+        .find(|line| line.starts_with(name))
+        .map(str::to_owned);
+    line.map_or(f64::NAN, |line| {
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    })
+}
