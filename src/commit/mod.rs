@@ -22,6 +22,7 @@ use crate::admit::{Admitted, Trip};
 use crate::core::apply::state::{Read, Tallies};
 use crate::core::apply::{self, ApplyError, Focus, Placed, encode_entry};
 use crate::core::envelope::RecordId;
+use crate::core::id::UnitId;
 use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
@@ -31,6 +32,10 @@ use crate::core::wire;
 use crate::private::{self, Change, ChangeError};
 use crate::sequence::{Answer, Group, PrivateSubmission, Sequencer};
 use crate::store::{self, Cached, LogHead, Store, StoreError};
+
+/// Units that are read at once: enough for a batch to pay, and few enough to be in the processor's cache when the records
+/// that they are read for are judged.
+const READ_AT_ONCE: usize = 512;
 
 /// Applies and writes groups.
 pub struct Committer {
@@ -222,11 +227,7 @@ impl Committer {
         let time = group.time.max(self.last_time);
         let first = LogIndex(self.edge.size().get());
         let records = group.submissions.iter().flat_map(|s| &s.records);
-        let units = records.flat_map(|admitted| {
-            let record = &admitted.record;
-            record.refs().chain(record.containers.iter().copied())
-        });
-        self.views.prefetch(units.map(|unit| unit.id))?;
+        let records: Vec<&Admitted> = records.collect();
         let mut builder = Builder {
             views: &mut self.views,
             edge: self.edge.clone(),
@@ -234,18 +235,22 @@ impl Committer {
             entries: Vec::new(),
             tiles: Vec::new(),
         };
-        let mut answers = Vec::with_capacity(group.submissions.len());
-        for submission in group.submissions {
-            let records = submission.records.iter();
-            let answered: Result<Vec<Answer>, CommitError> = records
-                .map(|admitted| builder.append(admitted, time))
-                .collect();
-            answers.push(Answered {
-                answers: answered?,
-                reply: submission.reply,
-                trip: submission.trip,
-            });
+        let mut appended = Vec::with_capacity(records.len());
+        for records in read_at_once(&records) {
+            builder
+                .views
+                .prefetch(records.iter().flat_map(|admitted| touched(admitted)))?;
+            for admitted in records {
+                appended.push(builder.append(admitted, time)?);
+            }
         }
+        let mut appended = appended.into_iter();
+        let answers = group.submissions.into_iter().map(|submission| Answered {
+            answers: appended.by_ref().take(submission.records.len()).collect(),
+            reply: submission.reply,
+            trip: submission.trip,
+        });
+        let answers = answers.collect();
         let head = LogHead {
             size: builder.edge.size().get(),
             root: builder.edge.root(),
@@ -289,6 +294,26 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+/// The units that a record is about, and those around them.
+fn touched(admitted: &Admitted) -> impl Iterator<Item = UnitId> {
+    let record = &admitted.record;
+    let units = record.refs().chain(record.containers.iter().copied());
+    units.map(|unit| unit.id)
+}
+
+/// Records in parts that touch some [`READ_AT_ONCE`] units each.
+fn read_at_once<'a>(records: &'a [&'a Admitted]) -> impl Iterator<Item = &'a [&'a Admitted]> {
+    let mut units = 0;
+    records.chunk_by(move |record, _| {
+        units += record.record.units.len();
+        let more = units < READ_AT_ONCE;
+        if !more {
+            units = 0;
+        }
+        more
+    })
 }
 
 /// Writes groups and answers who waits.

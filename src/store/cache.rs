@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::{HashSet, HashSetExt as _};
 use prost::bytes::Bytes;
 
 use super::memo::Memo;
@@ -54,14 +55,14 @@ impl Cached {
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn prefetch(&self, units: impl Iterator<Item = UnitId>) -> Result<(), StoreError> {
-        let mut missing: Vec<UnitId> = self.memo.with::<Units, _>(|table| {
+        let mut seen = HashSet::new();
+        let missing: Vec<UnitId> = self.memo.with::<Units, _>(|table| {
             units
                 .filter(|unit| !table.knows(unit))
                 .filter(|unit| self.unwritten::<Units>(unit).is_none())
+                .filter(|unit| seen.insert(*unit))
                 .collect()
         });
-        missing.sort_unstable();
-        missing.dedup();
         if missing.len() < 2 {
             return Ok(());
         }

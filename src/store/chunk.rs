@@ -48,8 +48,17 @@ impl<'a> ChunkBuilder<'a> {
         rows: impl Iterator<Item = (&'b UnitId, &'b HistoryRow)>,
     ) -> Result<(), StoreError> {
         let before = self.rows.len();
+        let mut last: Option<(&HistoryRow, Range<usize>)> = None;
         for (unit, row) in rows {
-            write_row(&mut self.rows, unit, row)?;
+            // Mostly an entry does the same to all units that it is about.
+            let alike = last.take().filter(|(other, _)| *other == row);
+            write_id(&mut self.rows, unit)?;
+            let from = self.rows.len();
+            match &alike {
+                Some((_, bytes)) => self.rows.extend_from_within(bytes.clone()),
+                None => write_value(&mut self.rows, row)?,
+            }
+            last = Some((row, from..self.rows.len()));
         }
         self.lengths
             .push((length(entry.len())?, length(self.rows.len() - before)?));
@@ -90,9 +99,18 @@ pub(super) fn write_row(
     unit: &UnitId,
     row: &HistoryRow,
 ) -> Result<(), StoreError> {
+    write_id(rows, unit)?;
+    write_value(rows, row)
+}
+
+fn write_id(rows: &mut Vec<u8>, unit: &UnitId) -> Result<(), StoreError> {
     let id = unit.to_compact();
     rows.push(length(id.len())?);
     rows.extend_from_slice(&id);
+    Ok(())
+}
+
+fn write_value(rows: &mut Vec<u8>, row: &HistoryRow) -> Result<(), StoreError> {
     let at = rows.len();
     rows.extend_from_slice(&[0; 2]);
     codec::encode_body(row, rows).map_err(too_large)?;

@@ -56,7 +56,7 @@ impl InMemory {
     pub fn merge(&mut self, mut changes: Changes) -> Result<(), StoreError> {
         let history = std::mem::take(&mut changes.history);
         for (index, unit, row) in history.iter() {
-            self.history.push(*index, unit, row)?;
+            self.history.push(index, unit, row)?;
         }
         let units = self.units.get_mut();
         for (id, unit) in std::mem::take(&mut changes.units).into_rows() {

@@ -745,10 +745,19 @@ impl Visitor for BatchWriter<'_> {
             return;
         }
         let written = self.store.family(T::NAME).and_then(|family| {
-            for (key, value) in values.iter() {
-                let encoded = codec::encode_into(value, &mut self.value);
-                encoded.map_err(|error| StoreError::Io(error.to_string()))?;
-                self.batch.put_cf(family, T::key_bytes(key), &self.value);
+            // A row finds its place in the memtable from that of the row before it, and units that one record moved
+            // are mostly in the same state, which is then encoded once.
+            let rows = values.iter().map(|(key, value)| (T::key_bytes(key), value));
+            let mut rows: Vec<_> = rows.collect();
+            rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let mut last = None;
+            for (key, value) in rows {
+                if last != Some(value) {
+                    let encoded = codec::encode_into(value, &mut self.value);
+                    encoded.map_err(|error| StoreError::Io(error.to_string()))?;
+                    last = Some(value);
+                }
+                self.batch.put_cf(family, key, &self.value);
             }
             Ok(())
         });

@@ -386,6 +386,8 @@ fn record_outcomes<R: Read>(
         actor: authority.actor,
         regulator: authority.roles().contains(&Role::Regulator),
     };
+    // The one whose row of history is the last, if the record just moved it on, and what became of it.
+    let mut alike: Option<(&Met, Arc<Unit>)> = None;
     for (number, (met, outcome)) in (0u32..).zip(decided) {
         let in_focus = step.focus.covers(&met.id);
         let broken: Vec<&(FindingKind, Break)> = match outcome {
@@ -400,6 +402,18 @@ fn record_outcomes<R: Read>(
             continue;
         }
         let joined = matches!(outcome, Outcome::Joined(_));
+        if joined && met.is_created() {
+            step.tally.units += 1;
+        }
+        let plain = joined && broken.is_empty() && entry.is_simple();
+        if let Some((_, after)) = alike
+            .as_ref()
+            .filter(|(other, _)| plain && met.is_like(other))
+        {
+            let after = Arc::clone(after);
+            step.views.put_alike(met.id, after, step.placed.index);
+            continue;
+        }
         // As it was met, unless what the record does to another subject has touched it.
         let touched = step.views.changed::<Units>(&met.id);
         let mut shared = Arc::clone(touched.unwrap_or(&met.unit));
@@ -420,7 +434,11 @@ fn record_outcomes<R: Read>(
             ..effects::history_row(entry, unit)
         };
         step.views.put_history(met.id, unit, step.placed.index, row);
+        alike = plain.then(|| (met, Arc::clone(&shared)));
         step.views.put::<Units>(met.id, shared);
+        if number == 0 {
+            step.views.reserve::<Units>(decided.len());
+        }
     }
     effects::after(step, entry, decided)?;
     conduct::volume(step, authority, decided)?;

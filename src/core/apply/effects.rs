@@ -40,6 +40,15 @@ impl Entry<'_> {
     const fn event(&self) -> Millis {
         self.placed.record.event_time
     }
+
+    /// Whether what it does to a unit outside of all containers depends on that unit's state alone, and changes nothing
+    /// else.
+    pub const fn is_simple(&self) -> bool {
+        !matches!(
+            self.placed.record.body,
+            Body::Pack { .. } | Body::Unpack { .. } | Body::Transform { .. } | Body::Return { .. }
+        )
+    }
 }
 
 /// The record joins the chain of one subject, whose state this is.
@@ -51,12 +60,8 @@ pub(super) fn join<R: Read>(
     unit: &mut Unit,
 ) -> Result<()> {
     match (&entry.placed.record.body, met.target) {
-        (Body::Commission { attributes, .. }, _) => {
-            begin(step, entry, unit, attributes);
-        }
-        (Body::Transform { attributes, .. }, Target::Output) => {
-            begin(step, entry, unit, attributes);
-        }
+        (Body::Commission { attributes, .. }, _)
+        | (Body::Transform { attributes, .. }, Target::Output) => begin(entry, unit, attributes),
         (Body::Transform { .. } | Body::Destroy, _) => end(entry, unit),
         (Body::Pack { container }, Target::Unit) => {
             pack(step, entry, met.id, unit, container.id, decided);
@@ -154,13 +159,7 @@ fn advance(entry: Entry<'_>, unit: &mut Unit) {
     }
 }
 
-fn begin<R: Read>(
-    step: &mut Step<'_, R>,
-    entry: Entry<'_>,
-    unit: &mut Unit,
-    attributes: &Attributes,
-) {
-    step.tally.units += 1;
+fn begin(entry: Entry<'_>, unit: &mut Unit, attributes: &Attributes) {
     // Findings and history from before stay: what was seen before is not forgotten.
     *unit = Unit {
         findings: std::mem::take(&mut unit.findings),
@@ -482,10 +481,8 @@ fn count_lot<R: Read>(
     let Some(lot) = attributes.lot else {
         return Ok(());
     };
-    let creates =
-        |met: &Met| entry.placed.record.kind() == Kind::Commission || met.target == Target::Output;
     let mut made: BTreeMap<ProductId, u64> = BTreeMap::new();
-    for (met, outcome) in decided.iter().filter(|(met, _)| creates(met)) {
+    for (met, outcome) in decided.iter().filter(|(met, _)| met.is_created()) {
         if let (Outcome::Joined(_), Some(product)) = (outcome, product_of(&met.id)) {
             *made.entry(product).or_default() += 1;
         }

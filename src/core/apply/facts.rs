@@ -8,19 +8,27 @@ use super::state::{Goods, Read, Units};
 use super::{Focus, Result, Step, ranges_cover};
 use crate::core::id::UnitId;
 use crate::core::record::{Body, GoodsId, ProductId};
-use crate::core::rules::{Break, FindingKind, Target};
+use crate::core::rules::{Break, FindingKind, LotCount, Target};
 use crate::core::tlog::LogIndex;
 use crate::core::wire;
 
 /// What a rule needs that lies beyond the one unit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
-    pub lot_count: Option<(u64, u64, LogIndex)>,
+    pub lot_count: Option<LotCount>,
     pub transformed: Option<(u64, u64)>,
     pub confirm_mismatch: bool,
     /// Whether what is inside a container is known: not where only its own entries are at hand,
     /// since a Return takes a unit out without an entry in the container's chain.
     pub contents_known: bool,
+}
+
+impl Facts {
+    /// Whether there is nothing in them that a rule could find fault with.
+    pub fn are_plain(&self) -> bool {
+        let over = self.lot_count.is_some_and(|lot| lot.is_over());
+        !over && self.transformed.is_none() && !self.confirm_mismatch
+    }
 }
 
 /// What a rule that looks at the whole log has found, where only part of the log is at hand.
@@ -42,13 +50,7 @@ pub(super) fn committed_flags(focus: Focus<'_>, number: u32) -> Vec<(FindingKind
 
 /// Counts the units of the lots that a Commission adds to, if their size was declared.
 pub(super) struct LotCounter {
-    lots: BTreeMap<ProductId, DeclaredLot>,
-}
-
-struct DeclaredLot {
-    count: u64,
-    declared: u64,
-    declared_at: LogIndex,
+    lots: BTreeMap<ProductId, LotCount>,
 }
 
 impl LotCounter {
@@ -73,7 +75,7 @@ impl LotCounter {
                 let count = row.commissioned;
                 lots.insert(
                     product,
-                    DeclaredLot {
+                    LotCount {
                         count,
                         declared,
                         declared_at,
@@ -84,10 +86,13 @@ impl LotCounter {
         Ok(Self { lots })
     }
 
-    /// How many units the lot has with this one, and the declared size with its entry.
-    pub(super) fn with(&self, id: &UnitId) -> Option<(u64, u64, LogIndex)> {
+    /// How many units the lot has with this one, if it was declared.
+    pub(super) fn with(&self, id: &UnitId) -> Option<LotCount> {
         let lot = self.lots.get(&product_of(id)?)?;
-        Some((lot.count + 1, lot.declared, lot.declared_at))
+        Some(LotCount {
+            count: lot.count + 1,
+            ..*lot
+        })
     }
 
     pub(super) fn add(&mut self, id: &UnitId) {

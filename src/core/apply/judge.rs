@@ -52,6 +52,25 @@ impl Met {
             Target::Output => format!("transform.outputs[{}]", self.number),
         }
     }
+
+    /// Whether the record creates it.
+    pub fn is_created(&self) -> bool {
+        self.target.is_created_by(self.kind)
+    }
+
+    /// Whether a record does the same to both, if it does nothing that is told apart by the unit's name alone: they are
+    /// of one product, in the same state, not packed, and named at the same head. The units of a pallet are, mostly.
+    pub fn is_like(&self, other: &Self) -> bool {
+        // Most often it is the very same state, since one record made it for both.
+        let same_state = || Arc::ptr_eq(&self.unit, &other.unit) || self.unit == other.unit;
+        let product = product_of(&self.id);
+        product.is_some()
+            && product == product_of(&other.id)
+            && (self.target, self.named) == (other.target, other.named)
+            && self.around.is_empty()
+            && other.around.is_empty()
+            && same_state()
+    }
 }
 
 /// A unit of which nothing is known.
@@ -95,6 +114,14 @@ pub(super) fn judge<R: Read>(
     facts: &Facts,
     alike: &mut Alike,
 ) -> Result<Outcome> {
+    if facts.are_plain()
+        && alike
+            .blameless
+            .as_ref()
+            .is_some_and(|other| met.is_like(other))
+    {
+        return Ok(Outcome::Joined(Vec::new()));
+    }
     let stops = alike.stops(state, met)?;
     let owns_identifier = match authority.actor.party() {
         Some(party) => {
@@ -146,11 +173,14 @@ pub(super) fn judge<R: Read>(
         return Ok(stale(met));
     }
     preconditions(&case, met, facts.contents_known)?;
-    let flags = RULES
+    let flags: Vec<_> = RULES
         .iter()
         .filter(|rule| rule.class == Class::Plausibility)
         .filter_map(|rule| (rule.check)(&case).map(|proof| (rule.kind, proof)))
         .collect();
+    if flags.is_empty() && facts.are_plain() {
+        alike.blameless = Some(met.clone());
+    }
     Ok(Outcome::Joined(flags))
 }
 
@@ -158,6 +188,8 @@ pub(super) fn judge<R: Read>(
 /// units are of one lot mostly.
 #[derive(Debug, Default)]
 pub(super) struct Alike {
+    /// The last one that joined with nothing against it.
+    blameless: Option<Met>,
     goods: Option<StopsOfGoods>,
     owner: Option<(ProductId, Option<PartyId>)>,
 }

@@ -566,22 +566,93 @@ mod tests {
                 let _ = w.submit(&write(&w, one));
             }
             for unit in [item(1), item(2), parcel(1)] {
-                let focus = ever_around(&w.state, unit);
-                let mut state = Changes::default();
-                for (index, (envelope, time, verdict)) in (0u64..).zip(&w.log) {
-                    let record = Record::decode(&envelope.payload).unwrap();
-                    // A Handover that names a buyer gives that key its authority.
-                    let registers = w.state.keys.values().any(|key| key.registered_at.0 == index);
-                    if record.kind().is_custody() && !registers && !touches(&record, &focus) {
-                        continue;
-                    }
-                    let id = envelope.record_id();
-                    let placed = Placed { index: LogIndex(index), time: Millis(*time), id, record: &record };
-                    let applied = apply(&state, placed, Focus::Only(&focus, verdict)).unwrap();
-                    state.merge(applied.changes);
-                }
-                prop_assert_eq!(alone(&state, unit), alone(&w.state, unit));
+                prop_assert_eq!(alone(&entries_of(&w, unit), unit), alone(&w.state, unit));
             }
+        }
+    }
+
+    /// What the entries of one unit, and of the containers that were ever around it, come to.
+    fn entries_of(w: &World, unit: UnitId) -> Changes {
+        let focus = ever_around(&w.state, unit);
+        let mut state = Changes::default();
+        for (index, (envelope, time, verdict)) in (0u64..).zip(&w.log) {
+            let record = Record::decode(&envelope.payload).unwrap();
+            // A Handover that names a buyer gives that key its authority.
+            let registers = w
+                .state
+                .keys
+                .values()
+                .any(|key| key.registered_at.0 == index);
+            if record.kind().is_custody() && !registers && !touches(&record, &focus) {
+                continue;
+            }
+            let placed = Placed {
+                index: LogIndex(index),
+                time: Millis(*time),
+                id: envelope.record_id(),
+                record: &record,
+            };
+            let applied = apply(&state, placed, Focus::Only(&focus, verdict)).unwrap();
+            state.merge(applied.changes);
+        }
+        state
+    }
+
+    /// Units in one state are judged once, and each has to be as if it had been alone in the record.
+    #[test]
+    fn given_units_in_one_state_when_records_move_them_then_each_is_as_if_it_were_alone() {
+        let mut w = World::new();
+        let lot = wire::Attributes {
+            lot: "A".into(),
+            lot_size: 3,
+            expiry: 20_250_701,
+            ..Default::default()
+        };
+        let units = [1, 2, 3].map(item);
+        let before = w.state.tally.get(&()).map_or(0, |tally| tally.units);
+        let rest = [units[0], item(4), units[1], units[2]];
+        w.ok(MAKER, &units, say::commission_as(lot.clone()));
+        // Of a lot of three, the fourth is one too many: it alone.
+        w.logged(&w.draft(MAKER, &[item(4)], say::commission_as(lot)));
+        let counted = w.state.tally.get(&()).map_or(0, |tally| tally.units);
+        assert_eq!(counted - before, 4);
+        let lawful = [
+            (MAKER, say::scan()),
+            (INSPECTOR, say::inspect()),
+            (MAKER, say::handover(SELLER)),
+            (MAKER, say::void()),
+            (MAKER, say::handover(SELLER)),
+            (SELLER, say::refuse()),
+            (MAKER, say::handover(SELLER)),
+            (SELLER, say::accept()),
+            (REGULATOR, say::hold()),
+            (REGULATOR, say::release()),
+        ];
+        for (who, body) in lawful {
+            w.logged(&w.draft(who, &rest, body));
+        }
+        let state = |n: usize| &w.state.units[&units[n]];
+        assert_eq!(state(0), state(1));
+        let neighbours = Arc::ptr_eq(state(1), state(2));
+        assert!(neighbours, "what became of both is kept once");
+        // Nobody offered them to this one; and on hold and recalled they should not move, and do.
+        let trouble = [
+            (RIVAL, say::scan()),
+            (REGULATOR, say::hold()),
+            (SELLER, say::ship(COURIER, BUYER, 500, wire::Means::Road)),
+            (COURIER, say::accept()),
+            (REGULATOR, say::recall()),
+            (COURIER, say::scan()),
+            (COURIER, say::deliver(BUYER)),
+            (BUYER, say::reject()),
+            (BUYER, say::confirm(&[])),
+        ];
+        for (who, body) in trouble {
+            w.logged(&w.draft(who, &rest, body));
+        }
+        for unit in rest {
+            assert_eq!(alone(&entries_of(&w, unit), unit), alone(&w.state, unit));
+            assert!(w.unit(unit).length > 15, "{}", w.unit(unit).length);
         }
     }
 
@@ -635,7 +706,7 @@ mod tests {
                 w.state
                     .history
                     .iter()
-                    .filter(|(_, _, row)| row.joined)
+                    .filter(|(.., row)| row.joined)
                     .map(|(_, _, row)| row.kind),
             );
             found.extend(w.state.findings.values().map(|row| row.kind));

@@ -66,11 +66,20 @@ impl<K: Eq + Hash, V> Rows<K, V> {
             None => self.0 = Some(Box::new(Filled::One(key, value))),
             Some(Filled::One(one, old)) if *one == key => *old = value,
             Some(Filled::Many(rows)) => drop(rows.insert(key, value)),
-            Some(filled) => {
-                let before = std::mem::replace(filled, Filled::Many(HashMap::with_capacity(8)));
-                if let (Filled::One(one, old), Filled::Many(rows)) = (before, filled) {
-                    rows.extend([(one, old), (key, value)]);
-                }
+            Some(Filled::One(..)) => {
+                self.reserve(7);
+                self.insert(key, value);
+            }
+        }
+    }
+
+    /// Makes room for so many more than the one that is there.
+    pub(super) fn reserve(&mut self, more: usize) {
+        if let Some(filled @ Filled::One(..)) = self.0.as_deref_mut() {
+            let room = HashMap::with_capacity(more + 1);
+            let before = std::mem::replace(filled, Filled::Many(room));
+            if let (Filled::One(key, value), Filled::Many(rows)) = (before, filled) {
+                rows.insert(key, value);
             }
         }
     }
@@ -169,59 +178,97 @@ impl<K: Eq + Hash, V> std::ops::Index<&K> for Rows<K, V> {
     }
 }
 
-/// What entries did to units, in the order of the entries.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct History(Vec<(LogIndex, UnitId, HistoryRow)>);
+/// What entries did to units, in the order of the entries. What an entry did to many units alike is kept once.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    steps: Vec<Step>,
+    rows: Vec<HistoryRow>,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    index: LogIndex,
+    unit: UnitId,
+    /// Which of the rows says it.
+    row: usize,
+}
 
 impl History {
     /// What an entry, the last one so far, did to a unit.
     pub(super) fn push(&mut self, index: LogIndex, unit: UnitId, row: HistoryRow) {
-        debug_assert!(self.0.last().is_none_or(|(last, ..)| *last <= index));
-        self.0.push((index, unit, row));
+        debug_assert!(self.steps.last().is_none_or(|last| last.index <= index));
+        self.steps.push(Step {
+            index,
+            unit,
+            row: self.rows.len(),
+        });
+        self.rows.push(row);
+    }
+
+    /// That an entry did to a unit what the row that was pushed last says.
+    pub(super) fn push_alike(&mut self, index: LogIndex, unit: UnitId) {
+        let row = self.rows.len().saturating_sub(1);
+        self.steps.push(Step { index, unit, row });
     }
 
     /// Rows of one entry lie in the log in the order of their units.
     pub(super) fn sort(&mut self) {
-        let key = |row: &(LogIndex, UnitId, HistoryRow)| (row.0, row.1);
-        if !self.0.is_sorted_by_key(key) {
-            self.0.sort_unstable_by_key(key);
+        let key = |step: &Step| (step.index, step.unit);
+        if !self.steps.is_sorted_by_key(key) {
+            self.steps.sort_unstable_by_key(key);
         }
     }
 
     /// Adds those of later entries.
     pub(super) fn merge(&mut self, mut later: Self) {
-        if self.0.is_empty() {
+        if self.steps.is_empty() {
             *self = later;
-        } else {
-            self.0.append(&mut later.0);
+            return;
         }
+        let before = self.rows.len();
+        let later_steps = later.steps.into_iter().map(|step| Step {
+            row: before + step.row,
+            ..step
+        });
+        self.steps.extend(later_steps);
+        self.rows.append(&mut later.rows);
     }
 
     /// What an entry did to a unit.
     #[must_use]
     pub fn get(&self, index: LogIndex, unit: &UnitId) -> Option<&HistoryRow> {
-        let first = self.0.partition_point(|(at, ..)| *at < index);
-        let of_entry = self.0.get(first..)?.iter();
-        of_entry
-            .take_while(|(at, ..)| *at == index)
-            .find_map(|(_, of, row)| (of == unit).then_some(row))
+        let first = self.steps.partition_point(|step| step.index < index);
+        let mut of_entry = self.steps.get(first..)?.iter();
+        let step = of_entry
+            .by_ref()
+            .take_while(|step| step.index == index)
+            .find(|step| step.unit == *unit)?;
+        self.rows.get(step.row)
     }
 
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.0.len()
+        self.steps.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.steps.is_empty()
     }
 
     /// All of them, by entry and unit.
-    pub fn iter(&self) -> impl Iterator<Item = &(LogIndex, UnitId, HistoryRow)> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (LogIndex, &UnitId, &HistoryRow)> {
+        let row = |step: &Step| self.rows.get(step.row);
+        let steps = self.steps.iter();
+        steps.filter_map(move |step| Some((step.index, &step.unit, row(step)?)))
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 

@@ -663,7 +663,7 @@ pub enum Life {
 }
 
 /// An open offer of custody.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// To whom.
     pub to: PartyId,
@@ -672,7 +672,7 @@ pub struct Offer {
 }
 
 /// The way from the seller to the buyer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Journey {
     /// The Handover that named the buyer.
     pub index: LogIndex,
@@ -689,7 +689,7 @@ pub struct Journey {
 }
 
 /// Where and when a unit was last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// Event time.
     pub time: Millis,
@@ -700,7 +700,7 @@ pub struct Sighting {
 }
 
 /// A time in which a party held a unit, in event time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenure {
     /// Who.
     pub party: PartyId,
@@ -735,7 +735,7 @@ impl FindingStatus {
 }
 
 /// A finding as a unit remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFinding {
     /// Number in [`Findings`].
     pub number: u64,
@@ -751,7 +751,7 @@ pub struct UnitFinding {
 }
 
 /// A unit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Last record of the chain.
     pub head: Option<RecordId>,
@@ -931,6 +931,11 @@ impl<R: Read> Overlay<R> {
         T::of_mut(&mut self.changes).insert(key, value);
     }
 
+    /// Makes room for so many more values in a table that has one.
+    pub(super) fn reserve<T: Table>(&mut self, more: usize) {
+        T::of_mut(&mut self.changes).reserve(more);
+    }
+
     /// Remembers what an entry does to a unit, and that it is the last that touched it.
     pub fn put_history(&mut self, id: UnitId, unit: &mut Unit, index: LogIndex, row: HistoryRow) {
         if unit.touched == Some(index) {
@@ -940,6 +945,12 @@ impl<R: Read> Overlay<R> {
         unit.besides += u64::from(!row.joined);
         let row = HistoryRow { before, ..row };
         self.changes.history.push(index, id, row);
+    }
+
+    /// Remembers that the entry does to a unit what it did to the last one, which was in the same state.
+    pub(super) fn put_alike(&mut self, id: UnitId, unit: Arc<Unit>, index: LogIndex) {
+        self.changes.history.push_alike(index, id);
+        self.put::<Units>(id, unit);
     }
 
     /// Remembers where a record is.

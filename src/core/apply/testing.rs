@@ -1042,7 +1042,11 @@ pub fn assert_invariants(state: &Changes) {
         );
     }
     for (id, unit) in state.units.iter() {
-        let rows: Vec<_> = state.history.iter().filter(|(_, of, _)| of == id).collect();
+        let rows: Vec<_> = state
+            .history
+            .iter()
+            .filter(|(_, of, _)| *of == id)
+            .collect();
         let mut touched = unit.touched;
         for (index, _, row) in rows.iter().rev() {
             assert_eq!(touched, Some(*index), "the history of {id} is a list");

@@ -19,11 +19,12 @@ pub(super) const CHECK_DIGIT: &str = "GS1 General Specifications 7.9";
 /// that zeros on the left change nothing and one rule serves every GS1 key.
 #[must_use]
 pub const fn gs1_check_digit(body: u64) -> u8 {
-    let (mut rest, mut weight, mut sum) = (body, 3, 0);
+    // Two digits at a time: every unit that a record names is checked.
+    let (mut rest, mut sum) = (body, 0);
     while rest > 0 {
-        sum += (rest % 10) * weight;
-        rest /= 10;
-        weight = 4 - weight;
+        let pair = rest % 100;
+        rest /= 100;
+        sum += pair % 10 * 3 + pair / 10;
     }
     // The remainder is below 10.
     ((10 - sum % 10) % 10) as u8

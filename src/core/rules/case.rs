@@ -20,6 +20,25 @@ pub struct GoodsStop {
     pub recall: bool,
 }
 
+/// How many units a lot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LotCount {
+    /// With this one.
+    pub count: u64,
+    /// As its maker declared.
+    pub declared: u64,
+    /// The entry that declared it.
+    pub declared_at: LogIndex,
+}
+
+impl LotCount {
+    /// Whether there are more than declared.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.count > self.declared
+    }
+}
+
 /// Which part the unit plays in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -29,6 +48,14 @@ pub enum Target {
     Container,
     /// An output of a Transform.
     Output,
+}
+
+impl Target {
+    /// Whether a record of this kind creates it.
+    #[must_use]
+    pub fn is_created_by(self, kind: Kind) -> bool {
+        self == Self::Output || kind == Kind::Commission
+    }
 }
 
 /// One record at one unit, with the state that it meets.
@@ -56,8 +83,8 @@ pub struct Case<'a> {
     pub owns_identifier: bool,
     /// Holds and recalls that cover the unit.
     pub stops: &'a [GoodsStop],
-    /// Units in the lot after this one, and the declared size with its entry.
-    pub lot_count: Option<(u64, u64, LogIndex)>,
+    /// Units in the lot, if it was declared how many it has.
+    pub lot_count: Option<LotCount>,
     /// For an output: the content of all inputs and of all outputs, in thousandths.
     pub transformed: Option<(u64, u64)>,
     /// For a Confirm: listed contents that are not in the unit, and contents left out.
@@ -76,7 +103,7 @@ impl Case<'_> {
     /// Whether the record creates this unit.
     #[must_use]
     pub fn creates(&self) -> bool {
-        self.target == Target::Output || self.kind() == Kind::Commission
+        self.target.is_created_by(self.kind())
     }
 
     /// The signer's party.

@@ -13,7 +13,7 @@ mod case;
 mod travel;
 
 pub use case::{
-    Around, Case, GoodsStop, Target, effective_scans, effective_sighting, nearest_buyer,
+    Around, Case, GoodsStop, LotCount, Target, effective_scans, effective_sighting, nearest_buyer,
 };
 
 use crate::core::lang::Lang;

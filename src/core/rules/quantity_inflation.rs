@@ -1,13 +1,11 @@
 //! QUANTITY_INFLATION: a lot has more units than its maker declared, or more comes out of a Transform
 //! than went in. Measured and limit are units, or thousandths of the unit of measure.
 
-use super::{Break, Case};
+use super::{Break, Case, LotCount};
 
 pub(super) fn check(case: &Case<'_>) -> Option<Break> {
-    if let Some((count, declared, index)) = case.lot_count
-        && count > declared
-    {
-        return Break::measured([index], count, declared);
+    if let Some(lot) = case.lot_count.filter(LotCount::is_over) {
+        return Break::measured([lot.declared_at], lot.count, lot.declared);
     }
     let (inputs, outputs) = case.transformed?;
     let tolerance = 1000 + u128::from(case.thresholds.inflation_per_mille);

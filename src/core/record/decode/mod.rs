@@ -11,7 +11,7 @@ mod governance;
 mod inspection;
 mod measure;
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt as _};
 
 use prost::Message as _;
 
