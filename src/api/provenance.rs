@@ -189,7 +189,7 @@ fn up_to(
 ) -> Result<wire::GetProvenanceResponse, Status> {
     let rows = read::timeline(view, unit, limit)?;
     let mut entries = view.known_entries();
-    let mut steps = Vec::new();
+    let mut steps = Vec::with_capacity(rows.len().min(page));
     let mut next_page_token = String::new();
     let mut names = Names::default();
     for row in rows.iter().filter(|row| row.step.index.0 >= from) {

@@ -83,7 +83,7 @@ pub(crate) struct Serve {
     /// How the program's own log is written.
     #[arg(long)]
     log_format: Option<LogFormat>,
-    /// Megabytes of the store's block cache [default: 256].
+    /// Megabytes of the store's block cache [default: 512].
     #[arg(long)]
     block_cache_mb: Option<usize>,
     /// Megabytes of entries that are kept decoded for who asks about the same goods [default: 128].

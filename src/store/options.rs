@@ -30,7 +30,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            block_cache_bytes: 256 << 20,
+            block_cache_bytes: 512 << 20,
             memtable_bytes: 256 << 20,
             entry_cache_bytes: 128 << 20,
             sync: true,

@@ -178,7 +178,7 @@ pub(super) fn judge<R: Read>(
         .filter(|rule| rule.class == Class::Plausibility)
         .filter_map(|rule| (rule.check)(&case).map(|proof| (rule.kind, proof)))
         .collect();
-    if flags.is_empty() && facts.are_plain() {
+    if flags.is_empty() && facts.are_plain() && met.around.is_empty() {
         alike.blameless = Some(met.clone());
     }
     Ok(Outcome::Joined(flags))

@@ -384,7 +384,7 @@ pub struct Ledger {
 }
 
 /// What every entry counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Time of the last entry.
     pub last_time: Millis,
@@ -394,8 +394,8 @@ pub struct Tally {
     pub parties: u64,
     /// Findings so far: the number of the last one.
     pub findings: u64,
-    /// Findings by the number of their kind.
-    by_kind: [u64; Tally::KINDS],
+    /// Findings by the number of their kind; most entries leave them as they are.
+    by_kind: Arc<[u64; Tally::KINDS]>,
 }
 
 impl Tally {
@@ -405,7 +405,7 @@ impl Tally {
     /// Counts a finding, and gives its number.
     pub fn count_finding(&mut self, kind: FindingKind) -> u64 {
         self.findings += 1;
-        if let Some(count) = self.by_kind.get_mut(usize::from(kind.number())) {
+        if let Some(count) = Arc::make_mut(&mut self.by_kind).get_mut(usize::from(kind.number())) {
             *count += 1;
         }
         debug_assert!(usize::from(kind.number()) < Self::KINDS);
@@ -414,7 +414,7 @@ impl Tally {
 
     /// Findings by kind, those that there are.
     pub fn findings_by_kind(&self) -> impl Iterator<Item = (FindingKind, u64)> + '_ {
-        let counted = (0..).zip(self.by_kind).filter(|(_, count)| *count > 0);
+        let counted = (0..).zip(*self.by_kind).filter(|(_, count)| *count > 0);
         counted.filter_map(|(number, count)| Some((FindingKind::from_number(number)?, count)))
     }
 }
