@@ -747,16 +747,11 @@ impl Visitor for BatchWriter<'_> {
         let written = self.store.family(T::NAME).and_then(|family| {
             // A row finds its place in the memtable from that of the row before it, and units that one record moved
             // are mostly in the same state, which is then encoded once.
-            let rows = values.iter().map(|(key, value)| {
-                let key = T::key_bytes(key);
-                (front(&key), key, value)
-            });
+            let rows = values.iter().map(|(key, value)| (T::key_bytes(key), value));
             let mut rows: Vec<_> = rows.collect();
-            rows.sort_unstable_by(|(one, key, _), (other, other_key, _)| {
-                one.cmp(other).then_with(|| key.cmp(other_key))
-            });
+            rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             let mut last = None;
-            for (_, key, value) in rows {
+            for (key, value) in rows {
                 if last != Some(value) {
                     let encoded = codec::encode_into(value, &mut self.value);
                     encoded.map_err(|error| StoreError::Io(error.to_string()))?;
@@ -768,15 +763,6 @@ impl Visitor for BatchWriter<'_> {
         });
         self.failed = written.err();
     }
-}
-
-/// The first bytes of a key as a number: it is less only where the key comes first, and compared faster than bytes.
-fn front(key: &[u8]) -> u128 {
-    let mut front = [0; 16];
-    for (to, from) in front.iter_mut().zip(key) {
-        *to = *from;
-    }
-    u128::from_be_bytes(front)
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
