@@ -437,7 +437,7 @@ fn record_outcomes<R: Read>(
         alike = plain.then(|| (met, Arc::clone(&shared)));
         step.views.put::<Units>(met.id, shared);
         if number == 0 {
-            step.views.reserve::<Units>(decided.len());
+            step.views.reserve::<Units>(decided.len() - 1);
         }
     }
     effects::after(step, entry, decided)?;

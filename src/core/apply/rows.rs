@@ -75,7 +75,9 @@ impl<K: Eq + Hash, V> Rows<K, V> {
 
     /// Makes room for so many more than the one that is there.
     pub(super) fn reserve(&mut self, more: usize) {
-        if let Some(filled @ Filled::One(..)) = self.0.as_deref_mut() {
+        if more > 0
+            && let Some(filled @ Filled::One(..)) = self.0.as_deref_mut()
+        {
             let room = HashMap::with_capacity(more + 1);
             let before = std::mem::replace(filled, Filled::Many(room));
             if let (Filled::One(key, value), Filled::Many(rows)) = (before, filled) {
@@ -238,9 +240,8 @@ impl History {
     #[must_use]
     pub fn get(&self, index: LogIndex, unit: &UnitId) -> Option<&HistoryRow> {
         let first = self.steps.partition_point(|step| step.index < index);
-        let mut of_entry = self.steps.get(first..)?.iter();
-        let step = of_entry
-            .by_ref()
+        let from = self.steps.get(first..)?.iter();
+        let step = from
             .take_while(|step| step.index == index)
             .find(|step| step.unit == *unit)?;
         self.rows.get(step.row)
