@@ -28,7 +28,7 @@ pub const MAX_ENVELOPE_BYTES: usize = 49_152;
 
 /// Id of a record: SHA-256 of the bytes that were signed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RecordId(pub [u8; 32]);
+pub struct RecordId(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 /// By its first eight bytes, which nobody chooses.
 impl Hash for RecordId {

@@ -87,7 +87,7 @@ pub enum KeyError {
 /// Sixteen bytes hold second preimages at 2^128; two keys with one id can be made at 2^64, but
 /// registration refuses the second, so its maker gains nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct KeyId(pub [u8; KEY_ID_BYTES]);
+pub struct KeyId(#[serde(with = "serde_bytes")] pub [u8; KEY_ID_BYTES]);
 
 impl KeyId {
     /// From bytes of the right length.
@@ -122,6 +122,7 @@ impl std::str::FromStr for KeyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicKey {
     suite: Suite,
+    #[serde(with = "serde_bytes")]
     bytes: [u8; 32],
 }
 

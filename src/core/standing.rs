@@ -4,7 +4,9 @@
 //! proof: a finding that the holder, the maker or a regulator confirmed, two commissions by owners
 //! of the identifier, or an equivocation by a key that was entitled.
 
-use crate::core::apply::state::{FindingStatus, Life, Parties, Read, ReadError, Unit, UnitFinding};
+use crate::core::apply::state::{
+    FindingStatus, Life, Parties, Read, ReadError, Unit, UnitFinding, Units,
+};
 use crate::core::id::{PartyId, UnitId};
 use crate::core::lang::Lang;
 use crate::core::record::Role;
@@ -86,10 +88,10 @@ impl Because {
                 .to_owned(),
             Self::WithBuyer { packed } => {
                 let inside = inside(packed);
-                lang.pick(
-                    format!("已由买家收货{inside}。"),
-                    format!("With its buyer{inside}."),
-                )
+                match lang {
+                    Lang::Zh => format!("已由买家收货{inside}。"),
+                    Lang::En => format!("With its buyer{inside}."),
+                }
             }
             Self::Ended => lang
                 .pick(
@@ -99,24 +101,24 @@ impl Because {
                 .to_owned(),
             Self::Offered { by, to, packed } => {
                 let inside = inside(packed);
-                lang.pick(
-                    format!("{by} 正在移交给 {to}{inside}。"),
-                    format!("Offered by {by} to {to}{inside}."),
-                )
+                match lang {
+                    Lang::Zh => format!("{by} 正在移交给 {to}{inside}。"),
+                    Lang::En => format!("Offered by {by} to {to}{inside}."),
+                }
             }
             Self::OnItsWay { with, packed } => {
                 let inside = inside(packed);
-                lang.pick(
-                    format!("由 {with} 运送途中{inside}。"),
-                    format!("On its way with {with}{inside}."),
-                )
+                match lang {
+                    Lang::Zh => format!("由 {with} 运送途中{inside}。"),
+                    Lang::En => format!("On its way with {with}{inside}."),
+                }
             }
             Self::With { whom, packed } => {
                 let inside = inside(packed);
-                lang.pick(
-                    format!("现由 {whom} 持有{inside}。"),
-                    format!("With {whom}{inside}."),
-                )
+                match lang {
+                    Lang::Zh => format!("现由 {whom} 持有{inside}。"),
+                    Lang::En => format!("With {whom}{inside}."),
+                }
             }
         }
     }
@@ -156,7 +158,20 @@ pub struct Standing {
 /// # Errors
 /// [`ReadError`] when the storage fails.
 pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
-    let Some(unit) = state.get::<crate::core::apply::state::Units>(&id)? else {
+    let unit = state.get::<Units>(&id)?;
+    standing_of(state, id, unit.as_deref())
+}
+
+/// The same of a unit whose row was read already.
+///
+/// # Errors
+/// As [`standing`].
+pub fn standing_of<R: Read>(
+    state: &R,
+    id: UnitId,
+    unit: Option<&Unit>,
+) -> Result<Standing, ReadError> {
+    let Some(unit) = unit else {
         return Ok(Standing {
             unit: id,
             word: StandingWord::Unknown,
@@ -166,15 +181,16 @@ pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
             }],
         });
     };
-    let around = around_of(state, &unit)?;
-    let stops = stops_around(state, &id, &unit, &around)?;
-    let outermost = around.last().map_or(&unit, |(_, outer)| outer);
+    let around = around_of(state, unit)?;
+    let stops = stops_around(state, &id, unit, &around)?;
+    let outermost = around.last().map_or(unit, |(_, outer)| outer);
     let holder = firm(state, outermost.holder)?;
     let offered_to = firm(state, outermost.offer.as_ref().map(|offer| offer.to))?;
-    let mut weighed = weigh_stops(&stops);
+    let mut weighed = Vec::with_capacity(stops.len() + unit.findings.len() + 1);
+    weighed.extend(stops.iter().map(weigh_stop));
     weighed.extend(unit.findings.iter().filter_map(weigh_finding));
     weighed.push(weigh_custody(
-        &unit,
+        unit,
         outermost,
         !around.is_empty(),
         &holder,
@@ -190,17 +206,14 @@ pub fn standing<R: Read>(state: &R, id: UnitId) -> Result<Standing, ReadError> {
     })
 }
 
-fn weigh_stops(stops: &[GoodsStop]) -> Vec<(StandingWord, Reason)> {
-    let weigh = |stop: &GoodsStop| {
-        let (word, because) = if stop.recall {
-            (StandingWord::Recalled, Because::CalledBack)
-        } else {
-            (StandingWord::Suspect, Because::OnHold)
-        };
-        let entries = vec![stop.index];
-        (word, Reason { because, entries })
+fn weigh_stop(stop: &GoodsStop) -> (StandingWord, Reason) {
+    let (word, because) = if stop.recall {
+        (StandingWord::Recalled, Because::CalledBack)
+    } else {
+        (StandingWord::Suspect, Because::OnHold)
     };
-    stops.iter().map(weigh).collect()
+    let entries = vec![stop.index];
+    (word, Reason { because, entries })
 }
 
 fn weigh_finding(finding: &UnitFinding) -> Option<(StandingWord, Reason)> {

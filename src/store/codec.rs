@@ -10,8 +10,9 @@
 //! `core::apply::state`: fields in the order of declaration and nothing between them; integers as
 //! varints (below 251 one byte; 251, 252, 253 followed by 2, 4, 8 bytes little endian), signed
 //! ones zigzag first; enums as the varint of the variant's place; `Option` one byte 0 or 1; strings,
-//! byte strings, lists and maps with a varint length in front; arrays bare. With that, another
-//! decoder can be written in an afternoon.
+//! byte strings, lists and maps with a varint length in front (ids of records and keys, public keys
+//! and hashes are byte strings); arrays bare. With that, another decoder can be written in an
+//! afternoon.
 //!
 //! Only bytes that this store wrote come in here, and the checksum says so; what a peer sends is
 //! protobuf, and never reaches bincode. Views can be built anew from the entries at any time, so a

@@ -71,7 +71,7 @@ use crate::core::wire;
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
 /// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of
 /// measures, inspections, what is shared, and who may read.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]

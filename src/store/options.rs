@@ -5,8 +5,8 @@
 //! OPTIONS file that RocksDB writes.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, Options,
+    BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache,
+    ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
 };
 
 use super::side::Side;
@@ -75,7 +75,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// All families.
 pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    // Look-ups of all threads meet in the cache; this kind needs no lock for what is in it.
+    let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
     names()
         .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
         .collect()
@@ -90,6 +91,8 @@ fn family(name: &str, cache: &Cache) -> Options {
     blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     blocks.set_partition_filters(true);
     blocks.set_pin_top_level_index_and_filter(true);
+    // Tables that were flushed last are asked for every row. They are few and small, so their parts stay.
+    blocks.set_partition_pinning_tier(BlockBasedTablePinningTier::FlushAndSimilar);
     blocks.set_format_version(5);
     let mut options = Options::default();
     options.set_level_compaction_dynamic_level_bytes(true);

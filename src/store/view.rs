@@ -153,18 +153,28 @@ impl View<'_> {
         self.store
     }
 
+    /// Rows of some keys, read all at once, and not remembered.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read.
+    pub fn rows<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<T::Value>>, StoreError> {
+        if self.reach == Reach::Memory {
+            // A batch would go to the disk for what is not there, whatever it is told.
+            let row = |key| Ok(row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?);
+            return keys.iter().map(row).collect();
+        }
+        self.store.multi_get_at::<T>(keys, &self.at)
+    }
+
     /// Reads rows that will be asked for, all at once.
     ///
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn prefetch<T: Table>(&self, keys: &[T::Key]) -> Result<(), StoreError> {
-        if self.reach == Reach::Memory {
-            // A batch doesn't say of a row that it would have to be read; and what is missed first ends this.
-            return keys
-                .iter()
-                .try_for_each(|key| Ok(self.get::<T>(key).map(drop)?));
+        if keys.is_empty() {
+            return Ok(());
         }
-        let rows = self.store.multi_get_at::<T>(keys, &self.at)?;
+        let rows = self.rows::<T>(keys)?;
         self.memo.with::<T, _>(|table| {
             for (key, row) in keys.iter().zip(rows) {
                 table.put(key.clone(), row);
@@ -257,15 +267,19 @@ mod tests {
     use crate::core::tlog::EMPTY_ROOT;
     use crate::store::{Group, StoreOptions};
 
-    #[test]
-    fn given_rows_on_the_disk_when_a_view_goes_no_further_than_memory_then_it_says_so_until_they_were_read()
-     {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store");
-        let options = StoreOptions::default();
-        let ids = [1, 2].map(|n| format!("01/10614141123459/21/{n}").parse().unwrap());
+    fn item(n: u32) -> UnitId {
+        format!("01/10614141123459/21/{n}").parse().unwrap()
+    }
+
+    fn commit(store: &Store, lengths: impl Iterator<Item = (UnitId, u64)>) {
         let mut changes = Changes::default();
-        changes.units.insert(ids[0], Arc::new(Unit::default()));
+        for (id, length) in lengths {
+            let unit = Unit {
+                length,
+                ..Unit::default()
+            };
+            changes.units.insert(id, Arc::new(unit));
+        }
         let group = Group {
             id: None,
             first: LogIndex(0),
@@ -277,10 +291,83 @@ mod tests {
                 root: EMPTY_ROOT,
             },
         };
-        Store::create(&path, &options)
-            .unwrap()
-            .commit(&group)
-            .unwrap();
+        store.commit(&group).unwrap();
+    }
+
+    /// RocksDB answers from a memory that holds some of the blocks in several ways, by what is missing; none of them may
+    /// be taken for "no such row", or for the row that was there before.
+    #[test]
+    fn given_a_memory_that_holds_a_part_of_the_rows_when_a_batch_is_read_from_it_then_it_is_whole_and_right_or_missed()
+     {
+        const UNITS: u32 = 40_000;
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            block_cache_bytes: 1 << 20,
+            ..StoreOptions::default()
+        };
+        let store = Store::create(&folder.path().join("store"), &options).unwrap();
+        commit(&store, (0..UNITS).map(|n| (item(n), 1)));
+        store.flush_all().unwrap();
+        commit(&store, (0..UNITS).step_by(3).map(|n| (item(n), 2)));
+        store.flush_all().unwrap();
+        let length = |n: u32| match n {
+            UNITS.. => None,
+            n => Some(if n.is_multiple_of(3) { 2 } else { 1 }),
+        };
+        let (mut whole, mut missed) = (0, 0);
+        let mut at = 1;
+        for round in 0..6_000u32 {
+            // Batches of many sizes, some near to what was read last and some from anywhere, with units that nobody made.
+            let batch: Vec<u32> = (0..1 + round % 12)
+                .map(|i| {
+                    at = (at * 48_271u32) % 0x7fff;
+                    if round % 5 == 0 {
+                        at * 2 % (UNITS + 4_000)
+                    } else {
+                        (round / 50 * 97 + i) % (UNITS + 4_000)
+                    }
+                })
+                .collect();
+            let ids: Vec<UnitId> = batch.iter().copied().map(item).collect();
+            let expected: Vec<Option<u64>> = batch.iter().copied().map(length).collect();
+            let lengths = |rows: Vec<Option<Arc<Unit>>>| -> Vec<Option<u64>> {
+                rows.iter()
+                    .map(|row| row.as_ref().map(|unit| unit.length))
+                    .collect()
+            };
+            let near = store.view_within(Reach::Memory);
+            match near.rows::<Units>(&ids) {
+                Ok(rows) => {
+                    assert_eq!(lengths(rows), expected);
+                    whole += 1;
+                }
+                Err(StoreError::NotInMemory) => {
+                    assert!(near.missed());
+                    missed += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            if round % 2 == 0 {
+                let rows = store.view().rows::<Units>(&ids).unwrap();
+                assert_eq!(lengths(rows), expected);
+            }
+        }
+        assert!(
+            whole > 500 && missed > 500,
+            "{whole} whole, {missed} missed"
+        );
+    }
+
+    #[test]
+    fn given_rows_on_the_disk_when_a_view_goes_no_further_than_memory_then_it_says_so_until_they_were_read()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let options = StoreOptions::default();
+        let ids = [1, 2].map(item);
+        let store = Store::create(&path, &options).unwrap();
+        commit(&store, [(ids[0], 0)].into_iter());
+        drop(store);
         let store = Store::open(&path, &options).unwrap();
         let near = store.view_within(Reach::Memory);
         let error = near.get::<Units>(&ids[0]).unwrap_err();

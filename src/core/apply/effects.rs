@@ -9,7 +9,7 @@ use super::state::{
     Actor, Contents, Delivered, FindingStatus, Findings, Goods, HistoryRow, Journey, Key, KeyScope,
     KeyStatus, Keys, Life, Offer, Read, Sighting, Stay, Stop, Tenure, Unit, Units,
 };
-use super::{MAX_TENURES, Placed, Result, Step};
+use super::{Placed, Result, Step};
 use crate::core::id::UnitId;
 use crate::core::record::{
     Attributes, Body, GoodsId, Handover, Kind, Means, Millis, ProductId, Scope,
@@ -74,9 +74,7 @@ pub(super) fn join<R: Read>(
         (Body::Handover(handover), _) => {
             offer(entry, unit, handover, &met.around);
             // Offered again, or delivered after it was offered, it is still passed on once.
-            if let Some(tenure) = unit.tenures.last_mut() {
-                tenure.counted = true;
-            }
+            unit.tenures.change_last(|tenure| tenure.counted = true);
         }
         (Body::Void, _) => {
             let offer = unit.offer.take();
@@ -186,30 +184,19 @@ fn hold_by(unit: &mut Unit, entry: Entry<'_>) {
     };
     close_tenure(unit, entry.event());
     unit.holder = Some(party);
-    remember_tenure(
-        unit,
-        Tenure {
-            party,
-            from: entry.event(),
-            until: None,
-            counted: false,
-        },
-    );
+    unit.tenures.push(Tenure {
+        party,
+        from: entry.event(),
+        until: None,
+        counted: false,
+    });
 }
 
 fn close_tenure(unit: &mut Unit, at: Millis) {
-    if let Some(tenure) = unit.tenures.last_mut()
-        && tenure.until.is_none()
-    {
-        tenure.until = Some(at.max(tenure.from));
-    }
-}
-
-fn remember_tenure(unit: &mut Unit, tenure: Tenure) {
-    if unit.tenures.len() >= MAX_TENURES {
-        unit.tenures.remove(0);
-    }
-    unit.tenures.push(tenure);
+    unit.tenures.change_last(|tenure| {
+        let over = || at.max(tenure.from);
+        tenure.until = Some(tenure.until.unwrap_or_else(over));
+    });
 }
 
 fn units_joined(decided: &Decided) -> u64 {
@@ -303,12 +290,12 @@ fn inherit(unit: &mut Unit, around: &Around) {
         .tenures
         .iter()
         .filter(|tenure| tenure.from > unit.packed_time);
-    let since: Vec<Tenure> = since.copied().collect();
+    let since: Vec<Tenure> = since.collect();
     if let Some(first) = since.first() {
         close_tenure(unit, first.from);
     }
     for tenure in since {
-        remember_tenure(unit, tenure);
+        unit.tenures.push(tenure);
     }
     // A clock that ran back can date a change of hands before the packing.
     let last = unit.tenures.last().map(|tenure| tenure.party);
@@ -316,7 +303,7 @@ fn inherit(unit: &mut Unit, around: &Around) {
         && outermost.holder.is_some()
     {
         close_tenure(unit, tenure.from);
-        remember_tenure(unit, *tenure);
+        unit.tenures.push(tenure);
     }
     unit.holder = outermost.holder;
     for (_, container) in around {
@@ -543,6 +530,7 @@ pub(super) fn close_finding<R: Read>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_TENURES;
     use super::*;
     use crate::core::apply::testing::{Body as Says, *};
     use crate::core::refusal::Reason;

@@ -265,7 +265,7 @@ fn is_late_scan(case: &Case<'_>) -> bool {
         .max();
     std::iter::once(case.state)
         .chain(case.around.iter().map(|(_, unit)| &**unit))
-        .flat_map(|unit| &unit.tenures)
+        .flat_map(|unit| unit.tenures.iter())
         .filter(|tenure| tenure.party == party)
         .any(|tenure| {
             event.plus(tolerance) >= tenure.from

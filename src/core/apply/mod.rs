@@ -28,6 +28,7 @@ mod measure;
 mod rows;
 mod share;
 pub mod state;
+mod tenure;
 #[cfg(test)]
 pub mod testing;
 

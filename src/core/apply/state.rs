@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use super::rows::{History, Rows};
+pub use super::tenure::{Tenure, Tenures};
 use crate::core::credit::access::{Consent, FileOpened, Volume};
 use crate::core::credit::inspection::{Inspection, Plan};
 use crate::core::credit::measure::{Measure, MeasureReport};
@@ -699,19 +700,6 @@ pub struct Sighting {
     pub index: LogIndex,
 }
 
-/// A time in which a party held a unit, in event time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tenure {
-    /// Who.
-    pub party: PartyId,
-    /// From.
-    pub from: Millis,
-    /// Until; open while it holds.
-    pub until: Option<Millis>,
-    /// That it passed the unit on is counted in its score.
-    pub counted: bool,
-}
-
 /// Status of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the words of the proto
@@ -807,7 +795,7 @@ pub struct Unit {
     /// The hold of this very unit.
     pub hold: Option<Stop>,
     /// Who held it when, the last [`MAX_TENURES`](super::MAX_TENURES).
-    pub tenures: Vec<Tenure>,
+    pub tenures: Tenures,
     /// Its findings, the first [`MAX_UNIT_FINDINGS`](super::MAX_UNIT_FINDINGS).
     pub findings: Vec<UnitFinding>,
 }

@@ -2,7 +2,8 @@
 //!
 //! A human-readable format (JSON) gets the canonical text, any other the compact form. Both
 //! directions go through the checking constructors, so stored nonsense does not come back
-//! as an identifier.
+//! as an identifier. Only the check characters of a party are not reckoned anew when it comes
+//! from storage: a unit's row names several, and whoever keeps rows has a checksum over them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -62,6 +63,7 @@ impl AsRef<[u8]> for CompactBytes {
 
 /// An identifier with a compact form.
 pub(super) trait Compact: Sized {
+    /// Reads what storage gives back.
     fn decode(bytes: &[u8]) -> Result<Self, IdError>;
 }
 
@@ -144,9 +146,12 @@ macro_rules! serde_as_text {
 /// Text for people, compact bytes for storage.
 macro_rules! serde_as_text_or_compact {
     ($id:ty) => {
+        serde_as_text_or_compact!($id, from_compact);
+    };
+    ($id:ty, $decode:ident) => {
         impl $crate::core::id::codec::Compact for $id {
             fn decode(bytes: &[u8]) -> Result<Self, $crate::core::id::IdError> {
-                Self::from_compact(bytes)
+                Self::$decode(bytes)
             }
         }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use super::codec::{debug_as_text, serde_as_text_or_compact, serde_as_text_or_u64};
 use super::error::{IdError, IdRule};
 use super::gtin::{CHECK_DIGIT, GlnExtension, verify_check_digit, verify_digits};
-use super::text::{be_u64, parse_digits};
+use super::text::{Inline, be_u64, parse_digits};
 use super::{MAX_INPUT_BYTES, digital_link, element_string, epc};
 
 /// Bytes of a location number in a compact form: 10^13 is below 2^48.
@@ -59,7 +59,7 @@ impl FromStr for Gln {
 
 impl fmt::Display for Gln {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:013}", self.0)
+        fmt::Display::fmt(&Inline::<13>::of_digits(self.0), f)
     }
 }
 

@@ -103,7 +103,7 @@ impl FromStr for Gtin14 {
 
 impl fmt::Display for Gtin14 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:014}", self.0)
+        fmt::Display::fmt(&Inline::<14>::of_digits(self.0), f)
     }
 }
 
@@ -197,7 +197,10 @@ pub struct Sgtin {
 impl fmt::Display for Sgtin {
     /// `01/{gtin}/21/{serial}`, the serial raw: it comes last, so nothing is ambiguous.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "01/{}/21/{}", self.gtin, self.serial)
+        // In one piece: whoever makes a text of it allocates once.
+        let gtin = Inline::<14>::of_digits(self.gtin.0);
+        let parts = [b"01/", gtin.as_bytes(), b"/21/", self.serial.0.as_bytes()];
+        fmt::Display::fmt(&Inline::<41>::of_parts(&parts), f)
     }
 }
 

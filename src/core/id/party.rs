@@ -9,8 +9,10 @@ use std::str::FromStr;
 use super::codec::{CompactBytes, debug_as_text, serde_as_text_or_compact};
 use super::error::{IdError, IdRule};
 use super::gln::{GLN_BYTES, Gln};
-use super::uscc::Uscc;
+use super::uscc::{USCC_LEN, Uscc};
 
+/// Bytes of a party in storage where all parties take the same room: the longest compact form.
+pub(in crate::core) const STORED_BYTES: usize = 1 + USCC_LEN;
 const TAG_USCC: u8 = 1;
 const TAG_GLN: u8 = 2;
 
@@ -46,11 +48,37 @@ impl PartyId {
     /// # Errors
     /// An unknown tag, a wrong length, or a code or number that does not check.
     pub fn from_compact(bytes: &[u8]) -> Result<Self, IdError> {
+        match Self::from_trusted(bytes)? {
+            Self::Uscc(code) => code.as_str().parse().map(Self::Uscc),
+            gln @ Self::Gln(_) => Ok(gln),
+        }
+    }
+
+    /// The compact form with zeros behind it, so that all have one length.
+    pub(in crate::core) fn to_stored(self) -> [u8; STORED_BYTES] {
+        let mut stored = [0; STORED_BYTES];
+        for (slot, byte) in stored.iter_mut().zip(self.to_compact().as_slice()) {
+            *slot = *byte;
+        }
+        stored
+    }
+
+    /// Reads what [`PartyId::to_stored`] writes, as [`PartyId::from_trusted`] does.
+    pub(in crate::core) fn from_stored(stored: &[u8; STORED_BYTES]) -> Result<Self, IdError> {
+        match stored {
+            [TAG_GLN, ..] => Self::from_trusted(&stored[..=GLN_BYTES]),
+            _ => Self::from_trusted(stored),
+        }
+    }
+
+    /// Reads the compact form from storage: of a code whether its characters are such of codes, but not whether its check
+    /// characters are right.
+    fn from_trusted(bytes: &[u8]) -> Result<Self, IdError> {
         let refuse = || IdError::new("compact party", IdRule::NotCanonical, "");
         match bytes {
             [TAG_USCC, code @ ..] => {
-                let code = std::str::from_utf8(code).map_err(|_| refuse())?;
-                code.parse().map(Self::Uscc)
+                let code = code.try_into().map_err(|_| refuse())?;
+                Uscc::from_trusted(code).map(Self::Uscc).ok_or_else(refuse)
             }
             [TAG_GLN, gln @ ..] => {
                 let gln: &[u8; GLN_BYTES] = gln.try_into().map_err(|_| refuse())?;
@@ -87,7 +115,7 @@ impl fmt::Display for PartyId {
 }
 
 debug_as_text!(PartyId);
-serde_as_text_or_compact!(PartyId);
+serde_as_text_or_compact!(PartyId, from_trusted);
 
 #[cfg(test)]
 mod tests {
@@ -99,6 +127,7 @@ mod tests {
             let party: PartyId = text.parse().unwrap();
             assert_eq!(party.to_string(), text);
             assert_eq!(PartyId::from_compact(&party.to_compact()), Ok(party));
+            assert_eq!(PartyId::from_stored(&party.to_stored()), Ok(party));
             let json = serde_json::to_string(&party).unwrap();
             assert_eq!(json, format!("\"{text}\""));
             assert_eq!(serde_json::from_str::<PartyId>(&json).unwrap(), party);
@@ -115,8 +144,18 @@ mod tests {
         ] {
             assert!(text.parse::<PartyId>().is_err(), "{text}");
         }
-        for bytes in [&[][..], &[3], &[1], &[2, 0, 0, 0, 0, 0], &[1, 255]] {
+        let mistyped = b"\x0191350100M000100Y44";
+        for bytes in [
+            &[][..],
+            &[3],
+            &[1],
+            &[2, 0, 0, 0, 0, 0],
+            &[1, 255],
+            mistyped,
+        ] {
             assert!(PartyId::from_compact(bytes).is_err());
         }
+        let strange = [&[1][..], &[255; 18]].concat();
+        assert!(PartyId::from_trusted(&strange).is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::codec::{debug_as_text, serde_as_text_or_u64};
 use super::error::IdError;
 use super::gtin::{CHECK_DIGIT, verify_check_digit, verify_digits};
-use super::text::parse_digits;
+use super::text::{Inline, parse_digits};
 
 /// An SSCC: 18 digits with a right check digit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ impl FromStr for Sscc {
 
 impl fmt::Display for Sscc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:018}", self.0)
+        fmt::Display::fmt(&Inline::<18>::of_digits(self.0), f)
     }
 }
 

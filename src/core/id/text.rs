@@ -127,14 +127,38 @@ impl<const N: usize> Inline<N> {
         Self::of_ascii(&digits[at..])
     }
 
+    /// A number in decimal with zeros in front, as long as there is room.
+    pub(super) fn of_digits(mut number: u64) -> Self {
+        let mut bytes = [0; N];
+        for slot in bytes.iter_mut().rev() {
+            *slot = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        Self {
+            bytes,
+            len: N as u8,
+        }
+    }
+
     /// So many of the bytes as there is room for.
     fn of_ascii(ascii: &[u8]) -> Self {
+        Self::of_parts(&[ascii])
+    }
+
+    /// The same of several pieces, one after the other.
+    pub(super) fn of_parts(parts: &[&[u8]]) -> Self {
         let mut bytes = [0; N];
-        for (slot, byte) in bytes.iter_mut().zip(ascii) {
-            *slot = *byte;
+        let mut len = 0;
+        for part in parts {
+            for (slot, byte) in bytes[len..].iter_mut().zip(*part) {
+                *slot = *byte;
+            }
+            len = (len + part.len()).min(N);
         }
-        let len = ascii.len().min(N) as u8;
-        Self { bytes, len }
+        Self {
+            bytes,
+            len: len as u8,
+        }
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -57,18 +57,18 @@ impl Uscc {
         text.trim().to_ascii_uppercase().parse()
     }
 
+    /// A code that was checked when it was stored: of these bytes only what the others rely on is looked at, that they
+    /// are characters of codes.
+    pub(super) fn from_trusted(code: [u8; USCC_LEN]) -> Option<Self> {
+        let is_of_codes = |byte: &u8| VALUES[usize::from(*byte)] != NONE;
+        code.iter().all(is_of_codes).then_some(Self(code))
+    }
+
     /// The 18 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only characters of the alphabet get in, so this is text; the default is never taken.
         std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The organisation code inside: nine characters, the last its check character.
-    #[must_use]
-    pub fn organisation_code(&self) -> &str {
-        // The alphabet is ASCII, so places are bytes.
-        &self.as_str()[8..17]
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn given_small_letters_and_blanks_when_parsed_then_only_the_lenient_reader_takes_them() {
         let code = Uscc::parse_any(" 91350100m000100y43 ").unwrap();
-        assert_eq!(code.organisation_code(), "M000100Y4");
+        assert_eq!(code.as_str(), "91350100M000100Y43");
         assert!("91350100m000100y43".parse::<Uscc>().is_err());
     }
 
