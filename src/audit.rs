@@ -18,7 +18,7 @@ use prost::bytes::Bytes;
 use crate::core::apply::state::{Changes, Ledgers, Read, Tallies};
 use crate::core::apply::{self, Focus, Placed, encode_entry};
 use crate::core::bundle::{DecodedEntry, decode_entry, signing_key};
-use crate::core::envelope::{RecordId, record_id};
+use crate::core::envelope::{RecordId, SignedHead};
 use crate::core::record::Millis;
 use crate::core::signature::{BatchItem, DecodedKey, KeyRef, SIGNATURE_BYTES, verify_batch};
 use crate::core::tlog::frontier::Frontier;
@@ -65,7 +65,6 @@ pub struct Audited {
 struct WellFormed {
     bytes: Bytes,
     entry: DecodedEntry,
-    message: Vec<u8>,
     id: RecordId,
     leaf: Hash,
 }
@@ -73,7 +72,7 @@ struct WellFormed {
 struct Signed {
     index: u64,
     key: [u8; 32],
-    message: Vec<u8>,
+    payload: Bytes,
     signature: [u8; SIGNATURE_BYTES],
 }
 
@@ -244,7 +243,7 @@ impl<V: Views> Auditor<V> {
         self.signed.push(Signed {
             index,
             key,
-            message: given.message,
+            payload: envelope.payload,
             signature: envelope.signature,
         });
         if self.signed.len() == SIGNATURES {
@@ -328,13 +327,11 @@ fn decode(bytes: Bytes) -> Result<WellFormed, String> {
     if encode_entry(&entry.envelope, entry.time, &entry.verdict) != bytes {
         return Err("its bytes are not those of its content".into());
     }
-    let message = entry.envelope.signed_bytes();
     Ok(WellFormed {
-        id: record_id(&message),
+        id: entry.envelope.record_id(),
         leaf: leaf_hash(&bytes),
         bytes,
         entry,
-        message,
     })
 }
 
@@ -351,11 +348,14 @@ fn check(signed: &[Signed], keys: &mut HashMap<[u8; 32], DecodedKey>, bad: &Atom
         }
     }
     let key = |one| keys.get(one).map_or(KeyRef::Bytes(one), KeyRef::Decoded);
+    let heads = signed.iter().map(|one| SignedHead::of(&one.payload));
+    let heads: Vec<SignedHead> = heads.collect();
     let items: Vec<BatchItem<'_>> = signed
         .iter()
-        .map(|one| BatchItem {
+        .zip(&heads)
+        .map(|(one, head)| BatchItem {
             key: key(&one.key),
-            message: &one.message,
+            message: [head.as_slice(), &one.payload],
             signature: &one.signature,
         })
         .collect();

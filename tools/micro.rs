@@ -201,7 +201,7 @@ fn verify(criterion: &mut Criterion) {
                 .iter()
                 .map(|(key, message, signature)| BatchItem {
                     key: KeyRef::Bytes(key),
-                    message,
+                    message: [message, &[]],
                     signature,
                 })
                 .collect();

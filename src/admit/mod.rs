@@ -20,7 +20,7 @@ pub use quota::{Quota, QuotaConfig};
 
 use crate::core::apply::state::{Actor, Keys, Read};
 use crate::core::bundle::signing_key;
-use crate::core::envelope::{Envelope, EnvelopeError, RecordId, record_id};
+use crate::core::envelope::{Envelope, EnvelopeError, RecordId, SignedHead};
 use crate::core::record::{Kind, Record};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::signature::{BatchItem, DecodedKey, KeyId, KeyRef, verify_batch};
@@ -39,7 +39,6 @@ const MAX_CACHED_KEYS: usize = 1 << 18;
 pub struct Decoded {
     envelope: Envelope,
     record: Box<Record>,
-    signed: Vec<u8>,
 }
 
 impl Decoded {
@@ -75,11 +74,9 @@ impl Decoded {
             )
             .at("envelope.key_id"));
         }
-        let signed = envelope.signed_bytes();
         Ok(Self {
             envelope,
             record: Box::new(record),
-            signed,
         })
     }
 }
@@ -268,15 +265,19 @@ impl Worker {
             .map(|((decoded, _), cached)| self.key(&decoded.record, cached))
             .collect();
         let mut valid = Vec::with_capacity(records.len());
+        let heads = records.iter();
+        let heads = heads.map(|(decoded, _)| SignedHead::of(&decoded.envelope.payload));
+        let heads: Vec<SignedHead> = heads.collect();
         let known: Vec<BatchItem<'_>> = records
             .iter()
+            .zip(&heads)
             .zip(&keys)
-            .filter_map(|((decoded, _), key)| {
-                let signature = &decoded.envelope.signature;
+            .filter_map(|(((decoded, _), head), key)| {
+                let envelope = &decoded.envelope;
                 Some(BatchItem {
                     key: key.as_ref().ok()?.key(),
-                    message: &decoded.signed,
-                    signature,
+                    message: [head.as_slice(), &envelope.payload],
+                    signature: &envelope.signature,
                 })
             })
             .collect();
@@ -303,16 +304,12 @@ impl Worker {
                     takings.take(key.owner())
                 }
             });
-            let Decoded {
-                envelope,
-                record,
-                signed,
-            } = decoded;
+            let Decoded { envelope, record } = decoded;
             match checked {
                 Ok(()) => Ok(Admitted {
+                    id: envelope.record_id(),
                     envelope,
                     record,
-                    id: record_id(&signed),
                 }),
                 Err(refusal) => Err(Box::new(Rejected { envelope, refusal })),
             }

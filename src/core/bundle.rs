@@ -20,7 +20,7 @@ use sha2::Digest as _;
 
 use crate::core::apply::state::{Changes, Keys, Read, Units};
 use crate::core::apply::{self, Focus, Placed};
-use crate::core::envelope::{Envelope, record_id};
+use crate::core::envelope::Envelope;
 use crate::core::id::UnitId;
 use crate::core::record::{Body, Millis, Record};
 use crate::core::rules::{FindingKind, RULES};
@@ -308,7 +308,7 @@ fn replay(entries: &[Proven], unit: UnitId, origin: &str) -> Checked<Replayed> {
         let placed = Placed {
             index: entry.index,
             time: entry.decoded.time,
-            id: record_id(&signed),
+            id: entry.decoded.envelope.record_id(),
             record: &entry.decoded.record,
         };
         let applied = apply::apply(&state, placed, Focus::Only(&focus, &entry.decoded.verdict));

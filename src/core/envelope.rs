@@ -74,6 +74,49 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What all records' signed bytes begin with: the pre-authentication encoding up to the length of the payload.
+const SIGNED_PREFIX: &[u8] = b"DSSEv1 42 application/vnd.custody.record.v1+protobuf ";
+/// Digits of the longest payload.
+const LENGTH_DIGITS: usize = 20;
+
+/// What comes before a record's payload in the bytes that are signed. With it whoever checks a signature needs no copy of
+/// the payload.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedHead {
+    bytes: [u8; SIGNED_PREFIX.len() + LENGTH_DIGITS + 1],
+    len: usize,
+}
+
+impl SignedHead {
+    /// That of a payload.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        let mut digits = [b' '; LENGTH_DIGITS + 1];
+        let mut at = LENGTH_DIGITS;
+        let mut rest = payload.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let length = &digits[at..];
+        let len = SIGNED_PREFIX.len() + length.len();
+        let mut bytes = [0; SIGNED_PREFIX.len() + LENGTH_DIGITS + 1];
+        bytes[..SIGNED_PREFIX.len()].copy_from_slice(SIGNED_PREFIX);
+        bytes[SIGNED_PREFIX.len()..len].copy_from_slice(length);
+        Self { bytes, len }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
 /// The bytes to sign for a key's proof of possession.
 #[must_use]
 pub fn key_possession_pae(origin: &str, party: &str) -> Vec<u8> {
@@ -169,14 +212,17 @@ impl Envelope {
     /// The record's id.
     #[must_use]
     pub fn record_id(&self) -> RecordId {
-        record_id(&self.signed_bytes())
+        record_id(&self.payload)
     }
 }
 
-/// The id of the record whose signed bytes are given.
+/// The id of the record whose payload is given.
 #[must_use]
-pub fn record_id(signed_bytes: &[u8]) -> RecordId {
-    RecordId(Sha256::digest(signed_bytes).into())
+pub fn record_id(payload: &[u8]) -> RecordId {
+    let mut hash = Sha256::new();
+    hash.update(SignedHead::of(payload).as_slice());
+    hash.update(payload);
+    RecordId(hash.finalize().into())
 }
 
 #[cfg(test)]
@@ -190,5 +236,16 @@ mod tests {
             pae("http://example.com/HelloWorld", b"hello world"),
             b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
         );
+    }
+
+    #[test]
+    fn given_a_payload_when_its_head_is_put_before_it_then_these_are_the_signed_bytes() {
+        for length in [0, 1, 9, 10, 99, 100, 4_096, MAX_ENVELOPE_BYTES] {
+            let payload = vec![7; length];
+            let head = SignedHead::of(&payload);
+            let signed = pae(RECORD_TYPE, &payload);
+            assert_eq!([head.as_slice(), &payload].concat(), signed);
+            assert_eq!(record_id(&payload).0, *Sha256::digest(&signed));
+        }
     }
 }

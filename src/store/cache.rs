@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use foldhash::{HashSet, HashSetExt as _};
 use prost::bytes::Bytes;
 
 use super::memo::Memo;
@@ -28,8 +27,10 @@ pub struct Cached {
     memo: Memo,
     /// What the group that is under way has changed so far.
     current: Changes,
-    /// What is on its way to the store, in order.
-    pending: VecDeque<Arc<Group>>,
+    /// Turns of the memory for units when it began.
+    began: u64,
+    /// What is on its way to the store, in order, with the turns when each began.
+    pending: VecDeque<(u64, Arc<Group>)>,
 }
 
 impl Cached {
@@ -40,6 +41,7 @@ impl Cached {
             store,
             memo: Memo::new(units, ROWS),
             current: Changes::default(),
+            began: 0,
             pending: VecDeque::new(),
         }
     }
@@ -55,24 +57,31 @@ impl Cached {
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn prefetch(&self, units: impl Iterator<Item = UnitId>) -> Result<(), StoreError> {
-        let mut seen = HashSet::new();
-        let missing: Vec<UnitId> = self.memo.with::<Units, _>(|table| {
+        let mut missing: Vec<UnitId> = self.memo.with::<Units, _>(|table| {
+            let may_be_unwritten = self.has_forgotten(table.turns());
             units
                 .filter(|unit| !table.knows(unit))
-                .filter(|unit| self.unwritten::<Units>(unit).is_none())
-                .filter(|unit| seen.insert(*unit))
+                .filter(|unit| !may_be_unwritten || self.unwritten::<Units>(unit).is_none())
                 .collect()
         });
+        missing.sort_unstable();
+        missing.dedup();
         if missing.len() < 2 {
             return Ok(());
         }
         let rows = self.store.multi_get::<Units>(&missing)?;
         self.memo.with::<Units, _>(|table| {
             for (unit, row) in missing.into_iter().zip(rows) {
-                table.put(unit, row);
+                table.put_new(unit, row);
             }
         });
         Ok(())
+    }
+
+    /// Whether rows of units that are not in the store yet may be forgotten, after so many turns of the memory.
+    fn has_forgotten(&self, turns: u64) -> bool {
+        let oldest = self.pending.front().map_or(self.began, |(began, _)| *began);
+        turns >= oldest + 2
     }
 
     /// Lays over what the next record of the group that is under way changes.
@@ -90,7 +99,9 @@ impl Cached {
 
     /// Lays over a group that will be written next, with the changes that were taken.
     pub fn absorb(&mut self, group: &Arc<Group>) {
-        self.pending.push_back(Arc::clone(group));
+        let turns = self.memo.with::<Units, _>(|table| table.turns());
+        let began = std::mem::replace(&mut self.began, turns);
+        self.pending.push_back((began, Arc::clone(group)));
     }
 
     /// The oldest so many groups that were laid over are written.
@@ -105,7 +116,7 @@ impl Cached {
     }
 
     fn unwritten<T: Table>(&self, key: &T::Key) -> Option<&T::Value> {
-        let pending = self.pending.iter().rev().map(|group| &group.changes);
+        let pending = self.pending.iter().rev().map(|(_, group)| &group.changes);
         let mut newest_first = std::iter::once(&self.current).chain(pending);
         newest_first.find_map(|changes| T::of(changes).get(key))
     }
@@ -115,7 +126,7 @@ impl Cached {
     /// # Errors
     /// [`StoreError`] when it can't be read.
     pub fn entry(&self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
-        let unwritten = self.pending.iter().find_map(|group| {
+        let unwritten = self.pending.iter().find_map(|(_, group)| {
             let at = usize::try_from(index.0.checked_sub(group.first.0)?).ok()?;
             group.entries.get(at)
         });
@@ -150,7 +161,7 @@ impl Read for Cached {
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
-        let pending = self.pending.iter().map(|group| &group.changes);
+        let pending = self.pending.iter().map(|(_, group)| &group.changes);
         let mut unwritten = pending.chain(std::iter::once(&self.current));
         match unwritten.find_map(|changes| changes.history.get(index, unit)) {
             Some(row) => Ok(Some(*row)),
@@ -159,7 +170,7 @@ impl Read for Cached {
     }
 
     fn entry_of(&self, record: &RecordId) -> Result<Option<LogIndex>, ReadError> {
-        let pending = self.pending.iter().map(|group| &group.changes);
+        let pending = self.pending.iter().map(|(_, group)| &group.changes);
         let mut unwritten = pending.chain(std::iter::once(&self.current));
         match unwritten.find_map(|changes| changes.records.get(record)) {
             Some(index) => Ok(Some(*index)),
@@ -178,6 +189,51 @@ impl Visitor for Remember<'_> {
                     table.put(key.clone(), Some(value.clone()));
                 }
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::apply::state::Unit;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn given_rows_that_are_not_written_and_forgotten_when_read_at_once_then_they_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("store"), &StoreOptions::default()).unwrap();
+        let head = store.head().unwrap();
+        let mut views = Cached::new(Arc::new(store), 2);
+        let item = |n: u64| format!("01/10614141123459/21/{n}").parse().unwrap();
+        let make = |n: u64| {
+            let mut changes = Changes::default();
+            let length = n + 1;
+            let unit = Unit {
+                length,
+                ..Unit::default()
+            };
+            changes.units.insert(item(n), Arc::new(unit));
+            changes
+        };
+        // Some in a group on its way, some in the one that is under way.
+        (0..6).for_each(|n| views.merge(make(n)));
+        let group = Group {
+            id: None,
+            first: LogIndex(0),
+            entries: Vec::new(),
+            tiles: Vec::new(),
+            changes: views.take_changes(),
+            head,
+        };
+        views.absorb(&Arc::new(group));
+        (6..12).for_each(|n| views.merge(make(n)));
+        // With units of which nobody has heard.
+        views.prefetch((0..14).map(item)).unwrap();
+        for n in 0..14 {
+            let unit = views.get::<Units>(&item(n)).unwrap();
+            let length = unit.map(|unit| unit.length);
+            assert_eq!(length, (n < 12).then_some(n + 1), "{n}");
         }
     }
 }

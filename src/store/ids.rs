@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{IDS, META};
 use super::{Store, StoreError, decode, encode, entry_frame, io};
-use crate::core::envelope::{RECORD_TYPE, RecordId, pae, record_id};
+use crate::core::envelope::{RecordId, record_id};
 use crate::core::tlog::LogIndex;
 
 /// Ids in memory that make a run.
@@ -128,7 +128,7 @@ fn put_pair(row: &mut Vec<u8>, prefix: u64, offset: u32) {
 fn id_of(index: LogIndex, bytes: Bytes) -> Result<RecordId, StoreError> {
     let entry = entry_frame(index, bytes)?;
     let payload = entry.envelope.unwrap_or_default().payload;
-    Ok(record_id(&pae(RECORD_TYPE, &payload)))
+    Ok(record_id(&payload))
 }
 
 impl Store {

@@ -58,6 +58,7 @@ pub(super) struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     limit: usize,
+    turns: u64,
 }
 
 impl<K: Hash + Eq + Clone, V> Generations<K, V> {
@@ -66,6 +67,7 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
             young: HashMap::new(),
             old: HashMap::new(),
             limit,
+            turns: 0,
         }
     }
 
@@ -100,8 +102,22 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
     where
         V: Clone,
     {
-        let value = self.young.get(key).or_else(|| self.old.get(key));
-        value.cloned()
+        self.peek_at(key).cloned()
+    }
+
+    fn peek_at(&self, key: &K) -> Option<&V> {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
+    /// Puts one in of which nothing is known.
+    pub(super) fn put_new(&mut self, key: K, value: V) {
+        debug_assert!(self.peek_at(&key).is_none());
+        self.put_young(key, value);
+    }
+
+    /// How often a generation was forgotten. What was put is known until that happened twice.
+    pub(super) const fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Puts one in, and gives back those that are forgotten for it.
@@ -125,8 +141,10 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
 
     fn put_young(&mut self, key: K, value: V) -> Option<HashMap<K, V>> {
         let full = self.young.len() >= self.limit;
-        let forgotten =
-            full.then(|| std::mem::replace(&mut self.old, std::mem::take(&mut self.young)));
+        let forgotten = full.then(|| {
+            self.turns += 1;
+            std::mem::replace(&mut self.old, std::mem::take(&mut self.young))
+        });
         self.young.insert(key, value);
         forgotten
     }

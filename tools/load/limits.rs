@@ -44,7 +44,7 @@ pub fn verify_rate(records: &[&Signed], points: Points, time: Duration) -> f64 {
         .zip(&messages)
         .map(|(record, message)| BatchItem {
             key: key(&record.key),
-            message,
+            message: [message, &[]],
             signature: &record.envelope.signature,
         })
         .collect();

@@ -212,8 +212,13 @@ impl FromStr for Sgtin {
         let rest = text
             .strip_prefix("01/")
             .ok_or_else(|| missing("GTIN (01/...)"))?;
-        let (gtin, serial) = rest
-            .split_once("/21/")
+        // Where it is in its place it need not be looked for.
+        let in_place = rest.split_at_checked(14).and_then(|(gtin, serial)| {
+            let serial = serial.strip_prefix("/21/")?;
+            Some((gtin, serial))
+        });
+        let (gtin, serial) = in_place
+            .or_else(|| rest.split_once("/21/"))
             .ok_or_else(|| missing("serial (/21/...)"))?;
         Ok(Self {
             gtin: gtin.parse()?,

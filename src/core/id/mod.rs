@@ -173,8 +173,10 @@ impl FromStr for UnitId {
 
     /// The canonical text, exactly; [`UnitId::parse_any`] reads the other forms.
     fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.starts_with("01/") {
+            return text.parse().map(Self::Sgtin);
+        }
         match text.split_once('/') {
-            Some(("01", _)) => text.parse().map(Self::Sgtin),
             Some(("00", sscc)) => sscc.parse().map(Self::Sscc),
             Some(("waybill", waybill)) => waybill.parse().map(Self::Waybill),
             Some(("drug", code)) => code.parse().map(Self::DrugCode),

@@ -150,10 +150,9 @@ impl<const N: usize> Inline<N> {
         let mut bytes = [0; N];
         let mut len = 0;
         for part in parts {
-            for (slot, byte) in bytes[len..].iter_mut().zip(*part) {
-                *slot = *byte;
-            }
-            len = (len + part.len()).min(N);
+            let end = (len + part.len()).min(N);
+            bytes[len..end].copy_from_slice(&part[..end - len]);
+            len = end;
         }
         Self {
             bytes,
@@ -193,7 +192,11 @@ pub(super) fn parse_digits(
     standard: &'static str,
 ) -> Result<u64, IdError> {
     debug_assert!(allowed.iter().all(|length| *length <= 19));
-    let found = text.chars().count();
+    let found = if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
+    };
     if !allowed.contains(&found) {
         let rule = match allowed {
             [only] => IdRule::Length {
