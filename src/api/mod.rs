@@ -26,6 +26,7 @@ pub mod session;
 pub mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -72,18 +73,60 @@ fn granted(
 /// cold look-ups would else hold up everybody, those who submit included.
 async fn answer<T: Send + 'static>(
     node: &Arc<Node>,
+    luck: &Luck,
     read: impl Fn(&View<'_>) -> Result<T, tonic::Status> + Send + 'static,
 ) -> Result<T, tonic::Status> {
-    let at_hand = {
+    let at_hand = luck.is_worth_a_try().then(|| {
         let view = node.store().view_within(Reach::Memory);
         let answer = read(&view);
         let is_long = |status: &tonic::Status| status.code() == tonic::Code::ResourceExhausted;
+        luck.note(!view.missed());
         let goes_on = view.missed() || answer.as_ref().is_err_and(is_long);
         (!goes_on).then_some(answer)
-    };
-    match at_hand {
+    });
+    match at_hand.flatten() {
         Some(answer) => answer,
         None => look_up(node, move |node| read(&node.store().view())).await,
+    }
+}
+
+/// Whether look-ups of a kind found in memory what they asked for last: where they mostly did not, to look there first is
+/// work for nothing.
+struct Luck {
+    /// One more for each that did, one less for each that did not.
+    score: AtomicU32,
+    asked: AtomicU32,
+}
+
+impl Luck {
+    const MOST: u32 = 16;
+    /// Of so many without luck one tries it all the same.
+    const TRY_EVERY: u32 = 8;
+
+    const fn new() -> Self {
+        Self {
+            score: AtomicU32::new(Self::MOST),
+            asked: AtomicU32::new(0),
+        }
+    }
+
+    fn is_worth_a_try(&self) -> bool {
+        // Whoever misses a change of the other guesses a little worse.
+        self.score.load(Ordering::Relaxed) >= Self::MOST / 2
+            || self
+                .asked
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(Self::TRY_EVERY)
+    }
+
+    fn note(&self, found: bool) {
+        let score = self.score.load(Ordering::Relaxed);
+        let score = if found {
+            (score + 1).min(Self::MOST)
+        } else {
+            score.saturating_sub(1)
+        };
+        self.score.store(score, Ordering::Relaxed);
     }
 }
 
@@ -237,4 +280,20 @@ pub fn services(
     let session = axum::middleware::from_fn_with_state(Arc::clone(node), session::layer);
     let routes = Routes::from(routes.into_axum_router().layer(session));
     Ok((routes, reporter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_look_ups_that_miss_when_more_come_then_few_try_until_they_find_again() {
+        let luck = Luck::new();
+        assert!((0..4).all(|_| luck.is_worth_a_try()));
+        (0..Luck::MOST).for_each(|_| luck.note(false));
+        let tries = (0..80).filter(|_| luck.is_worth_a_try()).count();
+        assert_eq!(tries, 10);
+        (0..Luck::MOST / 2).for_each(|_| luck.note(true));
+        assert!((0..4).all(|_| luck.is_worth_a_try()));
+    }
 }

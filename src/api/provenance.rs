@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::read::SHORT_TIMELINE;
-use super::{errors, read};
+use super::{Luck, errors, read};
 use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Unit, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::{PartyId, UnitId};
@@ -36,6 +36,10 @@ const FEW_UNITS: usize = 128;
 const MAX_WATCH: Duration = Duration::from_secs(3_600);
 /// Most steps of a timeline that are looked through.
 const MAX_TIMELINE: usize = 100_000;
+
+/// Pages of standings, and ways of units: how they fare in memory. It is of the process, as the memory is, and a guess.
+static PAGES: Luck = Luck::new();
+static WAYS: Luck = Luck::new();
 
 pub(super) struct Provenance {
     node: Arc<Node>,
@@ -101,7 +105,7 @@ impl ProvenanceService for Provenance {
         let few = units.len() <= FEW_UNITS;
         let read = move |view: &View<'_>| standings(view, &units);
         let standings = if few {
-            super::answer(&self.node, read).await?
+            super::answer(&self.node, &PAGES, read).await?
         } else {
             super::look_up(&self.node, move |node| read(&node.store().view())).await?
         };
@@ -163,7 +167,7 @@ pub(crate) async fn provenance(
     from: u64,
     lang: Lang,
 ) -> Result<wire::GetProvenanceResponse, Status> {
-    super::answer(node, move |view| {
+    super::answer(node, &WAYS, move |view| {
         let short = up_to(view, unit, page, from, lang, SHORT_TIMELINE);
         match (short, view.reach()) {
             (Err(status), Reach::Disk) if status.code() == tonic::Code::ResourceExhausted => {
