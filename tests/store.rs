@@ -24,6 +24,17 @@ fn given_no_store_when_opened_then_absent() {
 }
 
 #[test]
+fn given_a_block_cache_of_no_size_when_opened_then_it_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    let options = StoreOptions {
+        block_cache_bytes: 0,
+        ..StoreOptions::default()
+    };
+    assert!(Store::open(&path, &options).unwrap().head().unwrap().size > 0);
+}
+
+#[test]
 fn given_a_store_when_made_again_then_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = stored(folder.path());

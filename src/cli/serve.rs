@@ -379,10 +379,10 @@ impl Serve {
             *days = asked.unwrap_or(*days);
         }
         if let Some(megabytes) = self.block_cache_mb {
-            options.store.block_cache_bytes = megabytes << 20;
+            options.store.block_cache_bytes = megabytes.saturating_mul(1 << 20);
         }
         if let Some(megabytes) = self.entry_cache_mb {
-            options.store.entry_cache_bytes = megabytes << 20;
+            options.store.entry_cache_bytes = megabytes.saturating_mul(1 << 20);
         }
         if let Some(units) = self.unit_cache {
             options.remembered_units = units;

@@ -16,7 +16,7 @@ use crate::core::apply::state::TABLES;
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
     /// Bytes of the block cache, which all families share and which holds index and filter blocks
-    /// as well.
+    /// as well; at least a MiB, at most a TiB.
     pub block_cache_bytes: usize,
     /// Bytes of all memtables together.
     pub memtable_bytes: usize,
@@ -37,6 +37,11 @@ impl Default for StoreOptions {
         }
     }
 }
+
+/// Bytes of the smallest block cache.
+const LEAST_CACHE_BYTES: usize = 1 << 20;
+/// Bytes of the largest one.
+const MOST_CACHE_BYTES: usize = 1 << 40;
 
 /// How fast flushes and compactions write, at most.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 96 << 20;
@@ -75,8 +80,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// All families.
 pub(super) fn families(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
-    // Look-ups of all threads meet in the cache; this kind needs no lock for what is in it.
-    let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+    // Look-ups of all threads meet in the cache; this kind needs no lock for what is in it. Without room for anything, or
+    // without an address for all that it may hold, it would end the process.
+    let bytes = options.block_cache_bytes;
+    let bytes = bytes.clamp(LEAST_CACHE_BYTES, MOST_CACHE_BYTES);
+    let cache = Cache::new_hyper_clock_cache(bytes, 0);
     names()
         .map(|name| ColumnFamilyDescriptor::new(name, family(name, &cache)))
         .collect()
