@@ -13,6 +13,7 @@ use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::core::id::Inline;
 use crate::core::signature::{KEY_ID_BYTES, KeyId, SIGNATURE_BYTES, Signer};
 use crate::core::wire;
 
@@ -76,44 +77,26 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 
 /// What all records' signed bytes begin with: the pre-authentication encoding up to the length of the payload.
 const SIGNED_PREFIX: &[u8] = b"DSSEv1 42 application/vnd.custody.record.v1+protobuf ";
-/// Digits of the longest payload.
-const LENGTH_DIGITS: usize = 20;
+/// Most bytes of a [`SignedHead`]: the length of the payload has at most 20 digits, and a blank follows it.
+const SIGNED_HEAD_BYTES: usize = SIGNED_PREFIX.len() + 20 + 1;
 
 /// What comes before a record's payload in the bytes that are signed. With it whoever checks a signature needs no copy of
 /// the payload.
 #[derive(Clone, Copy, Debug)]
-pub struct SignedHead {
-    bytes: [u8; SIGNED_PREFIX.len() + LENGTH_DIGITS + 1],
-    len: usize,
-}
+pub struct SignedHead(Inline<SIGNED_HEAD_BYTES>);
 
 impl SignedHead {
     /// That of a payload.
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
-        let mut digits = [b' '; LENGTH_DIGITS + 1];
-        let mut at = LENGTH_DIGITS;
-        let mut rest = payload.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let length = &digits[at..];
-        let len = SIGNED_PREFIX.len() + length.len();
-        let mut bytes = [0; SIGNED_PREFIX.len() + LENGTH_DIGITS + 1];
-        bytes[..SIGNED_PREFIX.len()].copy_from_slice(SIGNED_PREFIX);
-        bytes[SIGNED_PREFIX.len()..len].copy_from_slice(length);
-        Self { bytes, len }
+        let length = Inline::<20>::of_number(payload.len() as u64);
+        Self(Inline::of_parts(&[SIGNED_PREFIX, length.as_bytes(), b" "]))
     }
 
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        self.0.as_bytes()
     }
 }
 

@@ -43,6 +43,7 @@ pub use gtin::{CompanyPrefix, Gtin14, Lot, Serial, Sgtin, gs1_check_digit};
 pub use party::PartyId;
 pub use percent::escaped;
 pub use sscc::Sscc;
+pub(in crate::core) use text::Inline;
 pub use uscc::Uscc;
 pub use waybill::{Carrier, Waybill};
 

@@ -57,9 +57,8 @@ impl PartyId {
     /// The compact form with zeros behind it, so that all have one length.
     pub(in crate::core) fn to_stored(self) -> [u8; STORED_BYTES] {
         let mut stored = [0; STORED_BYTES];
-        for (slot, byte) in stored.iter_mut().zip(self.to_compact().as_slice()) {
-            *slot = *byte;
-        }
+        let compact = self.to_compact();
+        stored[..compact.len()].copy_from_slice(&compact);
         stored
     }
 

@@ -85,7 +85,7 @@ impl TextRule {
 /// At most `N` ASCII characters, kept in place. Compares as its text does: the unused tail
 /// is zero, and zero sorts before every character that any charset here allows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Inline<const N: usize> {
+pub(in crate::core) struct Inline<const N: usize> {
     bytes: [u8; N],
     len: u8,
 }
@@ -112,7 +112,7 @@ impl<const N: usize> Inline<N> {
     }
 
     /// A number in decimal, for which there has to be room.
-    pub(super) fn of_number(mut number: u64) -> Self {
+    pub(in crate::core) fn of_number(mut number: u64) -> Self {
         let mut digits = [0; 20];
         let mut at = digits.len();
         loop {
@@ -146,7 +146,7 @@ impl<const N: usize> Inline<N> {
     }
 
     /// The same of several pieces, one after the other.
-    pub(super) fn of_parts(parts: &[&[u8]]) -> Self {
+    pub(in crate::core) fn of_parts(parts: &[&[u8]]) -> Self {
         let mut bytes = [0; N];
         let mut len = 0;
         for part in parts {
@@ -160,7 +160,7 @@ impl<const N: usize> Inline<N> {
         }
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(in crate::core) fn as_bytes(&self) -> &[u8] {
         // `len` is at most N by construction.
         &self.bytes[..usize::from(self.len)]
     }
