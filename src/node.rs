@@ -125,9 +125,16 @@ pub struct Node {
 #[derive(Debug)]
 pub enum Entered {
     /// All are in the order.
-    InOrder(Answers),
-    /// Some are not admitted, and none is in the order: what came of each, and the places.
-    Not(Admissions, OwnedSemaphorePermit),
+    InOrder,
+    /// Some are not admitted, and none is in the order.
+    Not {
+        /// What came of each.
+        admissions: Admissions,
+        /// The places of all.
+        places: OwnedSemaphorePermit,
+        /// Where their answers go.
+        reply: oneshot::Sender<Vec<Answer>>,
+    },
 }
 
 impl Node {
@@ -423,30 +430,32 @@ impl Node {
     }
 
     /// Checks records of a stream and, if all of them are admitted, puts them into the order, in their places, right from
-    /// the thread that checked them. Their answers come later.
+    /// the thread that checked them; what came of it is told there. Their answers come later.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn enter(
+    pub fn enter(
         &self,
         records: Vec<Decoded>,
         places: OwnedSemaphorePermit,
-    ) -> Result<Entered, Refusal> {
+        reply: oneshot::Sender<Vec<Answer>>,
+        tell: impl FnOnce(Entered) + Send + 'static,
+    ) -> Result<(), Refusal> {
         let order = self.submissions()?;
-        let (count, (reply, answers)) = (records.len(), oneshot::channel());
-        let (tell, told) = oneshot::channel();
         self.admit_then(records, move |admissions, trip| {
-            let entered = if admissions.len() == count && admissions.iter().all(Result::is_ok) {
+            tell(if admissions.iter().all(Result::is_ok) {
                 let admitted = admissions.into_iter().flatten().collect();
                 order.submit(admitted, (places, trip), reply);
-                Entered::InOrder(answers)
+                Entered::InOrder
             } else {
-                Entered::Not(admissions, places)
-            };
-            // A stream that is gone doesn't care; what is in the order stays there.
-            let _ = tell.send(entered);
+                Entered::Not {
+                    admissions,
+                    places,
+                    reply,
+                }
+            });
         });
-        told.await.map_err(|_| shutting_down())
+        Ok(())
     }
 
     /// Puts admitted records into the order, in their places. Their answers come later.
@@ -536,9 +545,10 @@ fn apply(
     sequencer: impl Sequencer + 'static,
     failing: watch::Sender<bool>,
 ) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("apply".into());
     thread.spawn(move || {
-        if let Err(error) = committer.run(sequencer, &failing) {
+        if let Err(error) = committer.run(sequencer, &failing, &runtime) {
             report_failure(&error);
         }
     })

@@ -248,11 +248,11 @@ impl Worker {
             let ordered = job.ordered;
             records.extend(job.records.into_iter().map(|record| (record, ordered)));
         }
-        let mut trips = queue.trips(nexts.len(), records.len());
+        let trip = queue.trip(records.len());
         let mut results = self.check_all(records).into_iter();
-        let going_on = (!trips.is_empty()).then(|| queue.going_on());
+        let going_on = trip.is_some().then(|| queue.going_on());
         for (then, count) in nexts {
-            then(results.by_ref().take(count).collect(), trips.pop());
+            then(results.by_ref().take(count).collect(), trip.clone());
         }
         drop(going_on);
     }

@@ -42,7 +42,7 @@ struct Waiting {
     records: usize,
     /// Jobs that don't gather: they are batches of their own, or follow the order and have waited.
     hurried: usize,
-    /// Jobs of small batches that are on their way to the disk.
+    /// Small batches that are on their way to the disk.
     trips: usize,
     closed: bool,
 }
@@ -57,8 +57,18 @@ impl Waiting {
     }
 }
 
-/// A job of a small batch on its way; it has arrived when this is dropped.
-pub struct Trip(Arc<Queue>);
+/// A small batch on its way; it has arrived when all clones are dropped.
+#[derive(Clone)]
+pub struct Trip(Arc<OnTrip>);
+
+struct OnTrip(Arc<Queue>);
+
+impl PartialEq for Trip {
+    /// Whether it is the same one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 impl std::fmt::Debug for Trip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,11 +79,11 @@ impl std::fmt::Debug for Trip {
 impl Trip {
     /// Returns when all of its batch is on the way, so that it stays together.
     pub fn together(&self) {
-        drop(self.0.going_on());
+        drop(self.0.0.going_on());
     }
 }
 
-impl Drop for Trip {
+impl Drop for OnTrip {
     fn drop(&mut self) {
         let mut waiting = self.0.lock();
         waiting.trips -= 1;
@@ -148,13 +158,13 @@ impl Queue {
         if taken.is_empty() { None } else { Some(taken) }
     }
 
-    /// Trips of a batch of so many records, one for each of its jobs; none when it is large, and more may follow.
-    pub(super) fn trips(self: &Arc<Self>, jobs: usize, records: usize) -> Vec<Trip> {
+    /// The trip of a batch of so many records; none when it is large, and more may follow.
+    pub(super) fn trip(self: &Arc<Self>, records: usize) -> Option<Trip> {
         if records >= MORE_THREADS {
-            return Vec::new();
+            return None;
         }
-        self.lock().trips += jobs;
-        (0..jobs).map(|_| Trip(Arc::clone(self))).collect()
+        self.lock().trips += 1;
+        Some(Trip(Arc::new(OnTrip(Arc::clone(self)))))
     }
 
     pub(super) fn close(&self) {
@@ -194,13 +204,15 @@ mod tests {
     #[test]
     fn given_trips_when_the_last_arrives_then_the_next_batch_may_go() {
         let queue = Arc::new(Queue::new(1));
-        let mut trips = queue.trips(2, 2);
-        assert_eq!((trips.len(), queue.lock().trips), (2, 2));
-        trips.pop();
+        let (one, two) = (queue.trip(2).unwrap(), queue.trip(2).unwrap());
+        let clone = one.clone();
+        assert_ne!(one, two);
+        assert_eq!((&one, queue.lock().trips), (&clone, 2));
+        drop((one, two));
         assert_eq!(queue.lock().trips, 1);
-        drop(trips);
+        drop(clone);
         assert_eq!(queue.lock().trips, 0);
-        assert!(queue.trips(2, MORE_THREADS).is_empty(), "a large batch");
+        assert_eq!(queue.trip(MORE_THREADS), None, "a large batch");
         assert_eq!(queue.lock().trips, 0);
     }
 }

@@ -24,6 +24,7 @@ mod report;
 mod score;
 pub mod session;
 pub mod token;
+mod upload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -480,7 +480,7 @@ fn step(
         summary: summary(view, record, party.map(|party| &*party.name), lang)?,
         party: party.map(|party| party.id.clone()).unwrap_or_default(),
         party_name: party.map(|party| party.name.clone()).unwrap_or_default(),
-        city: record.place.city.clone(),
+        city: record.place.city.to_string(),
         region: record
             .place
             .region

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 
 use prost::bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::admit::{Admitted, Trip};
@@ -28,9 +29,8 @@ use crate::core::record::Millis;
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
-use crate::core::wire;
 use crate::private::{self, Change, ChangeError};
-use crate::sequence::{Answer, Group, PrivateSubmission, Sequencer};
+use crate::sequence::{Answer, Group, PrivateSubmission, Receipt, Sequencer};
 use crate::store::{self, Cached, LogHead, Store, StoreError};
 
 /// Units that are read at once: enough for a batch to pay, and few enough to be in the processor's cache when the records
@@ -67,20 +67,20 @@ pub enum CommitError {
 struct Applied {
     group: Arc<store::Group>,
     answers: Vec<Answered>,
+    /// Kept until it is written: what has gathered meanwhile comes next.
+    trips: Vec<Trip>,
 }
 
 /// The answers to one submission.
 struct Answered {
     answers: Vec<Answer>,
     reply: oneshot::Sender<Vec<Answer>>,
-    trip: Option<Trip>,
 }
 
 impl Answered {
     fn send(self) {
         // A client that went away gets its receipt when it sends the record again.
         let _ = self.reply.send(self.answers);
-        drop(self.trip); // What has gathered meanwhile comes next.
     }
 
     /// Nothing is known of the records.
@@ -146,7 +146,7 @@ impl Committer {
     }
 
     /// Commits group after group until the order ends or the store fails; that is said at once by
-    /// `failed`, since the order may be silent for long.
+    /// `failed`, since the order may be silent for long. Who waits is answered by `runtime`.
     ///
     /// # Errors
     /// [`CommitError`] when it can't go on; who waits is told that nothing is known.
@@ -154,6 +154,7 @@ impl Committer {
         mut self,
         mut sequencer: impl Sequencer,
         failed: &watch::Sender<bool>,
+        runtime: &Handle,
     ) -> Result<(), CommitError> {
         let written = AtomicUsize::new(0);
         let writer = self.writer.clone();
@@ -171,7 +172,9 @@ impl Committer {
             let writing = writing.spawn_scoped(scope, move || {
                 let result = applied.into_iter().try_for_each(|applied| {
                     let wrote = applied.group.changes_something();
-                    writer.write(applied)?;
+                    let answers = writer.write(applied)?;
+                    // In one piece: each answer alone would wake a thread, and leave on a packet of its own.
+                    runtime.spawn(async move { answers.into_iter().for_each(Answered::send) });
                     written_so_far.fetch_add(usize::from(wrote), Ordering::Release);
                     writer.tend(&tend)
                 });
@@ -216,7 +219,8 @@ impl Committer {
     /// As [`Committer::run`].
     pub fn commit(&mut self, group: Group) -> Result<(), CommitError> {
         let applied = self.apply(group)?;
-        self.writer.write(applied)?;
+        let answers = self.writer.write(applied)?;
+        answers.into_iter().for_each(Answered::send);
         self.views.written(self.views.pending());
         Ok(())
     }
@@ -245,10 +249,13 @@ impl Committer {
             }
         }
         let mut appended = appended.into_iter();
-        let answers = group.submissions.into_iter().map(|submission| Answered {
-            answers: appended.by_ref().take(submission.records.len()).collect(),
-            reply: submission.reply,
-            trip: submission.trip,
+        let mut trips: Vec<Trip> = Vec::new();
+        let answers = group.submissions.into_iter().map(|submission| {
+            trips.extend(submission.trip.filter(|trip| trips.last() != Some(trip)));
+            Answered {
+                answers: appended.by_ref().take(submission.records.len()).collect(),
+                reply: submission.reply,
+            }
         });
         let answers = answers.collect();
         let head = LogHead {
@@ -275,7 +282,11 @@ impl Committer {
         if group.changes_something() {
             self.views.absorb(&group);
         }
-        Ok(Applied { group, answers })
+        Ok(Applied {
+            group,
+            answers,
+            trips,
+        })
     }
 
     /// Makes the changes beside the log, each on the disk before it is answered.
@@ -316,7 +327,7 @@ fn read_at_once<'a>(records: &'a [&'a Admitted]) -> impl Iterator<Item = &'a [&'
     })
 }
 
-/// Writes groups and answers who waits.
+/// Writes groups.
 #[derive(Clone)]
 struct Writer {
     store: Arc<Store>,
@@ -325,9 +336,13 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes a group, and answers who waits.
-    fn write(&self, applied: Applied) -> Result<(), CommitError> {
-        let Applied { group, answers } = applied;
+    /// Writes a group, and says whom to answer what; after an error they are answered.
+    fn write(&self, applied: Applied) -> Result<Vec<Answered>, CommitError> {
+        let Applied {
+            group,
+            answers,
+            trips,
+        } = applied;
         if group.changes_something() {
             if let Err(error) = self.store.commit(&group) {
                 let refusal = Refusal::new(
@@ -348,8 +363,8 @@ impl Writer {
                 head: group.head,
             });
         }
-        answers.into_iter().for_each(Answered::send);
-        Ok(())
+        drop(trips);
+        Ok(answers)
     }
 
     /// Wakes who tends the index, if there is something to do.
@@ -409,16 +424,16 @@ impl Builder<'_> {
         }
         self.entries.push(entry);
         self.views.merge(applied.changes);
-        Ok(Ok(wire::Receipt {
-            record_id: admitted.id.0.to_vec(),
-            log_index: index.0,
-            time_ms: time.0,
-            verdict: Some(applied.verdict),
+        Ok(Ok(Receipt {
+            id: admitted.id,
+            index,
+            time,
+            verdict: applied.verdict,
         }))
     }
 
     /// The receipt of a record that was acknowledged before, or comes earlier in this group.
-    fn receipt(&self, id: RecordId, index: LogIndex) -> Result<wire::Receipt, StoreError> {
+    fn receipt(&self, id: RecordId, index: LogIndex) -> Result<Receipt, StoreError> {
         let here = index.0.checked_sub(self.first.0);
         let here = here.and_then(|at| self.entries.get(usize::try_from(at).ok()?));
         let entry = match here {
@@ -430,17 +445,13 @@ impl Builder<'_> {
 }
 
 /// The receipt of a record that is in the log: the same whenever it is asked for (I6).
-fn receipt(
-    id: RecordId,
-    index: LogIndex,
-    entry: Option<Bytes>,
-) -> Result<wire::Receipt, StoreError> {
+fn receipt(id: RecordId, index: LogIndex, entry: Option<Bytes>) -> Result<Receipt, StoreError> {
     let bytes = entry.ok_or_else(|| StoreError::no_entry(index))?;
     let entry = store::entry_frame(index, bytes)?;
-    Ok(wire::Receipt {
-        record_id: id.0.to_vec(),
-        log_index: index.0,
-        time_ms: entry.time_ms,
-        verdict: Some(entry.verdict.unwrap_or_default()),
+    Ok(Receipt {
+        id,
+        index,
+        time: Millis(entry.time_ms),
+        verdict: entry.verdict.unwrap_or_default(),
     })
 }

@@ -14,14 +14,40 @@ pub use local::Local;
 pub use queue::{Answers, Queue, Submissions, queue};
 
 use crate::admit::{Admitted, Trip};
+use crate::core::envelope::RecordId;
 use crate::core::order::GroupId;
 use crate::core::record::Millis;
 use crate::core::refusal::Refusal;
+use crate::core::tlog::LogIndex;
 use crate::core::wire;
 use crate::private::{Change, ChangeError};
 
 /// The answer to a submitted record.
-pub type Answer = Result<wire::Receipt, Refusal>;
+pub type Answer = Result<Receipt, Refusal>;
+
+/// What is promised of a record that is in the log: the same whenever it is asked for (I6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// Which record.
+    pub id: RecordId,
+    /// Its place.
+    pub index: LogIndex,
+    /// Its time in the log.
+    pub time: Millis,
+    /// What was found.
+    pub verdict: wire::Verdict,
+}
+
+impl From<Receipt> for wire::Receipt {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            record_id: receipt.id.0.to_vec(),
+            log_index: receipt.index.0,
+            time_ms: receipt.time.0,
+            verdict: Some(receipt.verdict),
+        }
+    }
+}
 
 /// What is put into the order.
 #[derive(Debug)]

@@ -220,7 +220,7 @@ impl Found {
             measured: 0,
             limit: 0,
             region: region.map(ToString::to_string).unwrap_or_default(),
-            city: record.place.city.clone(),
+            city: record.place.city.to_string(),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use custody::client::Ledger;
+use custody::client::{Ledger, Outcome};
+use custody::core::envelope::Envelope;
+use custody::core::signature::Signer;
 use custody::core::wire;
 use prost::Message as _;
 use tonic::Code;
@@ -112,6 +114,78 @@ async fn given_a_client_that_goes_away_mid_stream_when_asked_then_what_it_was_to
     assert_eq!(again[..50], receipts[..]);
     let known = again.iter().map(|receipt| receipt.log_index);
     assert_eq!(known.collect::<std::collections::BTreeSet<_>>().len(), 200);
+    world.stays_intact().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_long_chain_on_one_stream_when_read_then_no_record_overtakes_another() {
+    let world = World::start().await;
+    let maker = &world.trade.maker;
+    let mut envelopes = vec![seal(maker, &sound(maker, &[unit(1)], commission()))];
+    for _ in 0..3_000 {
+        let last = Envelope::from_wire(envelopes.last().unwrap()).unwrap();
+        let mut next = sound(maker, &[unit(1)], scan());
+        next.units[0].prev = last.record_id().0.to_vec();
+        envelopes.push(seal(maker, &next));
+    }
+    let outcomes = world.stream(envelopes.into_iter().map(Some).collect());
+    all_accepted(outcomes.await);
+    world.stays_intact().await;
+}
+
+/// A key, something that it signs at once, and a forgery, and so on.
+fn keys_and_forgeries(maker: &Signer, from: u64) -> Vec<wire::Envelope> {
+    let three = |n: u64| {
+        let device = key(u8::try_from(n).unwrap());
+        let mut forged = seal(maker, &sound(maker, &[unit(1_000 + n)], commission()));
+        forged.signature = vec![7; 64].into();
+        [
+            seal(maker, &sound(maker, &[], delegate(&device, MAKER))),
+            seal(&device, &sound(&device, &[unit(n)], commission())),
+            forged,
+        ]
+    };
+    (from..from + 50).flat_map(three).collect()
+}
+
+fn check_keys_and_forgeries(outcomes: Vec<Outcome>) {
+    let mut last = 0;
+    for (at, outcome) in outcomes.into_iter().enumerate() {
+        match (at % 3, outcome) {
+            (0 | 1, Ok(receipt)) => {
+                assert!(receipt.log_index > last, "record {at}: the stream's order");
+                last = receipt.log_index;
+            }
+            (2, Err(refusal)) => assert_eq!(refusal.reason, "BAD_SIGNATURE", "record {at}"),
+            (_, outcome) => panic!("record {at}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_stream_that_registers_the_keys_of_what_follows_when_read_then_all_is_in_its_order()
+{
+    let world = World::start().await;
+    let maker = Arc::clone(&world.trade.maker);
+    let at_once = keys_and_forgeries(&maker, 50);
+    let outcomes = world.stream(at_once.into_iter().map(Some).collect());
+    check_keys_and_forgeries(outcomes.await);
+
+    // The same by one who waits for each answer before the next record.
+    let (send, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let stream = world.ledger.ledger().submit_stream(requests).await;
+    let mut stream = stream.unwrap().into_inner();
+    let mut outcomes = Vec::new();
+    for envelope in keys_and_forgeries(&maker, 100) {
+        let envelope = Some(envelope);
+        let request = wire::SubmitStreamRequest { envelope };
+        send.send(request).await.unwrap();
+        outcomes.push(outcome(stream.message().await.unwrap().unwrap()));
+    }
+    drop(send);
+    assert_eq!(stream.message().await.unwrap(), None);
+    check_keys_and_forgeries(outcomes);
     world.stays_intact().await;
 }
 

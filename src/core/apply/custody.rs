@@ -467,7 +467,7 @@ pub(super) fn add_finding<R: Read>(
             .as_ref()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        city: place.city.clone(),
+        city: place.city.to_string(),
         evidence: proof.evidence.clone(),
         measured: proof.measured,
         limit: proof.limit,

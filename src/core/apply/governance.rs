@@ -79,7 +79,7 @@ pub(super) fn genesis<R: Read>(state: &R, placed: Placed<'_>) -> Result<Applied>
     };
     views.put::<Parties>(*regulator, Arc::new(party));
     let ledger = Ledger {
-        origin: record.origin.clone(),
+        origin: record.origin.to_string(),
         regulator: *regulator,
         thresholds: *thresholds,
         thresholds_log: vec![placed.index],

@@ -14,6 +14,8 @@ mod measure;
 mod values;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 pub use access::AccessBody;
 pub use body::{
@@ -57,16 +59,16 @@ pub struct Place {
     /// Country or subdivision.
     pub region: Option<Region>,
     /// For people; may be empty.
-    pub city: String,
-    /// GS1 location, canonical text; may be empty.
-    pub location: String,
+    pub city: SmolStr,
 }
 
 /// A record whose form is right. Who signed it and whether they may is not yet said.
+///
+/// Of a single unit it is one piece of memory: what one thread makes and another frees costs both of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The ledger that it is for.
-    pub origin: String,
+    pub origin: SmolStr,
     /// The signature suite that it claims.
     pub suite: Suite,
     /// The key that it says signed it.
@@ -78,7 +80,7 @@ pub struct Record {
     /// Where.
     pub place: Place,
     /// What it is about.
-    pub units: Vec<UnitRef>,
+    pub units: SmallVec<[UnitRef; 1]>,
     /// The containers around the units.
     pub containers: Vec<UnitRef>,
     /// What it says.

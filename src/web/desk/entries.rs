@@ -71,7 +71,7 @@ async fn summary(desk: &Desk, index: u64, entry: &DecodedEntry) -> Result<Summar
         kind: record.kind().named(lang),
         name: desk.name(&party)?,
         party,
-        city: record.place.city.clone(),
+        city: record.place.city.to_string(),
         units: units.map(|unit| unit.id.to_string()).collect(),
         findings: entry
             .verdict

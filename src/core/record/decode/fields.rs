@@ -9,7 +9,11 @@ use crate::core::refusal::Refusal;
 use crate::core::signature::{KeyId, PublicKey, SIGNATURE_BYTES};
 use crate::core::wire;
 
-pub(super) fn unit_refs(refs: &[wire::UnitRef], field: &str, max: usize) -> Checked<Vec<UnitRef>> {
+pub(super) fn unit_refs<Refs: FromIterator<UnitRef>>(
+    refs: &[wire::UnitRef],
+    field: &str,
+    max: usize,
+) -> Checked<Refs> {
     if refs.len() > max {
         return Err(Refusal::field(
             field,
@@ -135,8 +139,7 @@ pub(super) fn place(place: wire::Place) -> Checked<Place> {
     Ok(Place {
         position,
         region: optional(&place.region, |r| Region::parse(r, "place.region"))?,
-        city: place.city,
-        location: place.location,
+        city: place.city.into(),
     })
 }
 

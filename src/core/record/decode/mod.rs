@@ -78,7 +78,7 @@ pub(super) fn record(payload: &[u8]) -> Checked<Record> {
             .ok_or_else(|| Refusal::field("body", "the record says nothing: set one body"))?,
     )?;
     let record = Record {
-        origin: wire.origin,
+        origin: wire.origin.into(),
         suite,
         key_id,
         nonce,
