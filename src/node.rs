@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::admit::{
     Admission, Admissions, Admitted, Decoded, Quota, QuotaConfig, Trip, shutting_down,
@@ -21,7 +21,7 @@ use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::{NoteSigner, NoteVerifier};
 use crate::private::{self, Change, ChangeError, Retention};
-use crate::sequence::{self, Answer, Answers, Sequencer, Submissions};
+use crate::sequence::{self, Answer, Answers, Reply, Sequencer, Submissions};
 use crate::signals::{Asked, LookUps, Watching};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
@@ -133,7 +133,7 @@ pub enum Entered {
         /// The places of all.
         places: OwnedSemaphorePermit,
         /// Where their answers go.
-        reply: oneshot::Sender<Vec<Answer>>,
+        reply: Reply,
     },
 }
 
@@ -404,7 +404,7 @@ impl Node {
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let order = self.submissions()?;
         let places = order.try_places(1)?;
-        let (reply, answers) = oneshot::channel();
+        let (reply, answers) = Reply::new();
         // Straight from the thread that checks it into the order: who waits is woken once.
         self.admit_then(
             vec![decoded],
@@ -412,7 +412,7 @@ impl Node {
                 Some(Ok(admitted)) => {
                     order.submit(vec![admitted], (places, trip), reply);
                 }
-                Some(Err(rejected)) => drop(reply.send(vec![Err(rejected.refusal)])),
+                Some(Err(rejected)) => reply.send(vec![Err(rejected.refusal)]),
                 None => {}
             },
         );
@@ -438,22 +438,25 @@ impl Node {
         &self,
         records: Vec<Decoded>,
         places: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Vec<Answer>>,
+        reply: Reply,
         tell: impl FnOnce(Entered) + Send + 'static,
     ) -> Result<(), Refusal> {
         let order = self.submissions()?;
+        let count = records.len();
         self.admit_then(records, move |admissions, trip| {
-            tell(if admissions.iter().all(Result::is_ok) {
-                let admitted = admissions.into_iter().flatten().collect();
-                order.submit(admitted, (places, trip), reply);
-                Entered::InOrder
-            } else {
-                Entered::Not {
-                    admissions,
-                    places,
-                    reply,
-                }
-            });
+            tell(
+                if admissions.len() == count && admissions.iter().all(Result::is_ok) {
+                    let admitted = admissions.into_iter().flatten().collect();
+                    order.submit(admitted, (places, trip), reply);
+                    Entered::InOrder
+                } else {
+                    Entered::Not {
+                        admissions,
+                        places,
+                        reply,
+                    }
+                },
+            );
         });
         Ok(())
     }
@@ -467,7 +470,7 @@ impl Node {
         admitted: Vec<Admitted>,
         places: OwnedSemaphorePermit,
     ) -> Result<Answers, Refusal> {
-        let (reply, answers) = oneshot::channel();
+        let (reply, answers) = Reply::new();
         self.submissions()?.submit(admitted, (places, None), reply);
         Ok(answers)
     }

@@ -12,9 +12,8 @@ use custody::commit::Committer;
 use custody::core::bundle::decode_entry;
 use custody::core::record::Millis;
 use custody::core::tlog::LogIndex;
-use custody::sequence::{Group, Submission};
+use custody::sequence::{Group, Reply, Submission};
 use custody::store::{Store, StoreOptions};
-use tokio::sync::oneshot;
 
 /// Replays a store's entries into an empty one, in groups of the size given.
 fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store> {
@@ -34,7 +33,7 @@ fn replay(from: &Store, into: &std::path::Path, group_size: usize) -> Arc<Store>
     from.entries(LogIndex(0), |_, bytes| {
         let entry = decode_entry(&bytes).unwrap();
         let time = entry.time;
-        let (reply, _) = oneshot::channel();
+        let (reply, _) = Reply::new();
         let admitted = Admitted {
             id: entry.envelope.record_id(),
             envelope: entry.envelope,

@@ -251,6 +251,8 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
             family_options.contains("compression=kLZ4Compression"),
             "{family}"
         );
+        let by_hash = "data_block_index_type=kDataBlockBinaryAndHash";
+        assert!(table.contains(by_hash), "{family}: {table}");
     }
     let entries = section("CFOptions", "entries");
     let moved_and_never_rewritten = "bottommost_compression=kDisableCompressionOption";

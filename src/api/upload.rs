@@ -12,11 +12,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
@@ -27,7 +26,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire::submit_stream_response::Result as StreamResult;
 use crate::core::wire::{SubmitStreamRequest, SubmitStreamResponse};
 use crate::node::{Entered, Node, lost};
-use crate::sequence::{Answer, Answers};
+use crate::sequence::{Answer, Answers, Progress, Reply};
 
 /// Records of one stream that are checked in one go.
 const STREAM_BATCH: usize = 128;
@@ -39,12 +38,12 @@ const STREAM_WINDOW: usize = 3;
 pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
     let (given_on, taken) = mpsc::channel(STREAM_WINDOW);
     let (returned, back) = mpsc::channel(1);
-    let answered = Arc::new(Answered::default());
     let upload = Upload {
         node: Arc::clone(node),
         given_on,
-        sent: 0,
-        answered: Arc::clone(&answered),
+        begun: false,
+        replies: 0,
+        progress: Arc::default(),
         last: None,
         returned,
         back,
@@ -55,7 +54,6 @@ pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
         slots: Vec::new().into_iter(),
         answers: Vec::new().into_iter(),
         sequence: 0,
-        answered,
         ended: false,
     };
     (upload, results)
@@ -75,39 +73,14 @@ enum Slot {
     Refused(Box<Refusal>),
 }
 
-/// How many records of a stream are answered.
-#[derive(Default)]
-struct Answered {
-    count: AtomicU64,
-    more: Notify,
-}
-
-impl Answered {
-    fn add(&self, records: u64) {
-        self.count.fetch_add(records, Ordering::Release);
-        self.more.notify_waiters();
-    }
-
-    /// Waits until so many are.
-    async fn reaches(&self, records: u64) {
-        loop {
-            let more = self.more.notified();
-            let mut more = std::pin::pin!(more);
-            more.as_mut().enable(); // Before the look, so that nothing is missed after it.
-            if self.count.load(Ordering::Acquire) >= records {
-                return;
-            }
-            more.await;
-        }
-    }
-}
-
 /// A batch that is not in the order, since some of it was not admitted.
 struct Returned {
     admissions: Admissions,
     places: OwnedSemaphorePermit,
-    reply: oneshot::Sender<Vec<Answer>>,
-    /// Records of the stream before it.
+    reply: Reply,
+    /// Whether the stream had records before it.
+    follows: bool,
+    /// Batches before it that get a reply.
     before: u64,
 }
 
@@ -115,9 +88,12 @@ struct Returned {
 pub(super) struct Upload {
     node: Arc<Node>,
     given_on: mpsc::Sender<GivenOn>,
-    /// Records that were given on.
-    sent: u64,
-    answered: Arc<Answered>,
+    /// Whether it had records.
+    begun: bool,
+    /// Batches that get a reply.
+    replies: u64,
+    /// How many of them got it.
+    progress: Arc<Progress>,
     /// Tells of the last batch whether it was returned; else it is in the order.
     last: Option<oneshot::Receiver<bool>>,
     returned: mpsc::Sender<Returned>,
@@ -133,7 +109,10 @@ impl Upload {
             let next = tokio::select! {
                 biased;
                 Some(returned) = self.back.recv() => {
-                    self.sort_out(returned).await;
+                    if !self.sort_out(returned).await {
+                        return;
+                    }
+                    idle.as_mut().reset(Instant::now() + STREAM_IDLE);
                     continue;
                 }
                 next = stream.next() => next,
@@ -160,8 +139,10 @@ impl Upload {
             }
             idle.as_mut().reset(Instant::now() + STREAM_IDLE);
         };
-        self.settle().await;
-        if self.give_on(GivenOn::End(end)).await {
+        if self.settle().await
+            && let Some(slot) = self.slot().await
+        {
+            slot.send(GivenOn::End(end));
             // The stream keeps its place until it is read to its end, or whoever should read it is gone.
             let _ = timeout(STREAM_IDLE, self.given_on.closed()).await;
         }
@@ -170,9 +151,14 @@ impl Upload {
     /// False when nobody wants the answers any more.
     async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>) -> bool {
         // The batch before it has to be in the order, or another thread might overtake it.
-        self.settle().await;
-        let before = self.sent;
-        self.sent += batch.len() as u64;
+        if !self.settle().await {
+            return false;
+        }
+        // Before anything is taken for it: who doesn't read keeps nobody else out.
+        let Some(slot) = self.slot().await else {
+            return false;
+        };
+        let follows = std::mem::replace(&mut self.begun, true);
         let mut slots = Vec::with_capacity(batch.len());
         let mut decoded = Vec::with_capacity(batch.len());
         for result in batch {
@@ -185,13 +171,18 @@ impl Upload {
             });
         }
         if decoded.is_empty() {
-            return self.give_on(GivenOn::Batch(slots, None)).await;
+            slot.send(GivenOn::Batch(slots, None));
+            return true;
         }
         let places = match self.node.places(decoded.len()).await {
             Ok(places) => places,
-            Err(refusal) => return self.refuse(slots, &refusal).await,
+            Err(refusal) => {
+                slot.send(refused(slots, &refusal));
+                return true;
+            }
         };
-        let (reply, answers) = oneshot::channel();
+        let (reply, answers) = Reply::counted(Some(Arc::clone(&self.progress)));
+        let before = self.replies;
         let (tell, told) = oneshot::channel();
         let returned = self.returned.clone();
         let entered = self.node.enter(decoded, places, reply, move |entered| {
@@ -207,6 +198,7 @@ impl Upload {
                         admissions,
                         places,
                         reply,
+                        follows,
                         before,
                     };
                     returned.try_send(batch).is_ok()
@@ -214,81 +206,80 @@ impl Upload {
             };
             let _ = tell.send(is_returned);
         });
-        match entered {
+        slot.send(match entered {
             Ok(()) => {
                 self.last = Some(told);
-                self.give_on(GivenOn::Batch(slots, Some(answers))).await
+                self.replies += 1;
+                GivenOn::Batch(slots, Some(answers))
             }
-            Err(refusal) => self.refuse(slots, &refusal).await,
+            Err(refusal) => refused(slots, &refusal),
+        });
+        true
+    }
+
+    /// Room for one more batch; none when whoever should read the answers is gone, or hasn't for too long.
+    async fn slot(&self) -> Option<mpsc::OwnedPermit<GivenOn>> {
+        match self.given_on.clone().try_reserve_owned() {
+            Ok(slot) => Some(slot),
+            Err(TrySendError::Full(given_on)) => {
+                let slot = timeout(STREAM_IDLE, given_on.reserve_owned()).await;
+                slot.ok()?.ok()
+            }
+            Err(TrySendError::Closed(_)) => None,
         }
     }
 
-    /// Refuses all of a batch that was not refused before.
-    async fn refuse(&self, mut slots: Vec<Slot>, refusal: &Refusal) -> bool {
-        for slot in &mut slots {
-            if matches!(slot, Slot::Answered) {
-                *slot = Slot::Refused(Box::new(refusal.clone()));
-            }
-        }
-        self.give_on(GivenOn::Batch(slots, None)).await
-    }
-
-    /// False when nobody takes it: whoever should read the answers is gone, or hasn't for too long.
-    async fn give_on(&self, given: GivenOn) -> bool {
-        match self.given_on.try_send(given) {
-            Ok(()) => true,
-            Err(TrySendError::Full(given)) => {
-                let sent = self.given_on.send_timeout(given, STREAM_IDLE).await;
-                sent.is_ok()
-            }
-            Err(TrySendError::Closed(_)) => false,
-        }
-    }
-
-    /// Waits until the last batch is in the order, as far as it gets there.
-    async fn settle(&mut self) {
+    /// Waits until the last batch is in the order, as far as it gets there. False when nobody wants the answers any more.
+    async fn settle(&mut self) -> bool {
         let Some(last) = self.last.take() else {
-            return;
+            return true;
         };
         if let Ok(true) = last.await
             && let Some(returned) = self.back.recv().await
         {
-            self.sort_out(returned).await;
+            return self.sort_out(returned).await;
+        }
+        true
+    }
+
+    /// Puts what was admitted of a batch into the order, and has all of it answered. False when nobody wants the answers
+    /// any more, or what was before it is not committed for too long.
+    async fn sort_out(&mut self, returned: Returned) -> bool {
+        self.last = None;
+        tokio::select! {
+            () = self.enter_in_parts(returned) => true,
+            () = self.given_on.closed() => false,
+            () = sleep(STREAM_IDLE) => false,
         }
     }
 
-    /// Puts what was admitted of a batch into the order, and answers all of it.
-    async fn sort_out(&mut self, returned: Returned) {
-        self.last = None;
+    async fn enter_in_parts(&self, returned: Returned) {
         let Returned {
             admissions,
             mut places,
             reply,
+            mut follows,
             before,
         } = returned;
         let mut parts = Vec::new();
         let mut run = Vec::new();
-        for (at, admission) in admissions.into_iter().enumerate() {
+        for admission in admissions {
             let rejected = match admission {
                 Ok(admitted) => {
                     run.push(admitted);
+                    follows = true;
                     continue;
                 }
                 Err(rejected) => rejected,
             };
             self.enqueue(&mut parts, &mut run, &mut places);
-            let first = before == 0 && at == 0;
-            if rejected.refusal.reason != Reason::UnknownKey || first {
+            if rejected.refusal.reason != Reason::UnknownKey || !follows {
                 parts.push(Part::Answered(vec![Err(rejected.refusal)]));
                 continue;
             }
             // A record before it in the same stream may register its key: that one has to be committed first.
             parts = vec![Part::Answered(answers_of(parts).await)];
-            tokio::select! {
-                () = self.answered.reaches(before) => {}
-                () = self.given_on.closed() => return,
-                () = sleep(STREAM_IDLE) => {}
-            }
+            self.progress.reaches(before).await;
             match self.admit_again(*rejected).await {
                 Ok(admitted) => run.push(admitted),
                 Err(refusal) => parts.push(Part::Answered(vec![Err(refusal)])),
@@ -296,9 +287,7 @@ impl Upload {
         }
         self.enqueue(&mut parts, &mut run, &mut places);
         // The stream is read on meanwhile.
-        tokio::spawn(async move {
-            let _ = reply.send(answers_of(parts).await);
-        });
+        tokio::spawn(async move { reply.send(answers_of(parts).await) });
     }
 
     /// Puts admitted records into the order.
@@ -329,6 +318,16 @@ impl Upload {
             None => Err(rejected.refusal),
         }
     }
+}
+
+/// A batch of which nothing gets into the order; what was refused before keeps its reason.
+fn refused(mut slots: Vec<Slot>, refusal: &Refusal) -> GivenOn {
+    for slot in &mut slots {
+        if matches!(slot, Slot::Answered) {
+            *slot = Slot::Refused(Box::new(refusal.clone()));
+        }
+    }
+    GivenOn::Batch(slots, None)
 }
 
 /// The answers to some records of a batch that was not put into the order as one.
@@ -377,7 +376,6 @@ pub(super) struct Results {
     slots: std::vec::IntoIter<Slot>,
     answers: std::vec::IntoIter<Answer>,
     sequence: u64,
-    answered: Arc<Answered>,
     ended: bool,
 }
 
@@ -399,7 +397,6 @@ impl Results {
     }
 
     fn have(&mut self, slots: Vec<Slot>, answers: Vec<Answer>) {
-        self.answered.add(slots.len() as u64);
         self.slots = slots.into_iter();
         self.answers = answers.into_iter();
     }

@@ -15,7 +15,7 @@ use crate::core::record::{FORMAT, NONCE_BYTES, Record, Thresholds};
 use crate::core::signature::Signer;
 use crate::core::tlog::note::{KeyKind, KeyName, NoteSigner};
 use crate::core::wire;
-use crate::sequence::{Group, Submission, now};
+use crate::sequence::{Group, Reply, Submission, now};
 use crate::store::{Store, StoreOptions};
 
 /// File names in a ledger's folder.
@@ -137,7 +137,7 @@ impl Init {
 fn append(store: &Arc<Store>, genesis: Admitted) -> Done {
     let committer = Committer::new(Arc::clone(store), 1);
     let (mut committer, _) = committer.map_err(|error| Failure::Could(error.to_string()))?;
-    let (reply, mut answer) = tokio::sync::oneshot::channel();
+    let (reply, mut answer) = Reply::new();
     let submissions = vec![Submission {
         records: vec![genesis],
         reply,

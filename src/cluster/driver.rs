@@ -23,7 +23,7 @@ use crate::admit::Admission;
 use crate::core::order::GroupId;
 use crate::core::refusal::{Reason, Refusal};
 use crate::private::ChangeError;
-use crate::sequence::{Item, Queue, Submission};
+use crate::sequence::{Item, Queue, Reply, Submission};
 
 /// Most records of a group.
 const MAX_GROUP_RECORDS: usize = 8_192;
@@ -380,9 +380,9 @@ impl Driver {
             count_refused(records(&waiting.item));
             match &mut waiting.item {
                 Item::Records(submission) => {
-                    let reply = std::mem::replace(&mut submission.reply, oneshot::channel().0);
+                    let reply = std::mem::replace(&mut submission.reply, Reply::nobody());
                     let refusals = submission.records.iter().map(|_| Err(unreachable()));
-                    let _ = reply.send(refusals.collect());
+                    reply.send(refusals.collect());
                     // Nobody waits any more: others may.
                     submission.places = None;
                 }
@@ -415,7 +415,7 @@ fn answer(item: Item, refusal: impl Fn() -> Refusal) {
     count_refused(records(&item));
     match item {
         Item::Records(Submission { records, reply, .. }) => {
-            let _ = reply.send(records.iter().map(|_| Err(refusal())).collect());
+            reply.send(records.iter().map(|_| Err(refusal())).collect());
         }
         Item::Private(private) => {
             let _ = private.reply.send(Err(ChangeError::Unanswered));
@@ -450,14 +450,14 @@ fn size(item: &Item) -> usize {
 /// Two submissions of half the records each, whose answers are put together again.
 fn halves(mut submission: Submission, outer: &Handle) -> (Submission, Submission) {
     let rest = submission.records.split_off(submission.records.len() / 2);
-    let (first, first_answers) = oneshot::channel::<Vec<crate::sequence::Answer>>();
-    let (second, second_answers) = oneshot::channel();
+    let (first, first_answers) = Reply::new();
+    let (second, second_answers) = Reply::new();
     let reply = submission.reply;
     outer.spawn(async move {
         // An end without an answer is passed on as one.
         if let (Ok(mut answers), Ok(rest)) = tokio::join!(first_answers, second_answers) {
             answers.extend(rest);
-            let _ = reply.send(answers);
+            reply.send(answers);
         }
     });
     let first = Submission {

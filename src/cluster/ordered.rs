@@ -14,7 +14,7 @@ use crate::core::record::Millis;
 use crate::core::refusal::Reason;
 use crate::core::wire;
 use crate::private::Change;
-use crate::sequence::{Group, Item, PrivateSubmission, Sequencer, Submission};
+use crate::sequence::{Group, Item, PrivateSubmission, Reply, Sequencer, Submission};
 
 /// A group that came out.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Sequencer for Ordered {
                 }
                 group.submissions.push(Submission {
                     records: admitted,
-                    reply: oneshot::channel().0, // Whoever waits does so at another node.
+                    reply: Reply::nobody(), // Whoever waits does so at another node.
                     places: None,
                     trip: None,
                 });

@@ -17,7 +17,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 
 use prost::bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::admit::{Admitted, Trip};
 use crate::core::apply::state::{Read, Tallies};
@@ -30,7 +30,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 use crate::private::{self, Change, ChangeError};
-use crate::sequence::{Answer, Group, PrivateSubmission, Receipt, Sequencer};
+use crate::sequence::{Answer, Group, PrivateSubmission, Receipt, Reply, Sequencer};
 use crate::store::{self, Cached, LogHead, Store, StoreError};
 
 /// Units that are read at once: enough for a batch to pay, and few enough to be in the processor's cache when the records
@@ -74,13 +74,12 @@ struct Applied {
 /// The answers to one submission.
 struct Answered {
     answers: Vec<Answer>,
-    reply: oneshot::Sender<Vec<Answer>>,
+    reply: Reply,
 }
 
 impl Answered {
     fn send(self) {
-        // A client that went away gets its receipt when it sends the record again.
-        let _ = self.reply.send(self.answers);
+        self.reply.send(self.answers);
     }
 
     /// Nothing is known of the records.

@@ -5,6 +5,7 @@
 
 mod local;
 mod queue;
+mod reply;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 pub use local::Local;
 pub use queue::{Answers, Queue, Submissions, queue};
+pub use reply::{Progress, Reply};
 
 use crate::admit::{Admitted, Trip};
 use crate::core::envelope::RecordId;
@@ -64,7 +66,7 @@ pub struct Submission {
     /// The records.
     pub records: Vec<Admitted>,
     /// Where the answers go, one a record.
-    pub reply: oneshot::Sender<Vec<Answer>>,
+    pub reply: Reply,
     /// The places that they take while they wait.
     pub places: Option<OwnedSemaphorePermit>,
     /// Kept until they are answered, if they are on one.

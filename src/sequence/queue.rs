@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
-use super::{Answer, Item, PrivateSubmission, Submission};
+use super::{Answer, Item, PrivateSubmission, Reply, Submission};
 use crate::admit::{Admitted, Trip, shutting_down};
 use crate::core::refusal::{Reason, Refusal};
 use crate::private::{Change, ChangeError};
@@ -75,7 +75,7 @@ impl Submissions {
         &self,
         records: Vec<Admitted>,
         (places, trip): (OwnedSemaphorePermit, Option<Trip>),
-        reply: oneshot::Sender<Vec<Answer>>,
+        reply: Reply,
     ) {
         let _ = self.queue.send(Item::Records(Submission {
             records,

@@ -6,7 +6,7 @@
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache,
-    ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+    ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, Options,
 };
 
 use super::side::Side;
@@ -125,6 +125,11 @@ fn family(name: &str, cache: &Cache) -> Options {
             blocks.set_block_size(4 << 10);
             blocks.set_bloom_filter(10.0, false);
             blocks.set_whole_key_filtering(true);
+            // Single rows are looked for, of which a block has ten: by a hash, not one after the other.
+            blocks.set_block_restart_interval(1);
+            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            blocks.set_data_block_hash_ratio(0.75);
+            // Rows of units that went the same way are almost the same: a fifth is left of them.
             options.set_compression_type(DBCompressionType::Lz4);
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(0.05);

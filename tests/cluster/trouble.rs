@@ -72,7 +72,7 @@ async fn given_a_node_whose_log_differs_when_it_meets_the_others_then_it_stops_a
         let store = Arc::new(store.unwrap());
         let (mut committer, _) = Committer::new(Arc::clone(&store), 16).unwrap();
         let id = store.last_group().unwrap();
-        let (reply, _) = tokio::sync::oneshot::channel();
+        let (reply, _) = custody::sequence::Reply::new();
         let submission = custody::sequence::Submission {
             records: vec![admitted(&trade, 7)],
             reply,

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::fields::{
     digest, id, key_id, known_enum, optional, signature, text, unit_ids, unit_ref, unit_refs,
-    weight,
+    weight, written,
 };
 use super::governance::governance_body;
 use super::{Checked, MAX_NAME, MAX_ORIGIN, MAX_TEXT};
@@ -152,7 +152,11 @@ pub(super) fn return_consent(b: wire::Return) -> Checked<Option<ReturnConsent>> 
     text(&consent.origin, "return.consent.origin", 1, MAX_ORIGIN)?;
     Ok(Some(ReturnConsent {
         to: id(&consent.to, "return.consent.to")?,
-        units: unit_refs(&consent.units, "return.consent.units", MAX_UNITS)?,
+        units: unit_refs(
+            consent.units.iter().map(written),
+            "return.consent.units",
+            MAX_UNITS,
+        )?,
         signature: signature(&b.consent_signature, "return.consent_signature")?,
         signed: b.consent,
     }))

@@ -1,5 +1,6 @@
 //! The fields that many records share.
 
+use super::units::Written;
 use super::{Checked, MAX_WEIGHT_GRAMS};
 use crate::core::envelope::RecordId;
 use crate::core::id::{LocationId, UnitId};
@@ -9,22 +10,19 @@ use crate::core::refusal::Refusal;
 use crate::core::signature::{KeyId, PublicKey, SIGNATURE_BYTES};
 use crate::core::wire;
 
-pub(super) fn unit_refs<Refs: FromIterator<UnitRef>>(
-    refs: &[wire::UnitRef],
+pub(super) fn unit_refs<'a, Refs: FromIterator<UnitRef>>(
+    refs: impl Iterator<Item = Written<'a>> + Clone,
     field: &str,
     max: usize,
 ) -> Checked<Refs> {
-    if refs.len() > max {
+    let count = refs.clone().count();
+    if count > max {
         return Err(Refusal::field(
             field,
-            format!(
-                "{} units in one record, at most {max}; split it",
-                refs.len()
-            ),
+            format!("{count} units in one record, at most {max}; split it"),
         ));
     }
-    refs.iter()
-        .enumerate()
+    refs.enumerate()
         .map(|(i, unit)| {
             // The path is needed only by who is refused.
             ref_of(unit).map_err(|refusal| {
@@ -36,22 +34,26 @@ pub(super) fn unit_refs<Refs: FromIterator<UnitRef>>(
 }
 
 pub(super) fn unit_ref(unit: &wire::UnitRef, field: &str) -> Checked<UnitRef> {
-    ref_of(unit).map_err(|refusal| {
+    ref_of(written(unit)).map_err(|refusal| {
         let path = format!("{field}.{}", refusal.field);
         refusal.at(path)
     })
 }
 
-fn ref_of(unit: &wire::UnitRef) -> Checked<UnitRef> {
-    let prev = match unit.prev.len() {
+pub(super) fn written(unit: &wire::UnitRef) -> Written<'_> {
+    (&unit.id, &unit.prev)
+}
+
+fn ref_of((id, prev): Written<'_>) -> Checked<UnitRef> {
+    let prev = match prev.len() {
         0 => None,
         _ => Some(
-            RecordId::from_slice(&unit.prev)
+            RecordId::from_slice(prev)
                 .ok_or_else(|| Refusal::field("prev", "a record id has 32 bytes, or none"))?,
         ),
     };
     Ok(UnitRef {
-        id: unit_id(&unit.id, "id")?,
+        id: unit_id(id, "id")?,
         prev,
     })
 }

@@ -10,6 +10,7 @@ mod fields;
 mod governance;
 mod inspection;
 mod measure;
+mod units;
 
 use foldhash::{HashSet, HashSetExt as _};
 
@@ -23,7 +24,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::signature::{KeyId, Suite};
 use crate::core::wire;
 use custody::body;
-use fields::{place, text, unit_refs};
+use fields::{place, text, unit_refs, written};
 
 /// Most bytes of free text.
 const MAX_TEXT: usize = 256;
@@ -41,7 +42,8 @@ const MAX_DEPTH: usize = 16;
 type Checked<T> = Result<T, Refusal>;
 
 pub(super) fn record(payload: &[u8]) -> Checked<Record> {
-    let wire = wire::Record::decode(payload).map_err(|error| {
+    let (units, rest) = units::split(payload);
+    let wire = wire::Record::decode(rest).map_err(|error| {
         Refusal::new(
             Reason::Malformed,
             format!("the payload is no custody.v1.Record: {error}"),
@@ -71,8 +73,10 @@ pub(super) fn record(payload: &[u8]) -> Checked<Record> {
     if let Some(context) = &wire.context {
         check_context(context)?;
     }
-    let units = unit_refs(&wire.units, "units", MAX_UNITS)?;
-    let containers = unit_refs(&wire.containers, "containers", MAX_UNITS)?;
+    let more_units = wire.units.iter().map(written);
+    let units = unit_refs(units.into_iter().chain(more_units), "units", MAX_UNITS)?;
+    let containers = wire.containers.iter().map(written);
+    let containers = unit_refs(containers, "containers", MAX_UNITS)?;
     let body = body(
         wire.body
             .ok_or_else(|| Refusal::field("body", "the record says nothing: set one body"))?,
