@@ -130,8 +130,6 @@ pub enum Entered {
     Not {
         /// What came of each.
         admissions: Admissions,
-        /// The places of all.
-        places: OwnedSemaphorePermit,
         /// Where their answers go.
         reply: Reply,
     },
@@ -450,11 +448,7 @@ impl Node {
                     order.submit(admitted, (places, trip), reply);
                     Entered::InOrder
                 } else {
-                    Entered::Not {
-                        admissions,
-                        places,
-                        reply,
-                    }
+                    Entered::Not { admissions, reply }
                 },
             );
         });

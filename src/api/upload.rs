@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
@@ -41,8 +41,7 @@ pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
     let upload = Upload {
         node: Arc::clone(node),
         given_on,
-        begun: false,
-        replies: 0,
+        sent: 0,
         progress: Arc::default(),
         last: None,
         returned,
@@ -76,11 +75,8 @@ enum Slot {
 /// A batch that is not in the order, since some of it was not admitted.
 struct Returned {
     admissions: Admissions,
-    places: OwnedSemaphorePermit,
     reply: Reply,
-    /// Whether the stream had records before it.
-    follows: bool,
-    /// Batches before it that get a reply.
+    /// Batches that were sent on before it.
     before: u64,
 }
 
@@ -88,11 +84,9 @@ struct Returned {
 pub(super) struct Upload {
     node: Arc<Node>,
     given_on: mpsc::Sender<GivenOn>,
-    /// Whether it had records.
-    begun: bool,
-    /// Batches that get a reply.
-    replies: u64,
-    /// How many of them got it.
+    /// Batches that were sent on.
+    sent: u64,
+    /// How many of them are answered, or lost.
     progress: Arc<Progress>,
     /// Tells of the last batch whether it was returned; else it is in the order.
     last: Option<oneshot::Receiver<bool>>,
@@ -158,7 +152,6 @@ impl Upload {
         let Some(slot) = self.slot().await else {
             return false;
         };
-        let follows = std::mem::replace(&mut self.begun, true);
         let mut slots = Vec::with_capacity(batch.len());
         let mut decoded = Vec::with_capacity(batch.len());
         for result in batch {
@@ -174,7 +167,12 @@ impl Upload {
             slot.send(GivenOn::Batch(slots, None));
             return true;
         }
-        let places = match self.node.places(decoded.len()).await {
+        let places = tokio::select! {
+            biased;
+            places = self.node.places(decoded.len()) => places,
+            () = self.given_on.closed() => return false,
+        };
+        let places = match places {
             Ok(places) => places,
             Err(refusal) => {
                 slot.send(refused(slots, &refusal));
@@ -182,23 +180,18 @@ impl Upload {
             }
         };
         let (reply, answers) = Reply::counted(Some(Arc::clone(&self.progress)));
-        let before = self.replies;
+        let before = self.sent;
+        self.sent += 1;
         let (tell, told) = oneshot::channel();
         let returned = self.returned.clone();
         let entered = self.node.enter(decoded, places, reply, move |entered| {
             let is_returned = match entered {
                 Entered::InOrder => false,
                 // There is room: one batch of a stream is on this way at a time. A stream that is gone doesn't care.
-                Entered::Not {
-                    admissions,
-                    places,
-                    reply,
-                } => {
+                Entered::Not { admissions, reply } => {
                     let batch = Returned {
                         admissions,
-                        places,
                         reply,
-                        follows,
                         before,
                     };
                     returned.try_send(batch).is_ok()
@@ -209,7 +202,6 @@ impl Upload {
         slot.send(match entered {
             Ok(()) => {
                 self.last = Some(told);
-                self.replies += 1;
                 GivenOn::Batch(slots, Some(answers))
             }
             Err(refusal) => refused(slots, &refusal),
@@ -247,6 +239,7 @@ impl Upload {
     async fn sort_out(&mut self, returned: Returned) -> bool {
         self.last = None;
         tokio::select! {
+            biased;
             () = self.enter_in_parts(returned) => true,
             () = self.given_on.closed() => false,
             () = sleep(STREAM_IDLE) => false,
@@ -256,11 +249,10 @@ impl Upload {
     async fn enter_in_parts(&self, returned: Returned) {
         let Returned {
             admissions,
-            mut places,
             reply,
-            mut follows,
             before,
         } = returned;
+        let mut follows = before > 0;
         let mut parts = Vec::new();
         let mut run = Vec::new();
         for admission in admissions {
@@ -272,7 +264,7 @@ impl Upload {
                 }
                 Err(rejected) => rejected,
             };
-            self.enqueue(&mut parts, &mut run, &mut places);
+            self.enqueue(&mut parts, &mut run).await;
             if rejected.refusal.reason != Reason::UnknownKey || !follows {
                 parts.push(Part::Answered(vec![Err(rejected.refusal)]));
                 continue;
@@ -285,30 +277,23 @@ impl Upload {
                 Err(refusal) => parts.push(Part::Answered(vec![Err(refusal)])),
             }
         }
-        self.enqueue(&mut parts, &mut run, &mut places);
+        self.enqueue(&mut parts, &mut run).await;
         // The stream is read on meanwhile.
         tokio::spawn(async move { reply.send(answers_of(parts).await) });
     }
 
-    /// Puts admitted records into the order.
-    fn enqueue(
-        &self,
-        parts: &mut Vec<Part>,
-        run: &mut Vec<Admitted>,
-        places: &mut OwnedSemaphorePermit,
-    ) {
+    /// Puts admitted records into the order, in places of their own: none is kept while something is waited for.
+    async fn enqueue(&self, parts: &mut Vec<Part>, run: &mut Vec<Admitted>) {
         let (count, run) = (run.len(), std::mem::take(run));
         if count == 0 {
             return;
         }
-        // There is a place for each of the batch.
-        let taken = places.split(count).ok_or_else(lost);
-        parts.push(
-            match taken.and_then(|taken| self.node.enqueue(run, taken)) {
-                Ok(answers) => Part::InOrder(count, answers),
-                Err(refusal) => Part::Answered(vec![Err(refusal); count]),
-            },
-        );
+        let places = self.node.places(count).await;
+        let entered = places.and_then(|places| self.node.enqueue(run, places));
+        parts.push(match entered {
+            Ok(answers) => Part::InOrder(count, answers),
+            Err(refusal) => Part::Answered(vec![Err(refusal); count]),
+        });
     }
 
     async fn admit_again(&self, rejected: Rejected) -> Result<Admitted, Refusal> {

@@ -10,8 +10,17 @@ use super::{Answer, Answers};
 /// Where the answers to a submission go, one a record.
 #[derive(Debug)]
 pub struct Reply {
-    to: oneshot::Sender<Vec<Answer>>,
+    to: Option<oneshot::Sender<Vec<Answer>>>,
     progress: Option<Arc<Progress>>,
+}
+
+impl Drop for Reply {
+    /// Answered or lost: nothing more comes.
+    fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.add();
+        }
+    }
 }
 
 impl Reply {
@@ -21,10 +30,11 @@ impl Reply {
         Self::counted(None)
     }
 
-    /// The same, counted when it is given, whether or not anybody takes the answers.
+    /// The same, counted when answers are given or none will be, whether or not anybody takes them.
     #[must_use]
     pub fn counted(progress: Option<Arc<Progress>>) -> (Self, Answers) {
         let (to, answers) = oneshot::channel();
+        let to = Some(to);
         (Self { to, progress }, answers)
     }
 
@@ -35,15 +45,12 @@ impl Reply {
     }
 
     /// Gives the answers. Whoever is gone gets its receipt when it sends the record again.
-    pub fn send(self, answers: Vec<Answer>) {
-        let _ = self.to.send(answers);
-        if let Some(progress) = self.progress {
-            progress.add();
-        }
+    pub fn send(mut self, answers: Vec<Answer>) {
+        let _ = self.to.take().map(|to| to.send(answers));
     }
 }
 
-/// How many submissions that belong together are answered.
+/// How many submissions that belong together are answered, or lost.
 #[derive(Debug, Default)]
 pub struct Progress {
     count: AtomicU64,
