@@ -136,7 +136,10 @@ pub enum Entered {
 }
 
 impl Node {
-    /// Opens the store and starts the threads of the flow.
+    /// Opens the store and starts the threads of the flow, within a Tokio runtime that gives out the answers.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     ///
     /// # Errors
     /// [`NodeError`] says what is in the way.
