@@ -356,8 +356,8 @@ async fn gather(
 /// The answering half: the results, one by one, in the order of the stream.
 pub(super) struct Results {
     given_on: mpsc::Receiver<GivenOn>,
-    /// The batch whose answers are to come.
-    waiting: Option<(Vec<Slot>, Answers)>,
+    /// Answers of the batch at hand that are still to come.
+    waiting: Option<Answers>,
     slots: std::vec::IntoIter<Slot>,
     answers: std::vec::IntoIter<Answer>,
     sequence: u64,
@@ -380,11 +380,6 @@ impl Results {
             }),
         })
     }
-
-    fn have(&mut self, slots: Vec<Slot>, answers: Vec<Answer>) {
-        self.slots = slots.into_iter();
-        self.answers = answers.into_iter();
-    }
 }
 
 impl Stream for Results {
@@ -392,23 +387,22 @@ impl Stream for Results {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            if let Some(answers) = &mut self.waiting {
+                let answers = ready!(Pin::new(answers).poll(cx)).unwrap_or_default();
+                self.answers = answers.into_iter();
+                self.waiting = None;
+            }
             if let Some(result) = self.next_at_hand() {
                 return Poll::Ready(Some(Ok(result)));
-            }
-            if let Some((slots, mut answers)) = self.waiting.take() {
-                let Poll::Ready(answers) = Pin::new(&mut answers).poll(cx) else {
-                    self.waiting = Some((slots, answers));
-                    return Poll::Pending;
-                };
-                self.have(slots, answers.unwrap_or_default());
-                continue;
             }
             if self.ended {
                 return Poll::Ready(None);
             }
             match ready!(self.given_on.poll_recv(cx)) {
-                Some(GivenOn::Batch(slots, Some(answers))) => self.waiting = Some((slots, answers)),
-                Some(GivenOn::Batch(slots, None)) => self.have(slots, Vec::new()),
+                Some(GivenOn::Batch(slots, answers)) => {
+                    self.slots = slots.into_iter();
+                    self.waiting = answers;
+                }
                 Some(GivenOn::End(status)) => {
                     self.ended = true;
                     self.given_on.close(); // It tells the other half that all is read.

@@ -74,7 +74,8 @@ pub(super) fn record(payload: &[u8]) -> Checked<Record> {
         check_context(context)?;
     }
     let more_units = wire.units.iter().map(written);
-    let units = unit_refs(units.into_iter().chain(more_units), "units", MAX_UNITS)?;
+    let units = units.iter().copied().chain(more_units);
+    let units = unit_refs(units, "units", MAX_UNITS)?;
     let containers = wire.containers.iter().map(written);
     let containers = unit_refs(containers, "containers", MAX_UNITS)?;
     let body = body(
