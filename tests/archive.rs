@@ -8,9 +8,8 @@ use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use common::etcd::{Etcd, free_port};
-use common::{Server, Trade, all_accepted, commission, custody, draft, scan, unit};
+use common::{Server, Trade, all_accepted, commission, custody, draft, pallet, scan, unit};
 use custody::client::Session;
-use custody::core::id::UnitId;
 
 /// How long something may take that takes moments.
 const SOON: Duration = Duration::from_secs(60);
@@ -62,11 +61,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Commissions so many units from a serial on.
+/// Commissions a unit for each serial, and with the first one those of a pallet.
 async fn commission_units(session: &mut Session, trade: &Trade, units: std::ops::Range<u64>) {
-    let units: Vec<UnitId> = units.map(unit).collect();
-    let drafts = units.iter();
-    let drafts = drafts.map(|unit| draft(&trade.maker, &[*unit], commission()));
+    let first = units.start;
+    let drafts = units.map(|serial| match serial {
+        _ if serial == first => draft(&trade.maker, &pallet(serial), commission()),
+        _ => draft(&trade.maker, &[unit(serial)], commission()),
+    });
     all_accepted(session.submit(drafts.collect()).await.unwrap());
 }
 

@@ -258,6 +258,11 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
     let moved_and_never_rewritten = "bottommost_compression=kDisableCompressionOption";
     assert!(entries.contains("compression=kLZ4Compression"), "{entries}");
     assert!(entries.contains(moved_and_never_rewritten), "{entries}");
+    // Who asks for a state knows that it is there.
+    let states = section("TableOptions/BlockBasedTable", "states");
+    assert!(states.contains("filter_policy=nullptr"), "{states}");
+    assert!(states.contains("data_block_index_type=kDataBlockBinaryAndHash"));
+    assert!(section("CFOptions", "states").contains("compression=kLZ4Compression"));
     let tiles = section("CFOptions", "tiles");
     assert!(tiles.contains("compression=kNoCompression"), "{tiles}");
     let database = &text[text.find("[DBOptions]").unwrap()..];

@@ -3,13 +3,17 @@
 //! changes once it is written.
 //!
 //! ```text
-//!  version (1 byte, 1) | count (1 byte) | count x (bytes of entry, bytes of rows: u32 each)
+//!  version (1 byte, 2) | count (1 byte) | count x (bytes of entry, bytes of rows: u32 each)
 //!  | entries, verbatim, one after the other | rows of each entry, one after the other
 //!
 //!  a row: bytes of unit id (1) | unit id, compact | bytes of value (u16) | value, see `codec`
 //! ```
 //!
-//! Numbers are little endian. The row's key is the index of its first entry.
+//! Mostly an entry does the same to all units that it is about: a row without a value has that of the row before it.
+//!
+//! Numbers are little endian. The row's key is the index of its last entry: whoever looks for an entry asks for the first
+//! key from its index on, and the index of a table leads to that row at once. By the first entry it would mostly lead to
+//! the row behind, which is then read for nothing.
 
 use std::ops::Range;
 
@@ -19,7 +23,7 @@ use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
 /// Version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most entries of a chunk.
 const MAX_ENTRIES: usize = 16;
 /// A chunk takes no further entry once it has so many bytes.
@@ -48,17 +52,10 @@ impl<'a> ChunkBuilder<'a> {
         rows: impl Iterator<Item = (&'b UnitId, &'b HistoryRow)>,
     ) -> Result<(), StoreError> {
         let before = self.rows.len();
-        let mut last: Option<(&HistoryRow, Range<usize>)> = None;
+        let mut last = None;
         for (unit, row) in rows {
-            // Mostly an entry does the same to all units that it is about.
-            let alike = last.take().filter(|(other, _)| *other == row);
-            write_id(&mut self.rows, unit)?;
-            let from = self.rows.len();
-            match &alike {
-                Some((_, bytes)) => self.rows.extend_from_within(bytes.clone()),
-                None => write_value(&mut self.rows, row)?,
-            }
-            last = Some((row, from..self.rows.len()));
+            write_row(&mut self.rows, unit, row, last)?;
+            last = Some(row);
         }
         self.lengths
             .push((length(entry.len())?, length(self.rows.len() - before)?));
@@ -93,29 +90,23 @@ impl<'a> ChunkBuilder<'a> {
     }
 }
 
-/// Adds a row to those of an entry.
+/// Adds a row to those of an entry, of which the last one so far is given.
 pub(super) fn write_row(
     rows: &mut Vec<u8>,
     unit: &UnitId,
     row: &HistoryRow,
+    last: Option<&HistoryRow>,
 ) -> Result<(), StoreError> {
-    write_id(rows, unit)?;
-    write_value(rows, row)
-}
-
-fn write_id(rows: &mut Vec<u8>, unit: &UnitId) -> Result<(), StoreError> {
     let id = unit.to_compact();
     rows.push(length(id.len())?);
     rows.extend_from_slice(&id);
-    Ok(())
-}
-
-fn write_value(rows: &mut Vec<u8>, row: &HistoryRow) -> Result<(), StoreError> {
     let at = rows.len();
     rows.extend_from_slice(&[0; 2]);
-    codec::encode_body(row, rows).map_err(too_large)?;
-    let bytes: u16 = length(rows.len() - at - 2)?;
-    rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
+    if last != Some(row) {
+        codec::encode_body(row, rows).map_err(too_large)?;
+        let bytes: u16 = length(rows.len() - at - 2)?;
+        rows[at..at + 2].copy_from_slice(&bytes.to_le_bytes());
+    }
     Ok(())
 }
 
@@ -137,16 +128,24 @@ pub(super) struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// By the row's key and value.
     pub(super) fn new(key: &[u8], bytes: &'a [u8]) -> Result<Self, StoreError> {
-        let first = key
+        let last = key
             .try_into()
             .map(u64::from_be_bytes)
             .map_err(|_| StoreError::Corrupt("the key of a chunk has not 8 bytes".into()))?;
-        match bytes.first() {
-            Some(&VERSION) => Ok(Self { first, bytes }),
-            version => Err(StoreError::Corrupt(format!(
-                "chunk {first} has format {version:?}, this build reads {VERSION}"
-            ))),
+        let [version, count, ..] = bytes else {
+            return Err(StoreError::Corrupt(format!("chunk {last} is cut off")));
+        };
+        if *version != VERSION {
+            return Err(StoreError::Corrupt(format!(
+                "chunk {last} has format {version}, this build reads {VERSION}"
+            )));
         }
+        let first = last
+            .checked_add(1)
+            .and_then(|end| end.checked_sub(u64::from(*count)));
+        let first =
+            first.ok_or_else(|| StoreError::Corrupt(format!("chunk {last} is too long")))?;
+        Ok(Self { first, bytes })
     }
 
     /// The entries that it holds.
@@ -193,24 +192,55 @@ fn le_u32(bytes: &[u8]) -> Option<usize> {
 /// The row of one unit among the rows of an entry.
 pub(super) fn row_of(rows: &[u8], unit: &UnitId) -> Result<Option<HistoryRow>, StoreError> {
     let wanted = unit.to_compact();
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let (id, value, after) = split(rest)?;
+    let mut rest = Rows::new(rows);
+    while let Some((id, value)) = rest.split_first()? {
         if *id == *wanted {
             return value_of(value).map(Some);
         }
-        rest = after;
     }
     Ok(None)
 }
 
 /// The rows of an entry, one after the other.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a>(&'a [u8]);
+pub struct Rows<'a> {
+    rest: &'a [u8],
+    /// Value of the row before.
+    value: &'a [u8],
+}
+
+/// A row's id and value.
+type Row<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> Rows<'a> {
     pub(super) const fn new(rows: &'a [u8]) -> Self {
-        Self(rows)
+        Self {
+            rest: rows,
+            value: &[],
+        }
+    }
+
+    /// Splits the first row off.
+    fn split_first(&mut self) -> Result<Option<Row<'a>>, StoreError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let parts = || {
+            let (length, rest) = self.rest.split_first()?;
+            let (id, rest) = rest.split_at_checked(usize::from(*length))?;
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            Some((id, value, rest))
+        };
+        let parts = parts();
+        // After one that doesn't read there is nothing more.
+        self.rest = parts.map_or(&[], |(_, _, rest)| rest);
+        let cut_off = || StoreError::Corrupt("a row of history is cut off".into());
+        let (id, value, _) = parts.ok_or_else(cut_off)?;
+        if !value.is_empty() {
+            self.value = value;
+        }
+        Ok(Some((id, self.value)))
     }
 
     /// The front of the row that is next.
@@ -218,13 +248,10 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// [`StoreError::Corrupt`] when it doesn't read.
     pub fn front(&self) -> Result<Option<HistoryFront>, StoreError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let (_, value, _) = split(self.0)?;
-        let front = codec::decode_front(value);
+        let next = { *self }.split_first()?;
+        let front = next.map(|(_, value)| codec::decode_front(value));
         front
-            .map(Some)
+            .transpose()
             .map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 }
@@ -233,33 +260,13 @@ impl Iterator for Rows<'_> {
     type Item = Result<(UnitId, HistoryRow), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let parts = split(self.0);
-        // After one that doesn't read there is nothing more.
-        self.0 = parts.as_ref().map_or(&[], |(_, _, rest)| rest);
-        Some(parts.and_then(|(id, value, _)| {
+        let row = self.split_first().transpose()?;
+        Some(row.and_then(|(id, value)| {
             let id = UnitId::from_compact(id);
             let id = id.map_err(|error| StoreError::Corrupt(error.to_string()))?;
             Ok((id, value_of(value)?))
         }))
     }
-}
-
-/// A row's id and value, and what follows it.
-type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
-
-/// Splits the first row off.
-fn split(rows: &[u8]) -> Result<Split<'_>, StoreError> {
-    let parts = || {
-        let (length, rest) = rows.split_first()?;
-        let (id, rest) = rest.split_at_checked(usize::from(*length))?;
-        let (length, rest) = rest.split_first_chunk::<2>()?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        Some((id, value, rest))
-    };
-    parts().ok_or_else(|| StoreError::Corrupt("a row of history is cut off".into()))
 }
 
 fn value_of(value: &[u8]) -> Result<HistoryRow, StoreError> {
@@ -271,26 +278,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::apply::state::Actor;
-    use crate::core::record::Kind;
-    use crate::core::signature::KeyId;
+    use crate::core::apply::testing::scanned;
 
     fn unit(serial: u64) -> UnitId {
         format!("01/10614141123459/21/{serial}").parse().unwrap()
     }
 
     fn row(before: u64) -> HistoryRow {
-        HistoryRow {
-            before: Some(LogIndex(before)),
-            kind: Kind::Scan,
-            joined: true,
-            signer: Actor::Buyer(KeyId([7; 16])),
-            holder: None,
-            offered: None,
-            buyer: None,
-            container: None,
-            delivered: None,
-        }
+        scanned(Some(LogIndex(before)), 7)
     }
 
     proptest! {
@@ -300,18 +295,19 @@ mod tests {
         ) {
             let mut builder = ChunkBuilder::default();
             for (entry, units) in &entries {
-                let rows: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
+                let rows: Vec<_> = (0..*units).map(|n| (unit(n), row(n / 2))).collect();
                 builder.push(entry, rows.iter().map(|(id, row)| (id, row))).unwrap();
             }
             let bytes = builder.take().to_vec();
             prop_assert!(builder.is_empty());
-            let chunk = Chunk::new(&1000u64.to_be_bytes(), &bytes).unwrap();
+            let key = 999 + entries.len() as u64;
+            let chunk = Chunk::new(&key.to_be_bytes(), &bytes).unwrap();
             prop_assert_eq!(chunk.indexes(), 1000..1000 + entries.len() as u64);
             for (index, (entry, units)) in (1000..).zip(&entries) {
                 let (found, rows) = chunk.get(LogIndex(index)).unwrap();
                 prop_assert_eq!(found, entry.as_slice());
                 for n in 0..*units {
-                    prop_assert_eq!(row_of(rows, &unit(n)).unwrap(), Some(row(n * 3)));
+                    prop_assert_eq!(row_of(rows, &unit(n)).unwrap(), Some(row(n / 2)));
                 }
                 prop_assert_eq!(row_of(rows, &unit(99)).unwrap(), None);
                 let front = Rows::new(rows).front().unwrap();
@@ -322,11 +318,24 @@ mod tests {
                     prop_assert_eq!((front.kind, front.joined, front.signer), (wanted.kind, wanted.joined, wanted.signer));
                 }
                 let all: Vec<_> = Rows::new(rows).map(Result::unwrap).collect();
-                let wanted: Vec<_> = (0..*units).map(|n| (unit(n), row(n * 3))).collect();
+                let wanted: Vec<_> = (0..*units).map(|n| (unit(n), row(n / 2))).collect();
                 prop_assert_eq!(all, wanted);
             }
             prop_assert!(chunk.get(LogIndex(999)).is_err());
             prop_assert!(chunk.get(LogIndex(1000 + entries.len() as u64)).is_err());
+        }
+
+        #[test]
+        fn rows_that_are_cut_off_are_an_error_and_no_panic(cut in 1usize..200) {
+            let mut rows = Vec::new();
+            write_row(&mut rows, &unit(1), &row(2), None).unwrap();
+            let first = rows.len();
+            write_row(&mut rows, &unit(3), &row(2), Some(&row(2))).unwrap();
+            let cut = &rows[..cut % rows.len()];
+            let read: Result<Vec<_>, _> = Rows::new(cut).collect();
+            let whole = cut.is_empty() || cut.len() == first;
+            prop_assert_eq!(read.is_ok(), whole);
+            prop_assert_eq!(row_of(cut, &unit(3)).is_ok(), whole);
         }
 
         #[test]

@@ -62,7 +62,7 @@ pub(super) struct Generations<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Generations<K, V> {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),

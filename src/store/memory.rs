@@ -1,8 +1,9 @@
 //! Views in memory, for who replays a whole log and trusts no store.
 //!
-//! The units that were used last are held as they are, all others as the bytes that a store would hold, and so is what
-//! entries did to units. Decoded, both would take a kilobyte for each unit and step, and to clear memory for that takes
-//! longer than to judge what lies in it. Units are packed by a thread of their own, while others are judged.
+//! The units that were used last are held as they are. Of all others a state that many may be in is held once, and any
+//! other as the bytes that a store would hold, as what entries did to units is. Decoded, both would take a kilobyte for
+//! each unit and step, and to clear memory for that takes longer than to judge what lies in it. Units are packed by a
+//! thread of their own, while others are judged.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -12,6 +13,7 @@ use std::sync::{Arc, mpsc};
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
+use super::states::may_be_shared;
 use super::{StoreError, chunk, codec, read_error};
 use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, Table, Unit, Units};
 use crate::core::envelope::RecordId;
@@ -55,8 +57,12 @@ impl InMemory {
     /// [`StoreError`] when a row doesn't encode.
     pub fn merge(&mut self, mut changes: Changes) -> Result<(), StoreError> {
         let history = std::mem::take(&mut changes.history);
+        let mut last = None;
         for (index, unit, row) in history.iter() {
-            self.history.push(index, unit, row)?;
+            let before = last.filter(|(at, _)| *at == index);
+            let before = before.map(|(_, row)| row);
+            self.history.push(index, unit, row, before)?;
+            last = Some((index, row));
         }
         let units = self.units.get_mut();
         for (id, unit) in std::mem::take(&mut changes.units).into_rows() {
@@ -192,27 +198,40 @@ impl KnownUnits {
     }
 }
 
-/// A unit as bytes: length of its id (1), id, compact, and its row.
+/// A unit that is not at hand.
 #[derive(Debug)]
-struct Packed(Box<[u8]>);
+struct Packed {
+    /// Length of its id (1), id, compact, and its row, unless its state is kept as it is.
+    bytes: Box<[u8]>,
+    /// A state that many units may be in.
+    state: Option<Arc<Unit>>,
+}
 
 impl Packed {
-    fn new(id: &UnitId, unit: &Unit, buffer: &mut Vec<u8>) -> Result<Self, StoreError> {
+    fn new(id: &UnitId, unit: &Arc<Unit>, buffer: &mut Vec<u8>) -> Result<Self, StoreError> {
         let id = id.to_compact();
         buffer.clear();
         buffer.push(id.len() as u8); // at most MAX_COMPACT_BYTES
         buffer.extend_from_slice(&id);
-        codec::encode_body(unit, buffer).map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self(buffer.as_slice().into()))
+        let state = may_be_shared(unit).then(|| Arc::clone(unit));
+        if state.is_none() {
+            let encoded = codec::encode_body(&**unit, buffer);
+            encoded.map_err(|error| StoreError::Io(error.to_string()))?;
+        }
+        let bytes = buffer.as_slice().into();
+        Ok(Self { bytes, state })
     }
 
     fn split(&self) -> (&[u8], &[u8]) {
-        let (length, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        let (length, rest) = self.bytes.split_first().unwrap_or((&0, &[]));
         rest.split_at_checked(usize::from(*length))
             .unwrap_or((rest, &[]))
     }
 
     fn unpack(&self) -> Result<Arc<Unit>, StoreError> {
+        if let Some(state) = &self.state {
+            return Ok(Arc::clone(state));
+        }
         let unit = codec::decode_body(self.split().1);
         unit.map_err(|error| StoreError::Corrupt(error.to_string()))
     }
@@ -257,7 +276,14 @@ struct Place {
 }
 
 impl Histories {
-    fn push(&mut self, index: LogIndex, unit: &UnitId, row: &HistoryRow) -> Result<(), StoreError> {
+    /// What an entry did to a unit; and to the one before it, where the entry came before.
+    fn push(
+        &mut self,
+        index: LogIndex,
+        unit: &UnitId,
+        row: &HistoryRow,
+        before: Option<&HistoryRow>,
+    ) -> Result<(), StoreError> {
         if self.places.last().is_none_or(|last| last.index != index) {
             if self.blocks.last().is_none_or(|last| last.len() >= BLOCK) {
                 self.blocks.push(Vec::with_capacity(BLOCK + SLACK));
@@ -271,7 +297,7 @@ impl Histories {
             });
         }
         match self.blocks.last_mut() {
-            Some(block) => chunk::write_row(block, unit, row),
+            Some(block) => chunk::write_row(block, unit, row, before),
             None => Ok(()), // the first place has made one
         }
     }
@@ -300,9 +326,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::apply::state::{Actor, Tallies, Tally};
-    use crate::core::record::Kind;
-    use crate::core::signature::KeyId;
+    use crate::core::apply::state::{Tallies, Tally};
+    use crate::core::apply::testing::scanned;
 
     fn id(serial: u64) -> UnitId {
         format!("01/10614141123459/21/{serial}").parse().unwrap()
@@ -312,7 +337,7 @@ mod tests {
         /// However few units are at hand: what is read is what was put last.
         #[test]
         fn what_was_merged_is_there(
-            entries in proptest::collection::vec(proptest::collection::vec(0u64..40, 0..6), 1..60),
+            entries in proptest::collection::vec(proptest::collection::vec(0u64..40, 0..20), 1..60),
             at_hand in 1usize..20,
             reads in proptest::collection::vec(0u64..50, 0..40),
         ) {
@@ -321,7 +346,12 @@ mod tests {
             let mut reads = reads.into_iter();
             for (index, units) in (0..).zip(&entries) {
                 let mut changes = Changes::default();
-                let unit = |n: u64| Arc::new(Unit { length: index, scans: n, ..Unit::default() });
+                // Of every other entry all units are in one state, many or few.
+                let shared = Arc::new(Unit { length: index, ..Unit::default() });
+                let unit = |n: u64| match index % 2 {
+                    0 => Arc::clone(&shared),
+                    _ => Arc::new(Unit { length: index, scans: n, ..Unit::default() }),
+                };
                 changes.units.extend(units.iter().map(|n| (id(*n), unit(*n))));
                 let mut tally = Tally::default();
                 tally.units = index;
@@ -332,17 +362,7 @@ mod tests {
                 touched.dedup();
                 let mut over = crate::core::apply::state::Overlay::new(Changes::default());
                 for id in touched {
-                    let row = HistoryRow {
-                        before: None,
-                        kind: Kind::Scan,
-                        joined: true,
-                        signer: Actor::Buyer(KeyId([index as u8; 16])),
-                        holder: None,
-                        offered: None,
-                        buyer: None,
-                        container: None,
-                        delivered: None,
-                    };
+                    let row = scanned(None, index as u8);
                     over.put_history(id, &mut Unit::default(), LogIndex(index), row);
                 }
                 changes.history = over.into_changes().history;
@@ -367,22 +387,30 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_alike_are_found_in_each_of_two_entries() {
+        let row = scanned(None, 7);
+        let mut over = crate::core::apply::state::Overlay::new(Changes::default());
+        for serial in 0..6 {
+            let index = LogIndex(serial / 3);
+            over.put_history(id(serial), &mut Unit::default(), index, row);
+        }
+        let mut views = InMemory::default();
+        views.merge(over.into_changes()).unwrap();
+        for serial in 0..6 {
+            let found = views.history(&id(serial), LogIndex(serial / 3));
+            assert_eq!(found.unwrap(), Some(row));
+        }
+    }
+
+    #[test]
     fn rows_of_an_entry_stay_together_where_a_block_ends() {
         let mut histories = Histories::default();
-        let row = HistoryRow {
-            before: Some(LogIndex(3)),
-            kind: Kind::Commission,
-            joined: true,
-            signer: Actor::Buyer(KeyId([7; 16])),
-            holder: None,
-            offered: None,
-            buyer: None,
-            container: None,
-            delivered: None,
-        };
+        let row = scanned(Some(LogIndex(3)), 7);
         for index in 0..100 {
             for serial in 0..512 {
-                histories.push(LogIndex(index), &id(serial), &row).unwrap();
+                let before = (serial % 2 > 0).then_some(&row);
+                let pushed = histories.push(LogIndex(index), &id(serial), &row, before);
+                pushed.unwrap();
             }
         }
         assert!(histories.blocks.len() > 1);

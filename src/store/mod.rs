@@ -6,10 +6,11 @@
 //! | `meta` | `format`, `log` | format version; size and root of the log |
 //! | `meta` | `group`, `cluster` | in a cluster: the last group of the order that is in here; what the node remembers |
 //! | `meta` | `stopped`, `stopped ` and a lot or product | which goods may be on hold or recalled, see `stops` |
-//! | `entries` | index of the first, 8 bytes big endian | a few entries, see `chunk` |
+//! | `entries` | index of the last, 8 bytes big endian | a few entries, see `chunk` |
 //! | `tiles` | level, tile index (9 bytes) | a full tile: 256 hashes |
 //! | `ids` | run, bucket | where records are, by their ids, see `ids` |
 //! | one a table of the views | see `core::apply::state` | see [`codec`] |
+//! | `states` | first entry of the group, number (12 bytes) | a state that many units have, see `states` |
 //! | `signals` | see `signals` | see [`codec`]; beside the log, see [`Side`] |
 //!
 //! Only full tiles are written; the right edge of the tree is built on opening from the last
@@ -24,9 +25,11 @@ mod known;
 mod memo;
 mod memory;
 mod options;
+mod reader;
 mod recent;
 mod side;
 mod staged;
+mod states;
 mod stops;
 mod view;
 mod whole;
@@ -35,14 +38,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prost::bytes::Bytes;
-use rocksdb::{
-    ColumnFamily, DB, DBRawIterator, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
-};
+use rocksdb::{ColumnFamily, DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cached;
+use chunk::ChunkBuilder;
 pub use chunk::Rows;
-use chunk::{Chunk, ChunkBuilder};
 pub use cluster::ClusterMemory;
 use cluster::{GROUP, MEMORY};
 use known::KnownEntries;
@@ -50,12 +51,14 @@ pub use known::{KnownEntry, KnownReader};
 pub use memory::InMemory;
 pub use options::StoreOptions;
 use options::{ENTRIES, META, TILES};
+pub use reader::EntryReader;
 pub use side::{Side, SideChanges};
 pub use staged::{Staged, StagedError};
+use states::Values;
 pub use view::{Reach, View};
 
 use crate::core::apply::state::{
-    Changes, HistoryRow, Read, ReadError, Rows as Values, TABLES, Table, Visitor,
+    Changes, HistoryRow, Read, ReadError, Rows as Changed, TABLES, Table, Units, Visitor,
 };
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
@@ -69,9 +72,9 @@ use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
 use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
-/// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of
-/// measures, inspections, what is shared, and who may read.
-pub const FORMAT: u32 = 6;
+/// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of measures, inspections, what is shared, and who may
+/// read; 6 had a whole state in the row of every unit, and a value in every row of a history.
+pub const FORMAT: u32 = 7;
 
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +174,10 @@ impl Group {
     fn bytes(&self) -> usize {
         let entries: usize = self.entries.iter().map(|entry| entry.len() + 16).sum();
         let history = self.changes.history.len() * 112;
-        entries + history + self.changes.units.len() * 320 + self.tiles.len() * (8 << 10) + 4096
+        let units = &self.changes.units;
+        let own = units.values().filter(|unit| !states::may_be_shared(unit));
+        let units = units.len() * 48 + own.count() * 272;
+        entries + history + units + self.tiles.len() * (8 << 10) + 4096
     }
 }
 
@@ -185,6 +191,7 @@ pub struct Store {
     ids: ids::Ids,
     known: KnownEntries,
     recent: recent::Recent,
+    states: states::States,
     stops: stops::Stops,
     /// See [`Store::side_guard`].
     sides: std::sync::Mutex<()>,
@@ -253,6 +260,7 @@ impl Store {
             ids: ids::Ids::default(),
             known: KnownEntries::new(options.entry_cache_bytes),
             recent: recent::Recent::default(),
+            states: states::States::default(),
             stops: stops::Stops::default(),
         })
     }
@@ -282,6 +290,7 @@ impl Store {
             let key = tile_key(tile.level(), tile.index());
             batch.put_cf(tiles, key, encode_tile(hashes));
         }
+        self.put_units(group, &mut batch)?;
         let mut writer = BatchWriter {
             store: self,
             batch: &mut batch,
@@ -313,17 +322,16 @@ impl Store {
         let family = self.family(ENTRIES)?;
         let mut history = group.changes.history.iter().peekable();
         let mut chunk = ChunkBuilder::default();
-        let mut first = group.first.0;
         for (index, entry) in (group.first.0..).zip(&group.entries) {
             let rows = std::iter::from_fn(|| history.next_if(|(at, ..)| at.0 == index));
             chunk.push(entry, rows.map(|(_, unit, row)| (unit, row)))?;
             if chunk.is_full() {
-                batch.put_cf(family, first.to_be_bytes(), chunk.take());
-                first = index + 1;
+                batch.put_cf(family, index.to_be_bytes(), chunk.take());
             }
         }
         if !chunk.is_empty() {
-            batch.put_cf(family, first.to_be_bytes(), chunk.take());
+            let last = group.head.size.saturating_sub(1);
+            batch.put_cf(family, last.to_be_bytes(), chunk.take());
         }
         debug_assert!(history.next().is_none(), "each row belongs to an entry");
         Ok(())
@@ -350,14 +358,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store is not whole.
     pub fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
-        self.reader_within(Reach::Disk)
-    }
-
-    fn reader_within(&self, reach: Reach) -> Result<EntryReader<'_>, StoreError> {
-        let family = self.family(ENTRIES)?;
-        Ok(EntryReader {
-            chunks: self.db.raw_iterator_cf_opt(family, reach.options()),
-        })
+        EntryReader::new(self, Reach::Disk)
     }
 
     /// Entries in order from an index on, until the visitor says stop.
@@ -484,21 +485,9 @@ impl Store {
         root(size, &reader).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
-    /// Rows of a table from a key's bytes on, until the visitor says stop.
-    ///
-    /// # Errors
-    /// [`StoreError`] when one can't be read.
-    pub fn scan<T: Table>(
-        &self,
-        from: &[u8],
-        visit: impl FnMut(&[u8], T::Value) -> bool,
-    ) -> Result<(), StoreError> {
-        let mode = IteratorMode::From(from, Direction::Forward);
-        visit_rows(self.db.iterator_cf(self.family(T::NAME)?, mode), &[], visit)
-    }
-
     /// Every entry, row of history, tile and row of the views, for comparing two stores byte for
-    /// byte. How entries are put together depends on the groups, so each stands alone here.
+    /// byte. How entries are put together depends on the groups, and so does which units share a state, so each stands
+    /// alone here.
     ///
     /// # Errors
     /// [`StoreError`] when one can't be read.
@@ -516,7 +505,12 @@ impl Store {
                 if *name == META && is_own {
                     continue; // Of the cluster or of how groups were cut, and no function of the entries.
                 }
-                all.insert(((*name).to_owned(), key.into_vec()), value.into_vec());
+                let value = value.into_vec();
+                let value = match *name {
+                    Units::NAME => self.own_row(value)?,
+                    _ => value,
+                };
+                all.insert(((*name).to_owned(), key.into_vec()), value);
             }
         }
         let mut reader = self.reader()?;
@@ -544,7 +538,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when a family is missing.
     pub fn compact(&self) -> Result<(), StoreError> {
-        for name in [META, ENTRIES, TILES, options::IDS].iter().chain(TABLES) {
+        for name in [META, ENTRIES, TILES, options::IDS, options::STATES]
+            .iter()
+            .chain(TABLES)
+        {
             let family = self.family(name)?;
             self.db.flush_cf(family).map_err(|error| io(&error))?;
             self.db
@@ -574,12 +571,17 @@ impl Store {
         let sorted = bytes.is_sorted();
         let family = self.family(T::NAME)?;
         let rows = self.db.batched_multi_get_cf_opt(family, &bytes, sorted, at);
-        rows.into_iter()
-            .map(|row| {
-                let row = row.map_err(|error| io(&error))?;
-                row.map(|bytes| decode(&bytes)).transpose()
-            })
-            .collect()
+        let rows = rows.into_iter().map(|row| row.map_err(|error| io(&error)));
+        let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+        if T::NUMBER == Units::NUMBER {
+            self.know_states(rows.iter().flatten().map(|row| &**row))?;
+        }
+        let mut values = Values::new(self, Reach::Disk);
+        let values = rows.iter().map(|row| {
+            let row = row.as_deref();
+            row.map(|row| values.of::<T>(row)).transpose()
+        });
+        values.collect()
     }
 
     /// The views and the log as of now, whatever is committed meanwhile.
@@ -609,12 +611,15 @@ impl Store {
 
 impl Read for Store {
     fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
-        let row = self.family(T::NAME).and_then(|family| {
-            self.db
-                .get_pinned_cf(family, T::key_bytes(key))
-                .map_err(|error| io(&error))
-        });
-        row_of::<T>(row)
+        let read = || {
+            let row = self
+                .db
+                .get_pinned_cf(self.family(T::NAME)?, T::key_bytes(key));
+            let row = row.map_err(|error| io(&error))?;
+            let mut values = Values::new(self, Reach::Disk);
+            row.map(|row| values.of::<T>(&row)).transpose()
+        };
+        read().map_err(|error| read_error(T::NAME, &error))
     }
 
     fn history(&self, unit: &UnitId, index: LogIndex) -> Result<Option<HistoryRow>, ReadError> {
@@ -636,92 +641,6 @@ fn read_error(table: &'static str, error: &StoreError) -> ReadError {
     }
 }
 
-/// An entry and its rows, as they lie in a chunk.
-type Parts<'a> = (&'a [u8], &'a [u8]);
-
-/// Reads entries and what they did to units.
-pub struct EntryReader<'a> {
-    chunks: DBRawIterator<'a>,
-}
-
-impl EntryReader<'_> {
-    /// The bytes of an entry, or none where there is no such entry.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn entry(&mut self, index: LogIndex) -> Result<Option<Bytes>, StoreError> {
-        let parts = self.parts(index)?;
-        Ok(parts.map(|(entry, _)| Bytes::copy_from_slice(entry)))
-    }
-
-    /// An entry, and all that it did to units.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn entry_and_rows(
-        &mut self,
-        index: LogIndex,
-    ) -> Result<Option<(Bytes, Rows<'_>)>, StoreError> {
-        let parts = self.parts(index)?;
-        Ok(parts.map(|(entry, rows)| (Bytes::copy_from_slice(entry), Rows::new(rows))))
-    }
-
-    /// What an entry did to a unit.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read.
-    pub fn row(
-        &mut self,
-        unit: &UnitId,
-        index: LogIndex,
-    ) -> Result<Option<HistoryRow>, StoreError> {
-        match self.parts(index)? {
-            Some((_, rows)) => chunk::row_of(rows, unit),
-            None => Ok(None),
-        }
-    }
-
-    /// An entry and its rows.
-    fn parts(&mut self, index: LogIndex) -> Result<Option<Parts<'_>>, StoreError> {
-        let at_hand = self.chunk()?.map(|chunk| chunk.indexes());
-        let at_hand = at_hand.unwrap_or_default();
-        if !at_hand.contains(&index.0) {
-            // Where all are read in order, it is in the chunk that follows.
-            if self.chunks.valid() && at_hand.end == index.0 {
-                self.chunks.next();
-            } else {
-                self.chunks.seek_for_prev(index.0.to_be_bytes());
-            }
-            self.chunks.status().map_err(|error| io(&error))?;
-        }
-        let chunk = self.chunk()?;
-        let chunk = chunk.filter(|chunk| chunk.indexes().contains(&index.0));
-        chunk.map(|chunk| chunk.get(index)).transpose()
-    }
-
-    /// The last entry that there is.
-    fn last_index(&mut self) -> Result<Option<u64>, StoreError> {
-        self.chunks.seek_to_last();
-        self.chunks.status().map_err(|error| io(&error))?;
-        let end = self.chunk()?.map(|chunk| chunk.indexes().end);
-        Ok(end.and_then(|end| end.checked_sub(1)))
-    }
-
-    fn chunk(&self) -> Result<Option<Chunk<'_>>, StoreError> {
-        let row = self.chunks.item();
-        row.map(|(key, value)| Chunk::new(key, value)).transpose()
-    }
-}
-
-/// A row as RocksDB has it, decoded.
-fn row_of<T: Table>(
-    bytes: Result<Option<impl AsRef<[u8]>>, StoreError>,
-) -> Result<Option<T::Value>, ReadError> {
-    bytes
-        .and_then(|bytes| bytes.map(|bytes| decode(bytes.as_ref())).transpose())
-        .map_err(|error| read_error(T::NAME, &error))
-}
-
 impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
         if error.out_of_reach {
@@ -741,23 +660,18 @@ struct BatchWriter<'a> {
 }
 
 impl Visitor for BatchWriter<'_> {
-    fn table<T: Table>(&mut self, values: &Values<T::Key, T::Value>) {
-        if self.failed.is_some() {
+    fn table<T: Table>(&mut self, values: &Changed<T::Key, T::Value>) {
+        // Rows of units are written by themselves.
+        if self.failed.is_some() || T::NUMBER == Units::NUMBER {
             return;
         }
         let written = self.store.family(T::NAME).and_then(|family| {
-            // A row finds its place in the memtable from that of the row before it, and units that one record moved
-            // are mostly in the same state, which is then encoded once.
+            // A row finds its place in the memtable from that of the row before it.
             let rows = values.iter().map(|(key, value)| (T::key_bytes(key), value));
             let mut rows: Vec<_> = rows.collect();
             rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-            let mut last = None;
             for (key, value) in rows {
-                if last != Some(value) {
-                    let encoded = codec::encode_into(value, &mut self.value);
-                    encoded.map_err(|error| StoreError::Io(error.to_string()))?;
-                    last = Some(value);
-                }
+                encoded_into(value, &mut self.value)?;
                 self.batch.put_cf(family, key, &self.value);
             }
             Ok(())
@@ -770,19 +684,25 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     codec::encode(value).map_err(|error| StoreError::Io(error.to_string()))
 }
 
+/// In place of what the buffer holds.
+fn encoded_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+    codec::encode_into(value, bytes).map_err(|error| StoreError::Io(error.to_string()))
+}
+
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     codec::decode(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 /// Rows while their keys begin with a prefix, until the visitor says stop.
-fn visit_rows<V: serde::de::DeserializeOwned>(
+fn visit_rows<V>(
     rows: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
     prefix: &[u8],
+    mut value_of: impl FnMut(&[u8]) -> Result<V, StoreError>,
     mut visit: impl FnMut(&[u8], V) -> bool,
 ) -> Result<(), StoreError> {
     for row in rows {
         let (key, value) = row.map_err(|error| io(&error))?;
-        if !key.starts_with(prefix) || !visit(&key, decode(&value)?) {
+        if !key.starts_with(prefix) || !visit(&key, value_of(&value)?) {
             break;
         }
     }

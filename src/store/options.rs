@@ -51,6 +51,7 @@ pub(super) const META: &str = "meta";
 pub(super) const ENTRIES: &str = "entries";
 pub(super) const TILES: &str = "tiles";
 pub(super) const IDS: &str = "ids";
+pub(super) const STATES: &str = "states";
 
 pub(super) fn database(options: &StoreOptions) -> Options {
     let mut db = Options::default();
@@ -74,7 +75,7 @@ pub(super) fn database(options: &StoreOptions) -> Options {
 /// Names of all families.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let sides = Side::ALL.map(Side::family);
-    let own = [META, ENTRIES, TILES, IDS].into_iter();
+    let own = [META, ENTRIES, TILES, IDS, STATES].into_iter();
     own.chain(TABLES.iter().copied()).chain(sides)
 }
 
@@ -120,19 +121,21 @@ fn family(name: &str, cache: &Cache) -> Options {
             blocks.set_block_size(16 << 10);
             options.set_compression_type(DBCompressionType::None);
         }
-        // Asked for single rows, most often such that exist not yet: a filter answers that.
         _ => {
             blocks.set_block_size(4 << 10);
-            blocks.set_bloom_filter(10.0, false);
-            blocks.set_whole_key_filtering(true);
             // Single rows are looked for, of which a block has ten: by a hash, not one after the other.
             blocks.set_block_restart_interval(1);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
             blocks.set_data_block_hash_ratio(0.75);
-            // Rows of units that went the same way are almost the same: a fifth is left of them.
             options.set_compression_type(DBCompressionType::Lz4);
-            options.set_memtable_whole_key_filtering(true);
-            options.set_memtable_prefix_bloom_ratio(0.05);
+            // Most often asked for rows that don't exist yet, which a filter answers; but who asks for a state has it from
+            // the row of a unit.
+            if name != STATES {
+                blocks.set_bloom_filter(10.0, false);
+                blocks.set_whole_key_filtering(true);
+                options.set_memtable_whole_key_filtering(true);
+                options.set_memtable_prefix_bloom_ratio(0.05);
+            }
         }
     }
     options.set_block_based_table_factory(&blocks);

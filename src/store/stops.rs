@@ -50,7 +50,7 @@ impl Store {
         let mut stopped = HashSet::new();
         let mode = IteratorMode::From(STOPPED, Direction::Forward);
         let rows = self.db.iterator_cf(self.family(META)?, mode);
-        visit_rows(rows, STOPPED, |_, goods| {
+        visit_rows(rows, STOPPED, decode, |_, goods| {
             stopped.insert(goods);
             true
         })?;

@@ -9,9 +9,9 @@ use super::memo::Memo;
 use super::options::META;
 use super::recent::is_shared;
 use super::side::Side;
+use super::states::Values;
 use super::{
-    EntryReader, KnownReader, LogHead, Store, StoreError, decode, io, read_error, row_of,
-    visit_rows,
+    EntryReader, KnownReader, LogHead, Store, StoreError, decode, io, read_error, visit_rows,
 };
 use crate::core::apply::state::{HistoryRow, Read, ReadError, Table};
 use crate::core::envelope::RecordId;
@@ -97,7 +97,7 @@ impl View<'_> {
     /// A row that this view has not read yet.
     fn row<T: Table>(&self, key: &T::Key) -> Result<Option<T::Value>, ReadError> {
         if !is_shared::<T>() {
-            return row_of::<T>(self.read(T::NAME, &T::key_bytes(key)));
+            return self.stored::<T>(key, &mut self.values());
         }
         let recent = &self.store.recent;
         let size = match self.size {
@@ -107,9 +107,26 @@ impl View<'_> {
         if let Some(row) = recent.get::<T>(size, key) {
             return Ok(row);
         }
-        let row = row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?;
+        let row = self.stored::<T>(key, &mut self.values())?;
         recent.put::<T>(size, key, &row);
         Ok(row)
+    }
+
+    /// A state is never changed, so it is read past the snapshot.
+    const fn values(&self) -> Values<'_> {
+        Values::new(self.store, self.reach)
+    }
+
+    /// A row as the store has it.
+    fn stored<T: Table>(
+        &self,
+        key: &T::Key,
+        values: &mut Values<'_>,
+    ) -> Result<Option<T::Value>, ReadError> {
+        let row = self.read(T::NAME, &T::key_bytes(key));
+        let value = |row: DBPinnableSlice<'_>| values.of::<T>(&row);
+        let row = row.and_then(|row| self.note(row.map(value).transpose()));
+        row.map_err(|error| read_error(T::NAME, &error))
     }
 
     fn read(&self, family: &str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
@@ -144,7 +161,7 @@ impl View<'_> {
     }
 
     pub(super) fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
-        self.store.reader_within(self.reach)
+        EntryReader::new(self.store, self.reach)
     }
 
     /// The store, for what never changes once written: entries and full tiles.
@@ -160,7 +177,8 @@ impl View<'_> {
     pub fn rows<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<T::Value>>, StoreError> {
         if self.reach == Reach::Memory {
             // A batch would go to the disk for what is not there, whatever it is told.
-            let row = |key| Ok(row_of::<T>(self.read(T::NAME, &T::key_bytes(key)))?);
+            let mut values = self.values();
+            let row = |key| Ok(self.stored::<T>(key, &mut values)?);
             return keys.iter().map(row).collect();
         }
         self.store.multi_get_at::<T>(keys, &self.at)
@@ -196,7 +214,8 @@ impl View<'_> {
     ) -> Result<(), StoreError> {
         let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
         let rows = self.snapshot.iterator_cf(self.store.family(T::NAME)?, mode);
-        visit_rows(rows, prefix, visit)
+        let mut values = Values::new(self.store, Reach::Disk);
+        visit_rows(rows, prefix, |row| values.of::<T>(row), visit)
     }
 
     /// Rows beside the log whose keys begin with a prefix, as of the same moment.
@@ -212,7 +231,8 @@ impl View<'_> {
     ) -> Result<(), StoreError> {
         let mode = IteratorMode::From(from.max(prefix), Direction::Forward);
         let family = self.store.family(side.family())?;
-        visit_rows(self.snapshot.iterator_cf(family, mode), prefix, visit)
+        let rows = self.snapshot.iterator_cf(family, mode);
+        visit_rows(rows, prefix, decode, visit)
     }
 
     /// The same from a key back, that key included.
@@ -228,7 +248,8 @@ impl View<'_> {
     ) -> Result<(), StoreError> {
         let mode = IteratorMode::From(from, Direction::Reverse);
         let family = self.store.family(side.family())?;
-        visit_rows(self.snapshot.iterator_cf(family, mode), prefix, visit)
+        let rows = self.snapshot.iterator_cf(family, mode);
+        visit_rows(rows, prefix, decode, visit)
     }
 }
 

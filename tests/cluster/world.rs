@@ -12,7 +12,7 @@ use tonic::Request;
 
 use crate::common;
 use crate::common::etcd::Etcd;
-use crate::common::{Server, Trade, all_accepted, commission, draft, scan, unit};
+use crate::common::{Server, Trade, all_accepted, commission, draft, pallet, scan, unit};
 pub use crate::common::{eventually, metric};
 
 /// Nodes of one ledger, in folders of their own.
@@ -85,12 +85,11 @@ pub async fn checkpoint(server: &Server, size: u64) -> String {
     String::from_utf8(note).unwrap()
 }
 
+/// Commissions a pallet for each serial, and scans one item of it; the log's size then.
 pub async fn trade_on(server: &Server, trade: &Trade, serials: std::ops::Range<u64>) -> u64 {
     let mut session = server.session().await;
-    let units: Vec<_> = serials.map(unit).collect();
-    let commissions = units
-        .iter()
-        .map(|u| draft(&trade.maker, &[*u], commission()));
+    let units: Vec<_> = serials.clone().map(unit).collect();
+    let commissions = serials.map(|serial| draft(&trade.maker, &pallet(serial), commission()));
     let scans = units.iter().map(|u| draft(&trade.maker, &[*u], scan()));
     let receipts = session.submit(commissions.chain(scans).collect()).await;
     let receipts = all_accepted(receipts.unwrap());

@@ -281,6 +281,12 @@ pub fn unit(serial: u64) -> UnitId {
     format!("01/10614141123459/21/{serial}").parse().unwrap()
 }
 
+/// An item, and nine more that the same record may bring into the same state.
+pub fn pallet(serial: u64) -> Vec<UnitId> {
+    let more = (0..9).map(|n| unit(1_000_000 + serial * 10 + n));
+    std::iter::once(unit(serial)).chain(more).collect()
+}
+
 /// A case of the maker.
 pub fn case(number: u64) -> UnitId {
     let body = 10_614_141_000_000_000 + number;

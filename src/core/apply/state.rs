@@ -352,11 +352,16 @@ fn by_party(index: &LogIndex, party: &PartyId) -> Vec<u8> {
 /// A unit's id with its length in front, so that no key begins with another's.
 #[must_use]
 pub fn unit_bytes(unit: &UnitId) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(MAX_COMPACT_BYTES + 1);
+    put_unit_bytes(unit, &mut bytes);
+    bytes
+}
+
+/// The same, behind what is there.
+pub fn put_unit_bytes(unit: &UnitId, bytes: &mut Vec<u8>) {
     let compact = unit.to_compact();
-    let mut bytes = Vec::with_capacity(compact.len() + 9);
     bytes.push(u8::try_from(compact.len()).unwrap_or(u8::MAX)); // an id has at most 64 bytes
     bytes.extend_from_slice(&compact);
-    bytes
 }
 
 /// What the rows of all items of a product begin with: one for each length of a serial.

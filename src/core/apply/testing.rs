@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
-use super::state::{Life, Tallies, Unit, Units};
+use super::state::{Actor, HistoryRow, Life, Tallies, Unit, Units};
 use super::{
     Applied, ApplyError, Changes, Focus, Placed, Read as _, around_of, encode_entry, ranges_cover,
 };
@@ -32,6 +32,21 @@ pub const SECOND: u64 = 1_000;
 pub const MINUTE: u64 = 60 * SECOND;
 pub const HOUR: u64 = 60 * MINUTE;
 pub const DAY: u64 = 24 * HOUR;
+
+/// What a scan by a buyer's key did to a unit.
+pub fn scanned(before: Option<LogIndex>, by: u8) -> HistoryRow {
+    HistoryRow {
+        before,
+        kind: Kind::Scan,
+        joined: true,
+        signer: Actor::Buyer(KeyId([by; 16])),
+        holder: None,
+        offered: None,
+        buyer: None,
+        container: None,
+        delivered: None,
+    }
+}
 
 /// Somebody with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
