@@ -9,10 +9,10 @@ use std::str::FromStr;
 use super::codec::{CompactBytes, debug_as_text, serde_as_text_or_compact};
 use super::error::{IdError, IdRule};
 use super::gln::{GLN_BYTES, Gln};
-use super::uscc::{USCC_LEN, Uscc};
+use super::uscc::{USCC_BYTES, Uscc};
 
 /// Bytes of a party in storage where all parties take the same room: the longest compact form.
-pub(in crate::core) const STORED_BYTES: usize = 1 + USCC_LEN;
+pub(in crate::core) const STORED_BYTES: usize = 1 + USCC_BYTES;
 const TAG_USCC: u8 = 1;
 const TAG_GLN: u8 = 2;
 
@@ -26,14 +26,14 @@ pub enum PartyId {
 }
 
 impl PartyId {
-    /// At most 19 bytes: a tag, then the 18 characters of the code or the GLN in six bytes.
+    /// At most 13 bytes: a tag, then the code in twelve bytes or the GLN in six.
     #[must_use]
     pub fn to_compact(&self) -> CompactBytes {
         let mut out = CompactBytes::new();
         match self {
             Self::Uscc(code) => {
                 out.push(&[TAG_USCC]);
-                out.push(code.as_str().as_bytes());
+                out.push(&code.to_be_bytes());
             }
             Self::Gln(gln) => {
                 out.push(&[TAG_GLN]);
@@ -70,8 +70,8 @@ impl PartyId {
         }
     }
 
-    /// Reads the compact form from storage: of a code whether its characters are such of codes, but not whether its check
-    /// characters are right.
+    /// Reads the compact form from storage: of a code whether it consists of characters of codes, but not whether its
+    /// check characters are right.
     fn from_trusted(bytes: &[u8]) -> Result<Self, IdError> {
         let refuse = || IdError::new("compact party", IdRule::NotCanonical, "");
         match bytes {
@@ -143,18 +143,21 @@ mod tests {
         ] {
             assert!(text.parse::<PartyId>().is_err(), "{text}");
         }
-        let mistyped = b"\x0191350100M000100Y44";
+        let party: PartyId = "uscc:91350100M000100Y43".parse().unwrap();
+        let mut mistyped = party.to_compact().to_vec();
+        mistyped[12] += 1; // 91350100M000100Y44
+        assert!(PartyId::from_trusted(&mistyped).is_ok());
         for bytes in [
             &[][..],
             &[3],
             &[1],
             &[2, 0, 0, 0, 0, 0],
             &[1, 255],
-            mistyped,
+            &mistyped,
         ] {
             assert!(PartyId::from_compact(bytes).is_err());
         }
-        let strange = [&[1][..], &[255; 18]].concat();
+        let strange = [&[1][..], &[255; USCC_BYTES]].concat();
         assert!(PartyId::from_trusted(&strange).is_err());
     }
 }

@@ -30,7 +30,13 @@ const fn values() -> [u8; 256] {
 }
 
 /// Characters of a code.
-pub(super) const USCC_LEN: usize = 18;
+const USCC_LEN: usize = 18;
+/// Bits of a character's value.
+const BITS: usize = 5;
+/// Characters of half a code, whose values fit into 64 bits.
+const HALF: usize = USCC_LEN / 2;
+/// Bytes that the values of all characters take.
+pub(super) const USCC_BYTES: usize = 12;
 
 const RULE: TextRule = TextRule {
     field: "uscc",
@@ -57,11 +63,37 @@ impl Uscc {
         text.trim().to_ascii_uppercase().parse()
     }
 
+    /// The values of the characters, five bits each, as one number, big endian: in the order of the codes.
+    pub(super) fn to_be_bytes(self) -> [u8; USCC_BYTES] {
+        let value = |byte: &u8| u64::from(VALUES[usize::from(*byte)]);
+        let half = |code: &[u8]| {
+            let values = code.iter().map(value);
+            u128::from(values.fold(0, |bits, value| (bits << BITS) | value))
+        };
+        let (front, back) = self.0.split_at(HALF);
+        let bits = (half(front) << (BITS * HALF)) | half(back);
+        let mut bytes = [0; USCC_BYTES];
+        bytes.copy_from_slice(&bits.to_be_bytes()[16 - USCC_BYTES..]);
+        bytes
+    }
+
     /// A code that was checked when it was stored: of these bytes only what the others rely on is looked at, that they
-    /// are characters of codes.
-    pub(super) fn from_trusted(code: [u8; USCC_LEN]) -> Option<Self> {
-        let is_of_codes = |byte: &u8| VALUES[usize::from(*byte)] != NONE;
-        code.iter().all(is_of_codes).then_some(Self(code))
+    /// are the values of characters.
+    pub(super) fn from_trusted(bytes: &[u8; USCC_BYTES]) -> Option<Self> {
+        let mut all = [0; 16];
+        all[16 - USCC_BYTES..].copy_from_slice(bytes);
+        let bits = u128::from_be_bytes(all);
+        let mut code = [0; USCC_LEN];
+        let (front, back) = code.split_at_mut(HALF);
+        let halves = [(front, bits >> (BITS * HALF)), (back, bits)];
+        for (half, bits) in halves {
+            let mut bits = bits as u64; // of the back half, what is the front's is not looked at
+            for slot in half.iter_mut().rev() {
+                *slot = *ALPHABET.get((bits & 31) as usize)?; // five bits
+                bits >>= BITS;
+            }
+        }
+        (bits >> (BITS * USCC_LEN) == 0).then_some(Self(code))
     }
 
     /// The 18 characters.
@@ -209,6 +241,43 @@ mod tests {
             text.parse::<Uscc>().unwrap_err().to_string(),
             "uscc: check character at place 17 is 5, expected 4 (GB 11714-1997)"
         );
+    }
+
+    #[test]
+    fn given_codes_when_kept_in_bytes_then_they_read_back_and_are_in_the_same_order() {
+        let codes = [
+            "91000000AA00001730",
+            "91110000802100433B",
+            "91350100M000100Y43",
+            "91370200264574251E",
+        ];
+        let codes = codes.map(|text| text.parse::<Uscc>().unwrap());
+        for code in codes {
+            assert_eq!(Uscc::from_trusted(&code.to_be_bytes()), Some(code));
+        }
+        assert!(codes.is_sorted() && codes.map(Uscc::to_be_bytes).is_sorted());
+        // The ends of both halves.
+        for text in [
+            "YYYYYYYYYYYYYYYYYY",
+            "000000000000000000",
+            "Y0000000Y0000000YY",
+        ] {
+            let code = Uscc(text.as_bytes().try_into().unwrap());
+            assert_eq!(Uscc::from_trusted(&code.to_be_bytes()), Some(code));
+        }
+    }
+
+    #[test]
+    fn given_bytes_that_no_code_has_when_read_then_there_is_none() {
+        let mut bytes = Uscc(*b"YYYYYYYYYYYYYYYYYY").to_be_bytes();
+        assert!(Uscc::from_trusted(&bytes).is_some());
+        bytes[11] |= 1; // of the value 30 of Y, 31
+        assert!(Uscc::from_trusted(&bytes).is_none());
+        for high in [4, 128] {
+            let mut bytes = [0; USCC_BYTES];
+            bytes[0] = high;
+            assert!(Uscc::from_trusted(&bytes).is_none(), "beyond 90 bits");
+        }
     }
 
     #[test]
