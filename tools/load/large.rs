@@ -74,7 +74,11 @@ struct Large {
 struct At {
     records: u64,
     append: f64,
+    /// Right after appending, when the store still works on what it was given.
+    lookup_at_once: f64,
+    /// When the store has nothing left to do, after so long.
     lookup: f64,
+    settled: Duration,
     resident: u64,
 }
 
@@ -96,7 +100,14 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     large.add_units().await;
     let grown = large.measure().await;
     push(growth(&small, &grown, "append rate", |at| at.append));
-    push(growth(&small, &grown, "look-up rate", |at| at.lookup));
+    let lookups = growth(&small, &grown, "look-up rate", |at| at.lookup);
+    push(lookups.note(format!(
+        "right after appending {:.0}, with fewer {:.0}; the store was done with it after {:.0} s, with fewer {:.0} s",
+        grown.lookup_at_once,
+        small.lookup_at_once,
+        grown.settled.as_secs_f64(),
+        small.settled.as_secs_f64()
+    )));
     push(large.provenance().await);
     let (standings, keys) = large.standings().await;
     let data = large.server.stop();
@@ -178,11 +189,15 @@ impl Large {
         let streams = workload::ways(&self.trade, 1 + self.units, units, STREAMS);
         self.units += units;
         let append = self.send(&streams).await.rate();
+        let (lookup_at_once, _) = self.standings().await;
+        let settled = self.server.settled().await;
         let (lookup, _) = self.standings().await;
         At {
             records: self.records,
             append,
+            lookup_at_once,
             lookup,
+            settled,
             resident: self.server.resident(),
         }
     }

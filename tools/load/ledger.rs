@@ -130,6 +130,23 @@ impl Server {
         seconds
     }
 
+    /// Waits until the server has nothing left to do, flushes and compactions included; how long that took. Whoever
+    /// appends without a pause leaves it some minutes of work at most.
+    pub async fn settled(&self) -> Duration {
+        const IDLE: f64 = 0.05; // of a core
+        let start = Instant::now();
+        let mut before = self.processor_seconds().values().sum::<f64>();
+        while start.elapsed() < Duration::from_secs(300) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.processor_seconds().values().sum::<f64>();
+            if now - before < IDLE {
+                break;
+            }
+            before = now;
+        }
+        start.elapsed()
+    }
+
     /// A number out of the server's metrics.
     pub fn metric(&self, name: &str) -> u64 {
         let text = get(&self.metrics).unwrap_or_default();
