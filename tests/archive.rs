@@ -64,9 +64,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 /// Commissions a unit for each serial, and with the first one those of a pallet.
 async fn commission_units(session: &mut Session, trade: &Trade, units: std::ops::Range<u64>) {
     let first = units.start;
-    let drafts = units.map(|serial| match serial {
-        _ if serial == first => draft(&trade.maker, &pallet(serial), commission()),
-        _ => draft(&trade.maker, &[unit(serial)], commission()),
+    let drafts = units.map(|serial| {
+        let units = if serial == first {
+            pallet(serial)
+        } else {
+            vec![unit(serial)]
+        };
+        draft(&trade.maker, &units, commission())
     });
     all_accepted(session.submit(drafts.collect()).await.unwrap());
 }

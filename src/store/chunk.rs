@@ -18,7 +18,7 @@
 use std::ops::Range;
 
 use super::{StoreError, codec};
-use crate::core::apply::state::{HistoryFront, HistoryRow};
+use crate::core::apply::state::{HistoryFront, HistoryRow, put_unit_bytes};
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
 
@@ -97,9 +97,7 @@ pub(super) fn write_row(
     row: &HistoryRow,
     last: Option<&HistoryRow>,
 ) -> Result<(), StoreError> {
-    let id = unit.to_compact();
-    rows.push(length(id.len())?);
-    rows.extend_from_slice(&id);
+    put_unit_bytes(unit, rows);
     let at = rows.len();
     rows.extend_from_slice(&[0; 2]);
     if last != Some(row) {

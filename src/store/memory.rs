@@ -15,7 +15,9 @@ use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::states::may_be_shared;
 use super::{StoreError, chunk, codec, read_error};
-use crate::core::apply::state::{Changes, HistoryRow, Read, ReadError, Table, Unit, Units};
+use crate::core::apply::state::{
+    Changes, HistoryRow, Read, ReadError, Table, Unit, Units, put_unit_bytes,
+};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
@@ -209,10 +211,8 @@ struct Packed {
 
 impl Packed {
     fn new(id: &UnitId, unit: &Arc<Unit>, buffer: &mut Vec<u8>) -> Result<Self, StoreError> {
-        let id = id.to_compact();
         buffer.clear();
-        buffer.push(id.len() as u8); // at most MAX_COMPACT_BYTES
-        buffer.extend_from_slice(&id);
+        put_unit_bytes(id, buffer);
         let state = may_be_shared(unit).then(|| Arc::clone(unit));
         if state.is_none() {
             let encoded = codec::encode_body(&**unit, buffer);
