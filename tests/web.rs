@@ -448,7 +448,7 @@ async fn given_look_ups_when_a_unit_is_opened_again_then_it_says_how_often_and_t
     get(&server, &format!("{}?as=bundle", path(1)), &[]);
     get(&server, &format!("{}?as=json", path(1)), &[]);
     assert!(
-        page(&server, 2).contains("looked up before: <b>1</b> times"),
+        page(&server, 2).contains("looked up before: <b>1</b> time, on"),
         "what programs ask is no look-up"
     );
     server.stop();

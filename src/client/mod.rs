@@ -34,7 +34,7 @@ pub enum ClientError {
     #[error("{0} is no address of a ledger; use http://host:port or https://host:port")]
     Address(String),
     /// No connection.
-    #[error("no connection to the ledger: {0}; is `custody serve` running there?")]
+    #[error("no connection to the ledger: {}; is `custody serve` running there?", cause(.0))]
     Connect(#[from] tonic::transport::Error),
     /// The ledger answered with an error.
     #[error("{}", describe(.0))]
@@ -57,7 +57,22 @@ impl From<Status> for ClientError {
 }
 
 fn describe(status: &Status) -> String {
-    format!("{}: {}", status.code(), status.message())
+    match std::error::Error::source(status) {
+        // The way's, not the ledger's: what a ledger answers has nothing behind it.
+        Some(error) => format!(
+            "the connection to the ledger broke: {}; try again, what it has accepted stays as it is",
+            cause(error)
+        ),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
+}
+
+/// What is at the bottom of an error. Those above it say no more than where it happened.
+fn cause(mut error: &(dyn std::error::Error + 'static)) -> String {
+    while let Some(below) = error.source() {
+        error = below;
+    }
+    error.to_string()
 }
 
 /// Puts a token into every call.

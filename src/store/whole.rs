@@ -5,6 +5,7 @@ use std::path::Path;
 use rocksdb::ReadOptions;
 
 use super::{Store, StoreError, io, options};
+use crate::core::apply::state::{Table as _, Units};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
 
@@ -53,7 +54,7 @@ impl Store {
         self.db.path()
     }
 
-    /// Reads all there is, against its checksums, and the log against its tree.
+    /// Reads all there is, against its checksums; units' rows have to lead to states, and the log to its tree.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] says what is damaged.
@@ -63,7 +64,13 @@ impl Store {
             once.fill_cache(false);
             let mut rows = self.db.raw_iterator_cf_opt(self.family(name)?, once);
             rows.seek_to_first();
+            let mut state = None;
             while rows.valid() {
+                if name == Units::NAME
+                    && let Some(row) = rows.value()
+                {
+                    self.verify_state(row, &mut state)?;
+                }
                 rows.next();
             }
             rows.status().map_err(|error| io(&error))?;
