@@ -25,12 +25,15 @@ mod governance;
 mod inspection;
 mod judge;
 mod measure;
+mod overlay;
+mod parties;
 mod rows;
 mod share;
 pub mod state;
 mod tenure;
 #[cfg(test)]
 pub mod testing;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
