@@ -20,6 +20,8 @@ mod cache;
 mod chunk;
 mod cluster;
 pub mod codec;
+mod error;
+mod group;
 mod ids;
 mod known;
 mod memo;
@@ -31,21 +33,24 @@ mod side;
 mod staged;
 mod states;
 mod stops;
+mod tree;
 mod view;
 mod whole;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::bytes::Bytes;
 use rocksdb::{ColumnFamily, DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 pub use cache::Cached;
-use chunk::ChunkBuilder;
 pub use chunk::Rows;
 pub use cluster::ClusterMemory;
 use cluster::{GROUP, MEMORY};
+pub use error::StoreError;
+use error::{classify, io, read_error};
+pub use group::Group;
 use known::KnownEntries;
 pub use known::{KnownEntry, KnownReader};
 pub use memory::InMemory;
@@ -57,76 +62,16 @@ pub use staged::{Staged, StagedError};
 use states::Values;
 pub use view::{Reach, View};
 
-use crate::core::apply::state::{
-    Changes, HistoryRow, Read, ReadError, Rows as Changed, TABLES, Table, Units, Visitor,
-};
+use crate::core::apply::state::{HistoryRow, Read, ReadError, TABLES, Table, Units};
 use crate::core::envelope::RecordId;
 use crate::core::id::UnitId;
-use crate::core::order::GroupId;
-use crate::core::tlog::proof::root;
-use crate::core::tlog::tile::{
-    BundleId, RightEdge, TILE_WIDTH, TileHashReader, TileId, decode_tile, encode_bundle,
-    encode_tile, full_tile_root,
-};
-use crate::core::tlog::{Hash, LogIndex, TreeSize, leaf_hash};
+use crate::core::tlog::{Hash, LogIndex};
 use crate::core::wire;
 
 /// Version of the store's layout. 1 had a row for each entry, for each id and for each step of a
 /// history; 2 knew nothing of credit, 3 nothing of alerts, 4 nothing of measures, inspections, what is shared, and who may
 /// read; 6 had a whole state in the row of every unit, and a value in every row of a history.
 pub const FORMAT: u32 = 7;
-
-/// What can be wrong with a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No store there.
-    #[error("{0} holds no ledger; make one with `custody init`")]
-    Absent(PathBuf),
-    /// One is there already.
-    #[error("{0} holds a ledger already; choose another folder")]
-    Exists(PathBuf),
-    /// Written by a newer build.
-    #[error("the store has format {found}, this build reads {FORMAT}; use a newer build")]
-    NewerFormat {
-        /// What the store says.
-        found: u32,
-    },
-    /// Written by an older build.
-    #[error(
-        "the store has format {found}, this build reads {FORMAT}; use the build that wrote it, or \
-         make a new ledger with `custody init`"
-    )]
-    OlderFormat {
-        /// What the store says.
-        found: u32,
-    },
-    /// Another process has it.
-    #[error("another process holds the ledger in {0}; stop it first")]
-    Locked(PathBuf),
-    /// The files are damaged. Nothing was repaired.
-    #[error("the store is corrupt: {0}; restore it from a backup, nothing was changed")]
-    Corrupt(String),
-    /// The disk or the system failed.
-    #[error("the store failed: {0}")]
-    Io(String),
-    /// It would have to be read from the disk, and the view goes no further than memory.
-    #[error("not in memory")]
-    NotInMemory,
-}
-
-impl StoreError {
-    /// What an entry left in the views has to be there and is not.
-    #[must_use]
-    pub fn no_row(index: LogIndex) -> Self {
-        Self::Corrupt(format!("no row of entry {index}"))
-    }
-
-    /// An entry that has to be there is not.
-    #[must_use]
-    pub fn no_entry(index: LogIndex) -> Self {
-        Self::Corrupt(format!("entry {index} is missing"))
-    }
-}
 
 /// The frame of an entry that this store holds; the record in it stays encoded.
 ///
@@ -144,41 +89,6 @@ pub struct LogHead {
     pub size: u64,
     /// Root of the tree over them.
     pub root: Hash,
-}
-
-/// What one commit writes.
-#[derive(Debug)]
-pub struct Group {
-    /// What it is called in the order of a cluster.
-    pub id: Option<GroupId>,
-    /// Index of the first entry.
-    pub first: LogIndex,
-    /// The entries, as bytes.
-    pub entries: Vec<Bytes>,
-    /// Tiles that became full.
-    pub tiles: Vec<(TileId, Vec<Hash>)>,
-    /// New values of the views.
-    pub changes: Changes,
-    /// The log after it.
-    pub head: LogHead,
-}
-
-impl Group {
-    /// Whether there is anything to write: where groups have names, also that an empty one came.
-    #[must_use]
-    pub fn changes_something(&self) -> bool {
-        !self.entries.is_empty() || self.id.is_some()
-    }
-
-    /// About how many bytes are written for it: what is made for so many needs not grow.
-    fn bytes(&self) -> usize {
-        let entries: usize = self.entries.iter().map(|entry| entry.len() + 16).sum();
-        let history = self.changes.history.len() * 112;
-        let units = &self.changes.units;
-        let own = units.values().filter(|unit| !states::may_be_shared(unit));
-        let units = units.len() * 48 + own.count() * 272;
-        entries + history + units + self.tiles.len() * (8 << 10) + 4096
-    }
 }
 
 /// Family and key, to value.
@@ -251,7 +161,8 @@ impl Store {
         db_options: &rocksdb::Options,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
-        let opened = DB::open_cf_descriptors(db_options, path, options::families(options));
+        let families = options::families(options).map_err(|error| io(&error))?;
+        let opened = DB::open_cf_descriptors(db_options, path, families);
         let db = opened.map_err(|error| classify(&error, path))?;
         Ok(Self {
             sides: std::sync::Mutex::new(()),
@@ -274,67 +185,9 @@ impl Store {
         decode(&bytes.ok_or_else(|| StoreError::Corrupt("no log head".into()))?)
     }
 
-    /// Writes a group: all of it or nothing, and on the disk when this returns (I2, I3).
-    ///
-    /// After an error nothing is known of the group: it may be written or not. The caller must
-    /// not go on, and open the store anew.
-    ///
-    /// # Errors
-    /// [`StoreError`] as RocksDB reports it.
-    pub fn commit(&self, group: &Group) -> Result<(), StoreError> {
-        debug_assert_eq!(group.first.0 + group.entries.len() as u64, group.head.size);
-        let mut batch = WriteBatch::with_capacity_bytes(group.bytes());
-        self.put_entries(group, &mut batch)?;
-        let tiles = self.family(TILES)?;
-        for (tile, hashes) in &group.tiles {
-            let key = tile_key(tile.level(), tile.index());
-            batch.put_cf(tiles, key, encode_tile(hashes));
-        }
-        self.put_units(group, &mut batch)?;
-        let mut writer = BatchWriter {
-            store: self,
-            batch: &mut batch,
-            value: Vec::new(),
-            failed: None,
-        };
-        group.changes.visit(&mut writer);
-        if let Some(error) = writer.failed {
-            return Err(error);
-        }
-        batch.put_cf(self.family(META)?, "log", encode(&group.head)?);
-        if let Some(id) = group.id {
-            batch.put_cf(self.family(META)?, GROUP, encode(&id)?);
-        }
-        self.note_stops(group, &mut batch)?;
-        let commit = self.recent.begin();
-        self.write(batch)?;
-        commit.done(&group.changes, group.head);
-        self.add_ids(group.changes.records.iter());
-        Ok(())
-    }
-
     /// For what can be made anew from what is synced.
     fn write_unsynced(&self, batch: WriteBatch) -> Result<(), StoreError> {
         self.db.write(batch).map_err(|error| io(&error))
-    }
-
-    fn put_entries(&self, group: &Group, batch: &mut WriteBatch) -> Result<(), StoreError> {
-        let family = self.family(ENTRIES)?;
-        let mut history = group.changes.history.iter().peekable();
-        let mut chunk = ChunkBuilder::default();
-        for (index, entry) in (group.first.0..).zip(&group.entries) {
-            let rows = std::iter::from_fn(|| history.next_if(|(at, ..)| at.0 == index));
-            chunk.push(entry, rows.map(|(_, unit, row)| (unit, row)))?;
-            if chunk.is_full() {
-                batch.put_cf(family, index.to_be_bytes(), chunk.take());
-            }
-        }
-        if !chunk.is_empty() {
-            let last = group.head.size.saturating_sub(1);
-            batch.put_cf(family, last.to_be_bytes(), chunk.take());
-        }
-        debug_assert!(history.next().is_none(), "each row belongs to an entry");
-        Ok(())
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
@@ -383,106 +236,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// Entries that lie in the log, packed.
-    ///
-    /// # Errors
-    /// [`StoreError`] when one can't be read or is missing.
-    pub fn bundle(&self, bundle: BundleId) -> Result<Vec<u8>, StoreError> {
-        let first = bundle.index() * u64::from(TILE_WIDTH);
-        let width = usize::from(bundle.width());
-        let mut entries = Vec::with_capacity(width);
-        self.entries(LogIndex(first), |_, entry| {
-            entries.push(entry);
-            entries.len() < width
-        })?;
-        if entries.len() < width {
-            return Err(StoreError::no_entry(LogIndex(first + entries.len() as u64)));
-        }
-        encode_bundle(&entries).map_err(|error| StoreError::Corrupt(error.to_string()))
-    }
-
-    /// A full tile.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it can't be read or is missing.
-    pub fn full_tile(&self, level: u8, index: u64) -> Result<Vec<Hash>, StoreError> {
-        let bytes = self
-            .get_bytes(TILES, &tile_key(level, index))?
-            .ok_or_else(|| StoreError::Corrupt(format!("tile {level}/{index} is missing")))?;
-        decode_tile(&bytes, 256).map_err(|error| StoreError::Corrupt(error.to_string()))
-    }
-
-    /// A tile of any width, full or partial, of the log as it is.
-    ///
-    /// # Errors
-    /// [`StoreError`] when what it is made of can't be read.
-    pub fn tile(&self, tile: TileId) -> Result<Vec<Hash>, StoreError> {
-        let width = usize::from(tile.width());
-        if let Some(bytes) = self.get_bytes(TILES, &tile_key(tile.level(), tile.index()))? {
-            let mut hashes =
-                decode_tile(&bytes, 256).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            hashes.truncate(width);
-            return Ok(hashes);
-        }
-        let first = tile.index() * 256;
-        let mut hashes = Vec::with_capacity(width);
-        if tile.level() == 0 {
-            self.entries(LogIndex(first), |_, bytes| {
-                hashes.push(leaf_hash(&bytes));
-                hashes.len() < width
-            })?;
-        } else {
-            for below in first..first + width as u64 {
-                let full = self.full_tile(tile.level() - 1, below)?;
-                hashes.extend(full_tile_root(&full));
-            }
-        }
-        if hashes.len() == width {
-            Ok(hashes)
-        } else {
-            Err(StoreError::Corrupt(format!(
-                "tile {} is missing",
-                tile.path()
-            )))
-        }
-    }
-
-    /// Builds the right edge of the tree, and checks its root against the committed one.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] when entries, tiles and root don't fit each other.
-    pub fn right_edge(&self) -> Result<RightEdge, StoreError> {
-        let head = self.head()?;
-        let partial = head.size - head.size % 256;
-        let mut leaves = Vec::new();
-        if partial < head.size {
-            self.entries(LogIndex(partial), |_, bytes| {
-                leaves.push(leaf_hash(&bytes));
-                true
-            })?;
-        }
-        let edge = RightEdge::rebuild(TreeSize::new(head.size), leaves, |level, index| {
-            self.full_tile(level, index)
-        })
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        if edge.root() != head.root {
-            return Err(StoreError::Corrupt(
-                "the tree does not lead to the committed root".into(),
-            ));
-        }
-        Ok(edge)
-    }
-
-    /// The root of the log's first so many entries.
-    ///
-    /// # Errors
-    /// [`StoreError`] when what it is made of can't be read; the log has at least so many entries.
-    pub fn root_at(&self, size: u64) -> Result<Hash, StoreError> {
-        let size = TreeSize::new(size);
-        let reader = TileHashReader::new(size, |tile| self.tile(tile));
-        root(size, &reader).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
 
     /// Every entry, row of history, tile and row of the views, for comparing two stores byte for
@@ -633,53 +386,6 @@ impl Read for Store {
     }
 }
 
-fn read_error(table: &'static str, error: &StoreError) -> ReadError {
-    ReadError {
-        table,
-        message: error.to_string(),
-        out_of_reach: matches!(error, StoreError::NotInMemory),
-    }
-}
-
-impl From<ReadError> for StoreError {
-    fn from(error: ReadError) -> Self {
-        if error.out_of_reach {
-            Self::NotInMemory
-        } else {
-            Self::Io(error.to_string())
-        }
-    }
-}
-
-struct BatchWriter<'a> {
-    store: &'a Store,
-    batch: &'a mut WriteBatch,
-    /// Of the row that is written, one after the other.
-    value: Vec<u8>,
-    failed: Option<StoreError>,
-}
-
-impl Visitor for BatchWriter<'_> {
-    fn table<T: Table>(&mut self, values: &Changed<T::Key, T::Value>) {
-        // Rows of units are written by themselves.
-        if self.failed.is_some() || T::NUMBER == Units::NUMBER {
-            return;
-        }
-        let written = self.store.family(T::NAME).and_then(|family| {
-            // A row finds its place in the memtable from that of the row before it.
-            let rows = values.iter().map(|(key, value)| (T::key_bytes(key), value));
-            let mut rows: Vec<_> = rows.collect();
-            rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-            for (key, value) in rows {
-                encoded_into(value, &mut self.value)?;
-                self.batch.put_cf(family, key, &self.value);
-            }
-            Ok(())
-        });
-        self.failed = written.err();
-    }
-}
-
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     codec::encode(value).map_err(|error| StoreError::Io(error.to_string()))
 }
@@ -733,33 +439,6 @@ fn another_format(path: &Path) -> Option<StoreError> {
     }
 }
 
-fn tile_key(level: u8, index: u64) -> [u8; 9] {
-    let mut key = [level; 9];
-    key[1..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
 fn is_store(path: &Path) -> bool {
     path.join("CURRENT").exists()
-}
-
-fn classify(error: &rocksdb::Error, path: &Path) -> StoreError {
-    let text = error.to_string();
-    if text.contains("lock") && text.contains("LOCK") {
-        return StoreError::Locked(path.to_owned());
-    }
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument => {
-            StoreError::Corrupt(text)
-        }
-        _ => StoreError::Io(text),
-    }
-}
-
-fn io(error: &rocksdb::Error) -> StoreError {
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
-        rocksdb::ErrorKind::Incomplete => StoreError::NotInMemory,
-        _ => StoreError::Io(error.to_string()),
-    }
 }
