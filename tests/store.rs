@@ -258,6 +258,11 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
     let moved_and_never_rewritten = "bottommost_compression=kDisableCompressionOption";
     assert!(entries.contains("compression=kLZ4Compression"), "{entries}");
     assert!(entries.contains(moved_and_never_rewritten), "{entries}");
+    // What was erased goes as soon as nobody reads it any more; what is never replaced stays where it is.
+    for (family, seconds) in [("entries", u32::MAX), ("units", 3_600), ("private", 0)] {
+        let delay = format!("bottommost_file_compaction_delay={seconds}\n");
+        assert!(section("CFOptions", family).contains(&delay), "{family}");
+    }
     // Who asks for a state knows that it is there.
     let states = section("TableOptions/BlockBasedTable", "states");
     assert!(states.contains("filter_policy=nullptr"), "{states}");

@@ -37,8 +37,14 @@ pub enum ClientError {
     #[error("no connection to the ledger: {}; is `custody serve` running there?", cause(.0))]
     Connect(#[from] tonic::transport::Error),
     /// The ledger answered with an error.
-    #[error("{}", describe(.0))]
-    Status(#[from] Box<Status>),
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(#[source] Box<Status>),
+    /// The connection broke before the ledger had answered.
+    #[error(
+        "the connection to the ledger broke: {}; try again, what it has accepted stays as it is",
+        cause(.0)
+    )]
+    Broken(#[source] Box<Status>),
     /// The stream ended before every record was answered.
     #[error("the ledger ended the stream with {0} records unanswered; send them again")]
     Unanswered(usize),
@@ -52,23 +58,20 @@ pub enum ClientError {
 
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
-        Self::Status(Box::new(status))
-    }
-}
-
-fn describe(status: &Status) -> String {
-    match std::error::Error::source(status) {
-        // The way's, not the ledger's: what a ledger answers has nothing behind it.
-        Some(error) => format!(
-            "the connection to the ledger broke: {}; try again, what it has accepted stays as it is",
-            cause(error)
-        ),
-        None => format!("{}: {}", status.code(), status.message()),
+        // What a ledger answers has nothing behind it.
+        let is_answer = std::error::Error::source(&status).is_none();
+        let kind = if is_answer {
+            Self::Status
+        } else {
+            Self::Broken
+        };
+        kind(Box::new(status))
     }
 }
 
 /// What is at the bottom of an error. Those above it say no more than where it happened.
-fn cause(mut error: &(dyn std::error::Error + 'static)) -> String {
+fn cause(error: &(impl std::error::Error + 'static)) -> String {
+    let mut error: &dyn std::error::Error = error;
     while let Some(below) = error.source() {
         error = below;
     }
@@ -237,5 +240,26 @@ impl Ledger {
             .and_then(|text| text.lines().next());
         let origin = origin.ok_or(ClientError::Checkpoint)?.to_owned();
         Ok((note, origin))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn given_a_status_when_nothing_is_behind_it_then_the_ledger_said_it_else_the_connection_broke()
+    {
+        let answer = ClientError::from(Status::not_found("nobody made it"));
+        assert!(matches!(answer, ClientError::Status(_)));
+        assert!(answer.to_string().ends_with("nobody made it"), "{answer}");
+        let reset = Error::new(ErrorKind::ConnectionReset, "reset by the peer");
+        let outer = Error::new(ErrorKind::BrokenPipe, reset);
+        let broken = ClientError::from(Status::from_error(Box::new(outer)));
+        assert!(matches!(broken, ClientError::Broken(_)));
+        let text = broken.to_string();
+        assert!(text.contains("broke: reset by the peer;"), "{text}");
     }
 }

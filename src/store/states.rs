@@ -27,7 +27,7 @@ pub(super) fn may_be_shared(state: &Arc<Unit>) -> bool {
 }
 
 /// Where a state is: the index of the first entry of its group, and its number among the group's, both big endian.
-pub(super) type StateKey = [u8; 12];
+type StateKey = [u8; 12];
 
 fn state_key(group: &Group, number: u32) -> StateKey {
     let mut key = [0; 12];
@@ -190,20 +190,6 @@ impl Store {
         let family = self.family(STATES)?;
         let row = self.db.get_pinned_cf_opt(family, key, &reach.options());
         row.map_err(|error| io(&error))?.ok_or_else(|| missing(key))
-    }
-
-    /// Checks that a unit's row leads to a state, which is the last one that was checked for most rows.
-    pub(super) fn verify_state(
-        &self,
-        row: &[u8],
-        last: &mut Option<StateKey>,
-    ) -> Result<(), StoreError> {
-        let key = reference(row)?;
-        if let Some(key) = key.filter(|key| *last != Some(*key)) {
-            self.state_row(&key, Reach::Disk)?;
-            *last = Some(key);
-        }
-        Ok(())
     }
 
     /// The row of a unit as it would be if no other unit shared its state.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rocksdb::ReadOptions;
 
-use super::{Store, StoreError, io, options};
+use super::states::Values;
+use super::{Reach, Store, StoreError, io, options};
 use crate::core::apply::state::{Table as _, Units};
 use crate::core::tlog::tile::{RightEdge, TileId};
 use crate::core::tlog::{Hash, LogIndex, leaf_hash};
@@ -54,7 +55,8 @@ impl Store {
         self.db.path()
     }
 
-    /// Reads all there is, against its checksums; units' rows have to lead to states, and the log to its tree.
+    /// Reads all there is, against its checksums; units' rows have to lead to a state, and the
+    /// log to its tree.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] says what is damaged.
@@ -64,12 +66,12 @@ impl Store {
             once.fill_cache(false);
             let mut rows = self.db.raw_iterator_cf_opt(self.family(name)?, once);
             rows.seek_to_first();
-            let mut state = None;
+            let mut units = Values::new(self, Reach::Disk);
             while rows.valid() {
                 if name == Units::NAME
                     && let Some(row) = rows.value()
                 {
-                    self.verify_state(row, &mut state)?;
+                    units.of::<Units>(row)?;
                 }
                 rows.next();
             }
