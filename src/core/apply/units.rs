@@ -130,7 +130,7 @@ impl FindingStatus {
 /// A finding as a unit remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFinding {
-    /// Number in [`Findings`].
+    /// Number in [`Findings`](super::state::Findings).
     pub number: u64,
     /// The entry that broke the rule.
     pub index: LogIndex,
