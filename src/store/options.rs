@@ -168,6 +168,7 @@ mod tests {
     use rocksdb::LiveFile;
 
     use super::*;
+    use crate::core::apply::state::{Table as _, Units};
     use crate::store::Store;
 
     fn tables(store: &Store, family: &str) -> Vec<String> {
@@ -204,7 +205,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let store = Store::create(&path, &StoreOptions::default()).unwrap();
-        for name in [ENTRIES, TILES, STATES, "units"] {
+        for name in [ENTRIES, TILES, STATES, Units::NAME] {
             let family = store.family(name).unwrap();
             store.db.put_cf(family, b"1", b"row").unwrap();
             store.db.flush_cf(family).unwrap();

@@ -61,12 +61,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Corrupt`] says what is damaged.
     pub fn verify(&self) -> Result<(), StoreError> {
+        let mut units = Values::new(self, Reach::Disk);
         for name in options::names() {
             let mut once = ReadOptions::default();
             once.fill_cache(false);
             let mut rows = self.db.raw_iterator_cf_opt(self.family(name)?, once);
             rows.seek_to_first();
-            let mut units = Values::new(self, Reach::Disk);
             while rows.valid() {
                 if name == Units::NAME
                     && let Some(row) = rows.value()
