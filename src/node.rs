@@ -50,9 +50,6 @@ pub struct NodeOptions {
     pub admit_threads: usize,
     /// Records that may be on their way to the order; more is backpressure.
     pub on_their_way: usize,
-    /// Units whose state the committing thread remembers, in each of two generations; some 600
-    /// bytes each.
-    pub remembered_units: usize,
     /// How long personal data is kept.
     pub retention: Retention,
     /// Font of reports; none is the first one that is found.
@@ -68,7 +65,6 @@ impl Default for NodeOptions {
             quota: QuotaConfig::default(),
             admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
             on_their_way: 16_384,
-            remembered_units: 1 << 17,
             retention: Retention::default(),
             report_font: None,
             cluster: None,
@@ -161,7 +157,7 @@ impl Node {
         let on_their_way = options.on_their_way;
         let (submissions, queue) =
             sequence::queue(on_their_way.clamp(MIN_ON_THEIR_WAY, MAX_ON_THEIR_WAY));
-        let (committer, head) = Committer::new(Arc::clone(&store), options.remembered_units)?;
+        let (committer, head) = Committer::new(Arc::clone(&store), options.store.remembered_units)?;
         let erased = committer.erased();
         let (failing, failed) = watch::channel(false);
         let (cluster, thread) = match &options.cluster {

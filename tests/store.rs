@@ -263,6 +263,12 @@ fn given_a_store_when_its_options_file_is_read_then_every_family_has_what_was_me
         let delay = format!("bottommost_file_compaction_delay={seconds}\n");
         assert!(section("CFOptions", family).contains(&delay), "{family}");
     }
+    // What a process flushed stays in the cache only until it is merged.
+    for (family, tier) in [("entries", "kNone"), ("units", "kFlushedAndSimilar")] {
+        let table = section("TableOptions/BlockBasedTable", family);
+        let pinned = format!("partition_pinning={tier};");
+        assert!(table.contains(&pinned), "{family}: {table}");
+    }
     // Who asks for a state knows that it is there.
     let states = section("TableOptions/BlockBasedTable", "states");
     assert!(states.contains("filter_policy=nullptr"), "{states}");

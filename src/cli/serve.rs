@@ -89,8 +89,8 @@ pub(crate) struct Serve {
     /// Megabytes of entries that are kept decoded for who asks about the same goods [default: 128].
     #[arg(long)]
     entry_cache_mb: Option<usize>,
-    /// Units whose state is kept decoded for the next record about them; some 600 bytes each,
-    /// twice [default: 131072].
+    /// Units whose state is kept decoded for the next record about them, and as many for who looks
+    /// them up; some 600 bytes each, twice [default: 131072].
     #[arg(long)]
     unit_cache: Option<usize>,
     /// Records that may be on their way to the log at once; beyond it streams are read no further
@@ -385,7 +385,7 @@ impl Serve {
             options.store.entry_cache_bytes = megabytes.saturating_mul(1 << 20);
         }
         if let Some(units) = self.unit_cache {
-            options.remembered_units = units;
+            options.store.remembered_units = units;
         }
         if let Some(records) = self.max_waiting {
             options.on_their_way = records;

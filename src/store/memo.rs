@@ -135,10 +135,6 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
         self.old.remove(key);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.young.is_empty() && self.old.is_empty()
-    }
-
     fn put_young(&mut self, key: K, value: V) -> Option<HashMap<K, V>> {
         let full = self.young.len() >= self.limit;
         let forgotten = full.then(|| {

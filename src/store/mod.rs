@@ -29,6 +29,7 @@ mod memory;
 mod options;
 mod reader;
 mod recent;
+mod seen;
 mod side;
 mod staged;
 mod states;
@@ -170,7 +171,7 @@ impl Store {
             sync: options.sync,
             ids: ids::Ids::default(),
             known: KnownEntries::new(options.entry_cache_bytes),
-            recent: recent::Recent::default(),
+            recent: recent::Recent::new(options.remembered_units),
             states: states::States::default(),
             stops: stops::Stops::default(),
         })

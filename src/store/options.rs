@@ -22,6 +22,9 @@ pub struct StoreOptions {
     pub memtable_bytes: usize,
     /// Bytes that decoded entries take, about.
     pub entry_cache_bytes: usize,
+    /// Units that are kept decoded for look-ups, and as many by the thread that applies records; some 600 bytes each, in
+    /// each of two generations.
+    pub remembered_units: usize,
     /// Whether a commit waits for the disk. Off, an acknowledged record may be lost with the
     /// machine's power: for measuring only.
     pub sync: bool,
@@ -33,6 +36,7 @@ impl Default for StoreOptions {
             block_cache_bytes: 512 << 20,
             memtable_bytes: 256 << 20,
             entry_cache_bytes: 128 << 20,
+            remembered_units: 1 << 17,
             sync: true,
         }
     }
@@ -116,8 +120,12 @@ fn family(name: &str, cache: &Cache) -> Result<Options, rocksdb::Error> {
     blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     blocks.set_partition_filters(true);
     blocks.set_pin_top_level_index_and_filter(true);
-    // Tables that were flushed last are asked for every row. They are few and small, so their parts stay.
-    blocks.set_partition_pinning_tier(BlockBasedTablePinningTier::FlushAndSimilar);
+    // Tables that were flushed last are asked for every row. They are few and small, so their parts stay; but where tables
+    // are only moved and not merged, those of all that a process ever flushed would.
+    blocks.set_partition_pinning_tier(match name {
+        ENTRIES | TILES | STATES | IDS => BlockBasedTablePinningTier::None,
+        _ => BlockBasedTablePinningTier::FlushAndSimilar,
+    });
     blocks.set_format_version(5);
     let seconds = rewritten_after(name);
     // The one option that has no function of its own.

@@ -99,17 +99,24 @@ impl View<'_> {
         if !is_shared::<T>() {
             return self.stored::<T>(key, &mut self.values());
         }
-        let recent = &self.store.recent;
-        let size = match self.size {
-            Some(size) => size,
-            None => self.head().map_err(|error| read_error(META, &error))?.size,
-        };
+        let (recent, size) = (&self.store.recent, self.moment()?);
         if let Some(row) = recent.get::<T>(size, key) {
             return Ok(row);
         }
         let row = self.stored::<T>(key, &mut self.values())?;
         recent.put::<T>(size, key, &row);
         Ok(row)
+    }
+
+    /// The log's size, which says what of the shared rows is of this view's moment.
+    fn moment(&self) -> Result<u64, ReadError> {
+        match self.size {
+            Some(size) => Ok(size),
+            None => match self.head() {
+                Ok(head) => Ok(head.size),
+                Err(error) => Err(read_error(META, &error)),
+            },
+        }
     }
 
     /// A state is never changed, so it is read past the snapshot.
@@ -170,11 +177,35 @@ impl View<'_> {
         self.store
     }
 
-    /// Rows of some keys, read all at once, and not remembered.
+    /// Rows of some keys. What is not among those that look-ups share is read all at once.
     ///
     /// # Errors
     /// [`StoreError`] when one can't be read.
     pub fn rows<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<T::Value>>, StoreError> {
+        if !is_shared::<T>() {
+            return self.stored_rows::<T>(keys);
+        }
+        let (recent, size) = (&self.store.recent, self.moment()?);
+        let known = keys.iter().map(|key| recent.get::<T>(size, key));
+        let known: Vec<_> = known.collect();
+        let all = keys.iter().zip(&known);
+        let unknown = all.filter(|(_, row)| row.is_none());
+        let unknown: Vec<_> = unknown.map(|(key, _)| key.clone()).collect();
+        if unknown.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        let mut read = self.stored_rows::<T>(&unknown)?.into_iter();
+        let row = |(key, known): (&T::Key, Option<Option<T::Value>>)| {
+            known.unwrap_or_else(|| {
+                let row = read.next().flatten();
+                recent.put::<T>(size, key, &row);
+                row
+            })
+        };
+        Ok(keys.iter().zip(known).map(row).collect())
+    }
+
+    fn stored_rows<T: Table>(&self, keys: &[T::Key]) -> Result<Vec<Option<T::Value>>, StoreError> {
         if self.reach == Reach::Memory {
             // A batch would go to the disk for what is not there, whatever it is told.
             let mut values = self.values();
@@ -324,6 +355,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = StoreOptions {
             block_cache_bytes: 1 << 20,
+            remembered_units: 0,
             ..StoreOptions::default()
         };
         let store = Store::create(&folder.path().join("store"), &options).unwrap();

@@ -89,7 +89,7 @@ fn main() {
         }
     } else if arguments.quick {
         Scale {
-            records: 250_000,
+            records: 200_000,
             scanners: 700,
             limit_time: Duration::from_secs(1),
         }
@@ -119,7 +119,7 @@ fn main() {
             large: 200_000,
             more_units: 320_000,
             sample: 50_000,
-            join: 200_000,
+            join: 100_000,
             ..Size::of(scale)
         }
     } else {
