@@ -89,7 +89,7 @@ fn main() {
         }
     } else if arguments.quick {
         Scale {
-            records: 200_000,
+            records: 250_000,
             scanners: 700,
             limit_time: Duration::from_secs(1),
         }
