@@ -99,7 +99,8 @@ impl View<'_> {
         if !is_shared::<T>() {
             return self.stored::<T>(key, &mut self.values());
         }
-        let (recent, size) = (&self.store.recent, self.moment()?);
+        let size = self.moment().map_err(|error| read_error(META, &error))?;
+        let recent = &self.store.recent;
         if let Some(row) = recent.get::<T>(size, key) {
             return Ok(row);
         }
@@ -109,13 +110,10 @@ impl View<'_> {
     }
 
     /// The log's size, which says what of the shared rows is of this view's moment.
-    fn moment(&self) -> Result<u64, ReadError> {
+    fn moment(&self) -> Result<u64, StoreError> {
         match self.size {
             Some(size) => Ok(size),
-            None => match self.head() {
-                Ok(head) => Ok(head.size),
-                Err(error) => Err(read_error(META, &error)),
-            },
+            None => Ok(self.head()?.size),
         }
     }
 

@@ -112,10 +112,10 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     push(large.provenance().await);
     let (again, keys) = large.standings().await;
     let data = large.server.stop();
+    let opened = Server::open(&data);
+    let clean = opened.ready;
+    let data = opened.kill();
     standings_rows(grown.lookup, again, &data, &keys, size).for_each(&mut *push);
-    let again = Server::open(&data);
-    let clean = again.ready;
-    let data = again.kill();
     push(restarts(&data, clean, size).await);
     data
 }
