@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::admit::{
-    Admission, Admissions, Admitted, Decoded, Quota, QuotaConfig, Trip, shutting_down,
+    Admission, Admissions, Admitted, Decoded, Pace, Quota, QuotaConfig, Trip, shutting_down,
 };
 use crate::cluster::snapshot::Linked;
 use crate::cluster::{self, Cluster, ClusterError, ClusterOptions};
@@ -30,9 +30,9 @@ use crate::store::{LogHead, Store, StoreError, StoreOptions};
 const READS_PER_CORE: usize = 32;
 /// The same of look-ups that wait for the disk: they have places of their own, so that none waits behind a report.
 const LOOK_UPS_PER_CORE: usize = 8;
-/// So many records fit on their way at least: a batch of a stream has to.
+/// So many places for records on their way there are at least: a batch of a stream should find room.
 const MIN_ON_THEIR_WAY: usize = 256;
-/// And so many at most: at some kilobytes each, they would be all the memory there is.
+/// And so many at most: at up to a kilobyte each, and what is made of it, they would be all the memory there is.
 const MAX_ON_THEIR_WAY: usize = 1 << 22;
 /// Most streams open at once, of all clients.
 const MAX_STREAMS: usize = 4_096;
@@ -48,7 +48,7 @@ pub struct NodeOptions {
     pub quota: QuotaConfig,
     /// Threads that check signatures.
     pub admit_threads: usize,
-    /// Records that may be on their way to the order; more is backpressure.
+    /// Places for records on their way to the order, most of which take one; more is backpressure.
     pub on_their_way: usize,
     /// How long personal data is kept.
     pub retention: Retention,
@@ -389,22 +389,23 @@ impl Node {
     fn admit_then(
         &self,
         records: Vec<Decoded>,
+        pace: Pace,
         then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
     ) {
         let alone = self.cluster.is_none();
-        self.admission.admit_then(records, move |admissions, trip| {
-            then(admissions, trip.filter(|_| alone));
-        });
+        let then = move |admissions, trip: Option<Trip>| then(admissions, trip.filter(|_| alone));
+        self.admission.admit_then(records, pace, then);
     }
 
     /// Submits one record and waits for its answer; refused when too much is waiting.
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let order = self.submissions()?;
-        let places = order.try_places(1)?;
+        let places = order.try_places(decoded.places(), Pace::Live)?;
         let (reply, answers) = Reply::new();
         // Straight from the thread that checks it into the order: who waits is woken once.
         self.admit_then(
             vec![decoded],
+            Pace::Live,
             move |mut admissions, trip| match admissions.pop() {
                 Some(Ok(admitted)) => {
                     order.submit(vec![admitted], (places, trip), reply);
@@ -417,12 +418,12 @@ impl Node {
         answers.pop().unwrap_or_else(|| Err(lost()))
     }
 
-    /// Waits for places for so many records.
+    /// Waits for so many places.
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn places(&self, records: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = self.submissions()?.places(records);
+    pub async fn places(&self, places: usize, pace: Pace) -> Result<OwnedSemaphorePermit, Refusal> {
+        let places = self.submissions()?.places(places, pace);
         places.await
     }
 
@@ -434,13 +435,13 @@ impl Node {
     pub fn enter(
         &self,
         records: Vec<Decoded>,
-        places: OwnedSemaphorePermit,
+        (places, pace): (OwnedSemaphorePermit, Pace),
         reply: Reply,
         tell: impl FnOnce(Entered) + Send + 'static,
     ) -> Result<(), Refusal> {
         let order = self.submissions()?;
         let count = records.len();
-        self.admit_then(records, move |admissions, trip| {
+        self.admit_then(records, pace, move |admissions, trip| {
             tell(
                 if admissions.len() == count && admissions.iter().all(Result::is_ok) {
                     let admitted = admissions.into_iter().flatten().collect();

@@ -34,6 +34,24 @@ const FEW: usize = 8;
 /// Keys that the cache holds; at some 280 bytes each, decoded.
 const MAX_CACHED_KEYS: usize = 1 << 18;
 
+/// Whether more waits behind what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Whoever sent it has sent all that it has: scanners as they scan.
+    Live,
+    /// More of the same stream is there already: who sends what was kept for hours. It takes its turn behind what is live,
+    /// and yet gets half of everything.
+    Backlog,
+}
+
+/// Bytes of a payload that a place in the order's queue is for. Most records need one; a pallet's takes as many more as
+/// it is larger, so that what is on its way is bounded in bytes as well.
+const PLACE_BYTES: usize = 1_024;
+
+fn places(envelope: &Envelope) -> usize {
+    envelope.payload.len().div_ceil(PLACE_BYTES).max(1)
+}
+
 /// A record whose form is right; its signature isn't checked yet.
 #[derive(Debug)]
 pub struct Decoded {
@@ -59,6 +77,12 @@ impl Decoded {
             Refusal::field(field, error.to_string())
         })?;
         Self::from_envelope(envelope)
+    }
+
+    /// Places that it takes on its way.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        places(&self.envelope)
     }
 
     /// Checks the form of what is in a frame.
@@ -90,6 +114,14 @@ pub struct Admitted {
     pub record: Box<Record>,
     /// Its id.
     pub id: RecordId,
+}
+
+impl Admitted {
+    /// Places that it takes on its way.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        places(&self.envelope)
+    }
 }
 
 /// A record that is not admitted.
@@ -159,10 +191,12 @@ impl Admission {
     pub fn admit_then(
         &self,
         records: Vec<Decoded>,
+        pace: Pace,
         then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
     ) {
         self.queue.push(Job {
             gathers: records.len() <= FEW,
+            pace,
             records,
             ordered: false,
             then: Box::new(then),
@@ -181,6 +215,7 @@ impl Admission {
             records,
             ordered,
             gathers: false,
+            pace: Pace::Live,
             // Whoever asked may be gone: then nobody wants the answer.
             then: Box::new(|admissions, _| drop(reply.send(admissions))),
         });
@@ -372,5 +407,22 @@ impl Worker {
         }
         keys.insert(id, Arc::clone(&known));
         Ok(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_payloads_when_they_take_places_then_one_for_each_kibibyte_that_was_begun() {
+        let places = |bytes| {
+            places(&Envelope {
+                payload: vec![0; bytes].into(),
+                key_id: KeyId([0; 16]),
+                signature: [0; 64],
+            })
+        };
+        assert_eq!([0, 1, 1_024, 1_025, 49_152].map(places), [1, 1, 1, 2, 48]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Admissions, Decoded, MAX_BATCH};
+use super::{Admissions, Decoded, MAX_BATCH, Pace};
 
 /// Records that have to wait before one more thread takes part. Until then one thread does it in
 /// larger batches, which costs less a record than two in small ones.
@@ -23,10 +23,11 @@ pub(super) struct Job {
     pub ordered: bool,
     /// It is small, and may wait until a batch that is under way is back.
     pub gathers: bool,
+    pub pace: Pace,
     pub then: Then,
 }
 
-/// Jobs in order. Who puts one in has places for its records in the order, and that bounds it.
+/// Jobs, each kind in order. Who puts one in has places for its records in the order, and that bounds it.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     some: Condvar,
@@ -38,7 +39,8 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    live: VecDeque<Job>,
+    backlog: VecDeque<Job>,
     records: usize,
     /// Jobs that don't gather: they are batches of their own, or follow the order and have waited.
     hurried: usize,
@@ -54,6 +56,45 @@ impl Waiting {
     const fn is_due(&self, least: usize) -> bool {
         let due = self.trips == 0 || self.hurried > 0 || self.records >= MORE_THREADS;
         self.records >= least && due
+    }
+
+    const fn of(&mut self, pace: Pace) -> &mut VecDeque<Job> {
+        match pace {
+            Pace::Live => &mut self.live,
+            Pace::Backlog => &mut self.backlog,
+        }
+    }
+
+    fn push(&mut self, job: Job) {
+        self.records += job.records.len();
+        self.hurried += usize::from(!job.gathers);
+        self.of(job.pace).push_back(job);
+    }
+
+    /// The next jobs, of about so many records: what is live first, of which half is enough where more waits.
+    fn next(&mut self, records: usize) -> Vec<Job> {
+        let ahead = if self.backlog.is_empty() {
+            records
+        } else {
+            records / 2
+        };
+        let (mut taken, mut count) = (Vec::new(), 0);
+        let turns = [
+            (Pace::Live, ahead),
+            (Pace::Backlog, records),
+            (Pace::Live, records),
+        ];
+        for (pace, most) in turns {
+            while count < most
+                && let Some(job) = self.of(pace).pop_front()
+            {
+                count += job.records.len();
+                self.hurried -= usize::from(!job.gathers);
+                taken.push(job);
+            }
+        }
+        self.records -= count;
+        taken
     }
 }
 
@@ -120,9 +161,7 @@ impl Queue {
         if waiting.closed {
             return; // Who waits sees that nobody will answer.
         }
-        waiting.records += job.records.len();
-        waiting.hurried += usize::from(!job.gathers);
-        waiting.jobs.push_back(job);
+        waiting.push(job);
         if waiting.is_due(1) {
             self.some.notify_one();
         }
@@ -144,17 +183,7 @@ impl Queue {
             waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         let records = (waiting.records / self.threads).clamp(FAIR, MAX_BATCH);
-        let mut taken = Vec::new();
-        let mut count = 0;
-        while count < records {
-            let Some(job) = waiting.jobs.pop_front() else {
-                break;
-            };
-            waiting.records -= job.records.len();
-            waiting.hurried -= usize::from(!job.gathers);
-            count += job.records.len();
-            taken.push(job);
-        }
+        let taken = waiting.next(records);
         if taken.is_empty() { None } else { Some(taken) }
     }
 
@@ -176,7 +205,12 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::core::envelope::Envelope;
+    use crate::core::signature::Signer;
+    use crate::core::wire;
 
     fn waiting(records: usize, trips: usize) -> Waiting {
         Waiting {
@@ -199,6 +233,61 @@ mod tests {
             ..waiting(2, 1)
         };
         assert!(with_a_stream.is_due(1));
+    }
+
+    fn job(records: usize, pace: Pace) -> Job {
+        let signer = Signer::from_seed(&Zeroizing::new([7; 32]));
+        let record = wire::Record {
+            format: 1,
+            origin: "example.org/ledger".into(),
+            suite: 1,
+            key_id: signer.key_id().0.to_vec(),
+            nonce: vec![0; 16],
+            claimed_time_ms: 1_780_000_000_000,
+            units: vec![wire::UnitRef {
+                id: "01/10614141123459/21/1".into(),
+                ..wire::UnitRef::default()
+            }],
+            body: Some(wire::record::Body::Scan(wire::Scan::default())),
+            ..wire::Record::default()
+        };
+        let decoded = || Decoded::from_envelope(Envelope::sign(&record, &signer)).unwrap();
+        Job {
+            records: (0..records).map(|_| decoded()).collect(),
+            ordered: false,
+            gathers: records == 1,
+            pace,
+            then: Box::new(|_, _| ()),
+        }
+    }
+
+    /// Records of the next batch that are live, and of the backlog.
+    fn next(waiting: &mut Waiting, records: usize) -> [usize; 2] {
+        let jobs = waiting.next(records);
+        [Pace::Live, Pace::Backlog].map(|pace| {
+            let jobs = jobs.iter().filter(|job| job.pace == pace);
+            jobs.map(|job| job.records.len()).sum()
+        })
+    }
+
+    #[test]
+    fn given_a_backlog_when_live_records_come_then_these_go_first_and_get_half() {
+        let mut waiting = Waiting::default();
+        let push = |waiting: &mut Waiting, jobs, records, pace| {
+            (0..jobs).for_each(|_| waiting.push(job(records, pace)));
+        };
+        push(&mut waiting, 10, 10, Pace::Backlog);
+        push(&mut waiting, 6, 1, Pace::Live);
+        assert_eq!((waiting.records, waiting.hurried), (106, 10));
+        assert_eq!(next(&mut waiting, 8), [4, 10]);
+        assert_eq!(next(&mut waiting, 40), [2, 40]);
+        assert_eq!(next(&mut waiting, 40), [0, 40]);
+        push(&mut waiting, 30, 1, Pace::Live);
+        assert_eq!(next(&mut waiting, 40), [30, 10], "nothing else waits");
+        push(&mut waiting, 50, 1, Pace::Live);
+        assert_eq!(next(&mut waiting, 40), [40, 0]);
+        assert_eq!(next(&mut waiting, 40), [10, 0]);
+        assert_eq!((waiting.records, waiting.hurried), (0, 0));
     }
 
     #[test]

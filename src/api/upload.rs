@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
 
 use super::{STREAM_IDLE, errors};
-use crate::admit::{Admissions, Admitted, Decoded, Rejected};
+use crate::admit::{Admissions, Admitted, Decoded, Pace, Rejected};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire::submit_stream_response::Result as StreamResult;
 use crate::core::wire::{SubmitStreamRequest, SubmitStreamResponse};
@@ -30,6 +30,8 @@ use crate::sequence::{Answer, Answers, Progress, Reply};
 
 /// Records of one stream that are checked in one go.
 const STREAM_BATCH: usize = 128;
+/// Places that they take, likewise: once they need so many, the stream is read no further for the moment.
+const STREAM_BATCH_PLACES: usize = 256;
 /// Batches of one stream that may wait for their answers, beside those whose answers are being read; then the stream is
 /// read no further.
 const STREAM_WINDOW: usize = 3;
@@ -122,8 +124,8 @@ impl Upload {
                 None => break None,
             };
             let mut batch = vec![Decoded::from_wire(first.envelope)];
-            let ended = gather(&mut stream, &mut batch).await;
-            if !self.submit(batch).await {
+            let (pace, ended) = gather(&mut stream, &mut batch).await;
+            if !self.submit(batch, pace).await {
                 return;
             }
             match ended {
@@ -143,7 +145,7 @@ impl Upload {
     }
 
     /// False when nobody wants the answers any more.
-    async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>) -> bool {
+    async fn submit(&mut self, batch: Vec<Result<Decoded, Refusal>>, pace: Pace) -> bool {
         // The batch before it has to be in the order, or another thread might overtake it.
         if !self.settle().await {
             return false;
@@ -169,7 +171,7 @@ impl Upload {
         }
         let places = tokio::select! {
             biased;
-            places = self.node.places(decoded.len()) => places,
+            places = self.node.places(decoded.iter().map(Decoded::places).sum(), pace) => places,
             () = self.given_on.closed() => return false,
         };
         let places = match places {
@@ -184,21 +186,23 @@ impl Upload {
         self.sent += 1;
         let (tell, told) = oneshot::channel();
         let returned = self.returned.clone();
-        let entered = self.node.enter(decoded, places, reply, move |entered| {
-            let is_returned = match entered {
-                Entered::InOrder => false,
-                // There is room: one batch of a stream is on this way at a time. A stream that is gone doesn't care.
-                Entered::Not { admissions, reply } => {
-                    let batch = Returned {
-                        admissions,
-                        reply,
-                        before,
-                    };
-                    returned.try_send(batch).is_ok()
-                }
-            };
-            let _ = tell.send(is_returned);
-        });
+        let entered = self
+            .node
+            .enter(decoded, (places, pace), reply, move |entered| {
+                let is_returned = match entered {
+                    Entered::InOrder => false,
+                    // There is room: one batch of a stream is on this way at a time. A stream that is gone doesn't care.
+                    Entered::Not { admissions, reply } => {
+                        let batch = Returned {
+                            admissions,
+                            reply,
+                            before,
+                        };
+                        returned.try_send(batch).is_ok()
+                    }
+                };
+                let _ = tell.send(is_returned);
+            });
         slot.send(match entered {
             Ok(()) => {
                 self.last = Some(told);
@@ -288,7 +292,8 @@ impl Upload {
         if count == 0 {
             return;
         }
-        let places = self.node.places(count).await;
+        let places = run.iter().map(Admitted::places).sum();
+        let places = self.node.places(places, Pace::Backlog).await;
         let entered = places.and_then(|places| self.node.enqueue(run, places));
         parts.push(match entered {
             Ok(answers) => Part::InOrder(count, answers),
@@ -336,21 +341,27 @@ async fn answers_of(parts: Vec<Part>) -> Vec<Answer> {
     all
 }
 
-/// Takes what has arrived on a stream already, without waiting for more. Says so if it ended.
+/// Takes what has arrived on a stream already, without waiting for more. Says whether more is there, and if it ended.
 async fn gather(
     stream: &mut Streaming<SubmitStreamRequest>,
     batch: &mut Vec<Result<Decoded, Refusal>>,
-) -> Option<Result<(), Status>> {
-    while batch.len() < STREAM_BATCH {
+) -> (Pace, Option<Result<(), Status>>) {
+    let needs = |record: &Result<Decoded, Refusal>| record.as_ref().map_or(0, Decoded::places);
+    let mut places: usize = batch.iter().map(needs).sum();
+    while batch.len() < STREAM_BATCH && places < STREAM_BATCH_PLACES {
         let next = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_next(cx)));
         match next.await {
-            Poll::Ready(Some(Ok(next))) => batch.push(Decoded::from_wire(next.envelope)),
-            Poll::Ready(Some(Err(status))) => return Some(Err(status)),
-            Poll::Ready(None) => return Some(Ok(())),
-            Poll::Pending => return None,
+            Poll::Ready(Some(Ok(next))) => {
+                let record = Decoded::from_wire(next.envelope);
+                places += needs(&record);
+                batch.push(record);
+            }
+            Poll::Ready(Some(Err(status))) => return (Pace::Live, Some(Err(status))),
+            Poll::Ready(None) => return (Pace::Live, Some(Ok(()))),
+            Poll::Pending => return (Pace::Live, None),
         }
     }
-    None
+    (Pace::Backlog, None)
 }
 
 /// The answering half: the results, one by one, in the order of the stream.

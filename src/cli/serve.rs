@@ -93,8 +93,8 @@ pub(crate) struct Serve {
     /// them up; some 600 bytes each, twice [default: 131072].
     #[arg(long)]
     unit_cache: Option<usize>,
-    /// Records that may be on their way to the log at once; beyond it streams are read no further
-    /// and single calls are refused [default: 16384].
+    /// Records that may be on their way to the log at once, one of more than a KiB for as many as it has;
+    /// beyond it streams are read no further and single calls are refused [default: 16384].
     #[arg(long)]
     max_waiting: Option<usize>,
     /// Connections that each of the ports takes, a quarter of them from one network (on the HTTP port all, with

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::drive::{self, Driven};
+use tonic::transport::Channel;
+
+use crate::drive::{self, Calls, Driven};
 use crate::echo::EchoServer;
 use crate::ledger::{self, Server, Trade};
-use crate::limits::{self, Points};
+use crate::limits;
 use crate::raw;
 use crate::report::{Row, Target};
-use crate::workload::{self, Holding, Signed};
+use crate::workload::{self, Holding, LOT, Signed};
 
 /// Streams open at once.
 pub const STREAMS: usize = 64;
@@ -20,6 +22,8 @@ pub const STREAMS: usize = 64;
 pub const CONNECTIONS: usize = 16;
 /// Records that the server lets be on their way at once, where that is what is tried.
 const PLACES: usize = 1_024;
+/// How long a caller waits where the server is offered more than it can take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls in flight, where there are no streams.
 pub const IN_FLIGHT: usize = 64;
 
@@ -42,8 +46,12 @@ pub struct Appends {
     next_serial: u64,
     /// The rate that PostgreSQL reached: one by one, and in transactions of 100.
     postgres: Option<(f64, f64)>,
-    /// Records that were acknowledged since the ledger was made.
+    /// Entries that founded the parties.
+    founded: u64,
+    /// Records that were acknowledged since.
     acknowledged: u64,
+    /// Units that scanners went on with one by one.
+    scanned: Vec<Holding>,
     folder: PathBuf,
 }
 
@@ -58,12 +66,14 @@ impl Appends {
         let server = Server::new(folder);
         let trade = Trade::found(&server, scale.scanners).await;
         Self {
+            founded: server.metric("custody_log_size"),
             server,
             trade,
             scale,
             next_serial: 1,
             postgres,
             acknowledged: 0,
+            scanned: Vec::new(),
             folder: folder.to_owned(),
         }
     }
@@ -108,14 +118,14 @@ impl Appends {
         )
     }
 
-    /// Streams, one unit a record, a distinct key for every record.
+    /// Streams, one unit a record, by scanners that take turns.
     pub async fn distinct_keys(&mut self) -> Row {
         let units = self.scale.records / workload::STEPS / STREAMS as u64 * STREAMS as u64;
         let streams = workload::ways(&self.trade, self.next_serial, units, STREAMS);
         self.next_serial += units;
-        let sample: Vec<&Signed> = interleaved(&streams, 32_768);
-        let bare = limits::verify_rate(&sample, Points::Anew, self.scale.limit_time);
-        let known = limits::verify_rate(&sample, Points::Known, self.scale.limit_time);
+        let sample: Vec<_> = interleaved(&streams, 32_768);
+        let sample: Vec<_> = sample.into_iter().map(Signed::checked).collect();
+        let bare = limits::verify_rate(&sample, self.scale.limit_time);
         let before = self.counters();
         let driven = self.drive("streamed append, distinct keys", &streams).await;
         let bytes = streams[0][0].request.len();
@@ -133,9 +143,6 @@ impl Appends {
             "{} records of ten steps a unit, some {bytes} bytes, over {STREAMS} streams, {} keys",
             driven.acknowledged,
             self.scale.scanners * 3
-        ))
-        .note(format!(
-            "the server remembers the points of keys; with them at hand, bare is {known:.0}/s"
         ))
         .note(self.effort(&before))
     }
@@ -155,10 +162,12 @@ impl Appends {
         let mut holdings = self.holdings(STREAMS, per_stream).await;
         let rounds = (self.scale.records / (per_stream * STREAMS as u64)).max(1);
         let streams = workload::scans(&self.trade, &mut holdings, rounds, |stream| stream);
-        let sample: Vec<&Signed> = streams.iter().flatten().take(32_768).collect();
-        let bare = limits::verify_rate(&sample, Points::Anew, self.scale.limit_time);
+        let sample = streams.iter().flatten().take(32_768);
+        let sample: Vec<_> = sample.map(Signed::checked).collect();
+        let bare = limits::verify_rate(&sample, self.scale.limit_time);
         let before = self.counters();
         let driven = self.drive("streamed append, same key", &streams).await;
+        self.scanned = holdings;
         let row = Row::new(
             "streamed append, one unit a record, a key a stream",
             "records/s",
@@ -191,24 +200,24 @@ impl Appends {
             .into_iter()
             .map(|signed| signed.request.clone())
             .collect();
-        let (request_bytes, answer_bytes) = (requests[0].len(), 60);
+        let (request_bytes, answer_bytes) = (requests[0].len(), 49);
         let requests = Arc::new(requests);
         let echo = EchoServer::start(answer_bytes, None);
         let channels = ledger::channels(&echo.address, CONNECTIONS).await;
-        let bare = drive::unary(
-            &channels,
-            &raw::ECHO,
-            Arc::clone(&requests),
-            IN_FLIGHT,
-            Some(self.scale.limit_time),
-            None,
-        )
-        .await
-        .all_acknowledged("echo");
+        let calls = Calls {
+            in_flight: IN_FLIGHT,
+            ..Calls::default()
+        };
+        let echoed = Calls {
+            time: Some(self.scale.limit_time),
+            ..calls
+        };
+        let bare = drive::unary(&channels, &raw::ECHO, Arc::clone(&requests), echoed).await;
+        let bare = bare.all_acknowledged("echo");
         drop(echo);
         let channels = self.server.channels(CONNECTIONS).await;
         let before = self.counters();
-        let driven = drive::unary(&channels, &raw::SUBMIT, requests, IN_FLIGHT, None, None).await;
+        let driven = drive::unary(&channels, &raw::SUBMIT, requests, calls).await;
         let driven = driven.all_acknowledged("unary submit");
         self.acknowledged += driven.acknowledged;
         let row = Row::new("unary Submit, 64 in flight", "records/s", driven.rate())
@@ -219,7 +228,8 @@ impl Appends {
             )
             .note(self.effort(&before))
             .note(format!(
-                "p50 {} us, p99 {} us; echo p50 {} us, p99 {} us",
+                "answers of {} bytes, of the echo {answer_bytes}; p50 {} us, p99 {} us; echo p50 {} us, p99 {} us",
+                driven.answer_bytes,
                 driven.latency.value_at_quantile(0.5),
                 driven.latency.value_at_quantile(0.99),
                 bare.latency.value_at_quantile(0.5),
@@ -235,25 +245,30 @@ impl Appends {
         }
     }
 
-    /// Records of 500 units.
+    /// Records of 500 units: of units that went the same way, and of units that each went its own.
     pub async fn units(&mut self) -> Row {
-        let per_stream = (self.scale.records / 16 / 500).max(2) * 500;
+        let per_stream = (self.scale.records / 16 / LOT).max(2) * LOT;
         let streams = 16;
         let (records, _) = workload::hand_over(&self.trade, self.next_serial, per_stream, streams);
         self.next_serial += per_stream * streams as u64;
         let before = self.counters();
         let driven = self.drive("records of 500 units", &records).await;
         let after = self.counters();
-        let units = driven.acknowledged * 500;
+        let units = driven.acknowledged * LOT;
         let group = units / (after.groups - before.groups).max(1);
-        let bare = limits::put_rate(&self.folder, group, 150, self.scale.limit_time);
-        Row::new(
+        let put = |bytes| limits::put_rate(&self.folder, group, bytes, self.scale.limit_time);
+        let (bare, references) = (put(limits::ROW_BYTES), put(limits::REFERENCE_BYTES));
+        let effort = self.effort(&before);
+        let mut row = Row::new(
             "units in records of 500 units",
             "units/s",
             limits::rate(units, driven.elapsed),
         )
         .limit(
-            format!("bare RocksDB, a put of 150 bytes a unit, synced groups of {group}"),
+            format!(
+                "bare RocksDB, a put of {} bytes a unit, synced groups of {group}",
+                limits::ROW_BYTES
+            ),
             bare,
             Target::AtLeast(0.5),
         )
@@ -262,19 +277,33 @@ impl Appends {
             per_stream * 16,
             records[0][0].request.len()
         ))
-        .note(self.effort(&before))
+        .note(format!(
+            "these units are alike, and share what they have in common: puts of the {} bytes that are left are {references:.0}/s",
+            limits::REFERENCE_BYTES
+        ))
+        .note(effort);
+        let mut scanned = std::mem::take(&mut self.scanned);
+        if !scanned.is_empty() {
+            let records = workload::scans_together(&self.trade, &mut scanned, LOT);
+            let units: usize = scanned.iter().map(|holding| holding.units.len()).sum();
+            let driven = self.drive("units with ways of their own", &records).await;
+            row = row.note(format!(
+                "scans of {units} units of which each has its own state and its own last record: {:.0} units/s",
+                limits::rate(units as u64, driven.elapsed)
+            ));
+        }
+        row
     }
 
-    /// Latency at half of a rate.
+    /// Latency at half of the rate that the same kind of records reached as fast as they were taken.
     pub async fn latency(&mut self, full_rate: f64) -> Row {
         let rate = full_rate / 2.0;
         let seconds = self.scale.limit_time.as_secs().max(2) * 2;
-        let per_stream = 200;
-        let mut holdings = self.holdings(STREAMS, per_stream).await;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let wanted = (rate * seconds as f64) as u64;
-        let rounds = (wanted / (per_stream * STREAMS as u64)).max(1);
-        let streams = workload::scans(&self.trade, &mut holdings, rounds, |stream| stream);
+        let units = (wanted / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;
+        let streams = workload::ways(&self.trade, self.next_serial, units, STREAMS);
+        self.next_serial += units;
         let requests = drive::requests(&streams);
         let echo = EchoServer::start(60, Some(&self.folder));
         let channels = ledger::channels(&echo.address, CONNECTIONS).await;
@@ -306,60 +335,114 @@ impl Appends {
             .note(self.effort(&before))
     }
 
-    /// Four times as many calls in flight as there are places for records on their way, for as long
-    /// as it takes to send them all. Restarts the server with fewer places.
-    pub async fn overload(mut self) -> (Self, Row) {
+    /// Four times as many senders as the server has places for records, and then four times as many streams as a flood
+    /// has, all as fast as they are let. Restarts the server with fewer places.
+    pub async fn overload(mut self, rate: f64) -> (Self, [Row; 2]) {
         let (places, in_flight) = (PLACES.to_string(), PLACES * 4);
         let data = self.server.stop();
         self.server = Server::open_with(&data, &["--max-waiting", &places]);
         let streams = STREAMS * 4;
-        let per_stream = (self.scale.records / 2 / streams as u64).max(1);
+        let per_stream = (self.scale.records / 4 / streams as u64).max(1);
         let mut holdings = self.holdings(streams, per_stream).await;
         let scans = workload::scans(&self.trade, &mut holdings, 1, |stream| stream);
         let requests: Vec<_> = interleaved(&scans, usize::MAX)
             .into_iter()
             .map(|signed| signed.request.clone())
             .collect();
-        let offered = requests.len();
+        let offered = requests.len() as u64;
         let channels = self.server.channels(STREAMS).await;
-        let before = self.server.resident();
-        let (method, requests) = (&raw::SUBMIT, Arc::new(requests));
-        let driven = drive::unary(&channels, method, requests, in_flight, None, None).await;
+        let memory = self.server.watched();
+        let calls = Calls {
+            in_flight,
+            patience: Some(PATIENCE),
+            ..Calls::default()
+        };
+        let driven = drive::unary(&channels, &raw::SUBMIT, Arc::new(requests), calls).await;
+        let memory = memory.most().await;
         self.acknowledged += driven.acknowledged;
-        let example = driven.example.clone().unwrap_or_default();
-        assert!(
-            driven.refused == 0 || example.contains("more records are waiting"),
-            "what is too much is refused as such: {example}"
+        assert_eq!(
+            (driven.failed, driven.acknowledged + driven.refused),
+            (0, offered),
+            "every call is answered within {PATIENCE:?}, and what is refused is so with RESOURCE_EXHAUSTED: {:?}",
+            driven.example
         );
-        assert_eq!(driven.acknowledged + driven.refused, offered as u64);
-        let row = Row::new(
+        let milliseconds = |histogram: &hdrhistogram::Histogram<u64>, q| {
+            histogram.value_at_quantile(q).div_ceil(1000)
+        };
+        let calls = Row::new(
             format!("{in_flight} calls of Submit in flight, {PLACES} places"),
             "records/s",
             driven.rate(),
         )
         .note(format!(
-            "of {offered} calls {} acknowledged, {} refused with RESOURCE_EXHAUSTED, none \
-             unanswered; p50 {} ms, p99 {} ms, max {} ms; memory {} MB, before {} MB",
+            "of {offered} calls {} acknowledged, p50 {} ms, p99 {} ms, max {} ms; {} refused with \
+             RESOURCE_EXHAUSTED, p99 {} ms; none took {} s; {memory}",
             driven.acknowledged,
-            driven.refused,
-            driven.latency.value_at_quantile(0.5) / 1000,
-            driven.latency.value_at_quantile(0.99) / 1000,
+            milliseconds(&driven.latency, 0.5),
+            milliseconds(&driven.latency, 0.99),
             driven.latency.max() / 1000,
-            self.server.resident() >> 20,
-            before >> 20
+            driven.refused,
+            milliseconds(&driven.refused_latency, 0.99),
+            PATIENCE.as_secs(),
         ));
-        (self, row)
+        let row = self.crowd(&channels, rate).await;
+        (self, [calls, row])
+    }
+
+    /// Four times the streams of a flood, and one scanner beside them that sends a record now and then.
+    async fn crowd(&mut self, channels: &[Channel], rate: f64) -> Row {
+        let (crowd, each) = (STREAMS * 4, self.scale.records / 2);
+        let units = (each / workload::STEPS / crowd as u64).max(1) * crowd as u64;
+        let flood = workload::ways(&self.trade, self.next_serial, units, crowd);
+        self.next_serial += units;
+        let mut holding = self.holdings(1, 100).await;
+        let single = workload::scans(&self.trade, &mut holding, 1, |stream| stream);
+        let own = self.server.channels(1).await;
+        let memory = self.server.watched();
+        let (method, patience) = (&raw::SUBMIT_STREAM, PATIENCE);
+        let flooded = drive::streams(channels, method, drive::requests(&flood));
+        let beside = drive::paced_streams(&own, method, drive::requests(&single), Some(100.0));
+        let both = async { tokio::join!(flooded, beside) };
+        let (flooded, beside) = tokio::time::timeout(patience * 6, both)
+            .await
+            .expect("an answer to everything");
+        let memory = memory.most().await;
+        let flooded = flooded.all_acknowledged("four times the streams");
+        let beside = beside.all_acknowledged("one scanner beside them");
+        self.acknowledged += flooded.acknowledged + beside.acknowledged;
+        Row::new(
+            format!("{crowd} streams as fast as they are let, {PLACES} places"),
+            "records/s",
+            flooded.rate(),
+        )
+        .limit(
+            format!("{STREAMS} streams, places as they come"),
+            rate,
+            Target::AtLeast(0.9),
+        )
+        .note(format!(
+            "flow control holds them back, none was refused; one scanner beside them that sends 100 records a second: \
+             p50 {} ms, p99 {} ms, max {} ms; {memory}",
+            beside.latency.value_at_quantile(0.5).div_ceil(1000),
+            beside.latency.value_at_quantile(0.99).div_ceil(1000),
+            beside.latency.max().div_ceil(1000)
+        ))
     }
 
     /// Stops the ledger and audits all that it acknowledged.
-    pub fn audit(self, verify_rate: f64) -> Row {
+    pub fn audit(self) -> Row {
         let data = self.server.stop();
         let (entries, seconds) = ledger::audit(&data);
-        assert!(
-            entries > self.acknowledged,
-            "{} were acknowledged, the log has {entries}",
-            self.acknowledged
+        assert_eq!(
+            entries,
+            self.founded + self.acknowledged,
+            "the log has what was acknowledged, and nothing else"
         );
+        let sample = ledger::sampled(&data);
+        let sample: Vec<_> = sample
+            .iter()
+            .map(|(key, envelope)| (key, envelope))
+            .collect();
         #[allow(clippy::cast_precision_loss)] // entries of a run
         let figure = entries as f64 / seconds;
         Row::new(
@@ -368,12 +451,12 @@ impl Appends {
             figure,
         )
         .limit(
-            "bare batch verify, distinct keys, all cores",
-            verify_rate,
+            "bare batch verify, entries from all over this log, all cores",
+            limits::verify_rate(&sample, self.scale.limit_time),
             Target::AtLeast(0.7),
         )
         .note(format!(
-            "{entries} entries hold; {} were acknowledged, the others founded the parties",
+            "{entries} entries hold: {} were acknowledged, the others founded the parties",
             self.acknowledged
         ))
     }

@@ -11,8 +11,8 @@ use prost::bytes::Bytes;
 use tonic::transport::Channel;
 
 use crate::appends::{CONNECTIONS, IN_FLIGHT, STREAMS, Scale};
-use crate::drive;
-use crate::ledger::{Server, Trade};
+use crate::drive::{self, Calls};
+use crate::ledger::{self, Server, Trade};
 use crate::limits;
 use crate::raw;
 use crate::report::{Row, Target};
@@ -251,6 +251,15 @@ pub async fn rows(folder: &Path, scale: Scale, push: &mut impl FnMut(Row)) {
     for row in deaths(&mut etcds, &nodes, &trade, 2 * units).await {
         push(row);
     }
+    if let Some(last) = nodes.pop() {
+        audit(last);
+    }
+}
+
+/// Stops a node and audits all that it has.
+fn audit(node: Server) {
+    let size = node.metric("custody_log_size");
+    assert_eq!(ledger::audit(&node.stop()).0, size);
 }
 
 /// The rate of one process, with the same records.
@@ -341,7 +350,12 @@ async fn reads(nodes: &[Server], units: u64, time: Duration) -> Row {
     for count in 1..=nodes.len() {
         let channels = channels(&nodes[..count]).await;
         let (method, requests) = (&raw::GET_PROVENANCE, Arc::clone(&requests));
-        let driven = drive::unary(&channels, method, requests, IN_FLIGHT, Some(time), None).await;
+        let calls = Calls {
+            in_flight: IN_FLIGHT,
+            time: Some(time),
+            ..Calls::default()
+        };
+        let driven = drive::unary(&channels, method, requests, calls).await;
         rates.push(driven.all_acknowledged("look-ups").rate());
     }
     Row::new("GetProvenance over three nodes", "/s", rates[2])
@@ -460,6 +474,7 @@ pub async fn join(folder: &Path, scanners: usize, records: u64) -> Option<Row> {
     #[allow(clippy::cast_precision_loss)] // entries of a run
     let rate = size as f64 / seconds;
     let bytes = bytes_below(&second.data.join("store"));
+    audit(second);
     Some(
         Row::new(
             format!("a new node joins with {size} records"),

@@ -20,10 +20,18 @@ pub struct Driven {
     /// Streams or calls that failed.
     pub failed: u64,
     pub elapsed: Duration,
-    /// Microseconds from when a request was due to its answer.
+    /// Microseconds from when a request was sent, or was due on a stream, to its acknowledgement.
     pub latency: Histogram<u64>,
+    /// Microseconds from when a request was sent to its refusal.
+    pub refused_latency: Histogram<u64>,
+    /// Bytes of the longest answer to a call.
+    pub answer_bytes: usize,
     /// One of the refusals or failures.
     pub example: Option<String>,
+}
+
+fn microseconds() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds")
 }
 
 impl Driven {
@@ -33,7 +41,9 @@ impl Driven {
             refused: 0,
             failed: 0,
             elapsed: Duration::ZERO,
-            latency: Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds"),
+            latency: microseconds(),
+            refused_latency: microseconds(),
+            answer_bytes: 0,
             example: None,
         }
     }
@@ -207,66 +217,124 @@ fn count_answer(driven: &mut Driven, answer: Bytes) {
     }
 }
 
-/// Calls with so many in flight; each of the requests once, in no order, or round and round until
-/// the time is over; as fast as they are answered, or so many a second.
+/// How calls are made.
+#[derive(Clone, Copy, Default)]
+pub struct Calls {
+    /// So many are in flight.
+    pub in_flight: usize,
+    /// Round and round until the time is over; else each request once.
+    pub time: Option<Duration>,
+    /// So many a second, in no order; else as fast as they are answered.
+    pub per_second: Option<f64>,
+    /// A call that isn't answered for so long has failed.
+    pub patience: Option<Duration>,
+}
+
+/// What one of those in flight saw.
+#[derive(Default)]
+struct Caller {
+    /// Microseconds of each call. A histogram for each would be more memory than all else, with many in flight.
+    acknowledged: Vec<u32>,
+    refused: Vec<u32>,
+    failed: u64,
+    answer_bytes: usize,
+    example: Option<String>,
+}
+
+impl Caller {
+    async fn call(
+        &mut self,
+        channel: &Channel,
+        method: &Method,
+        request: Bytes,
+        patience: Option<Duration>,
+    ) {
+        let sent = Instant::now();
+        let call = raw::unary(channel, method, request);
+        let answer = match patience {
+            None => call.await,
+            Some(patience) => tokio::time::timeout(patience, call)
+                .await
+                .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer"))),
+        };
+        let micros = u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX);
+        match answer {
+            Ok(answer) if !answer.is_empty() => {
+                self.answer_bytes = self.answer_bytes.max(answer.len());
+                self.acknowledged.push(micros);
+            }
+            Ok(_) => {
+                self.failed += 1;
+                self.example = Some("an empty answer".into());
+            }
+            Err(status) => {
+                if status.code() == tonic::Code::ResourceExhausted {
+                    self.refused.push(micros);
+                } else {
+                    self.failed += 1;
+                }
+                self.example = Some(status.to_string());
+            }
+        }
+    }
+}
+
+/// Makes calls.
 pub async fn unary(
     channels: &[Channel],
     method: &Method,
     requests: Arc<Vec<Bytes>>,
-    in_flight: usize,
-    time: Option<Duration>,
-    per_second: Option<f64>,
+    calls: Calls,
 ) -> Driven {
     let next = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
     let mut tasks = Vec::new();
-    for i in 0..in_flight {
+    for i in 0..calls.in_flight {
         let channel = channels[i % channels.len()].clone();
         let (method, requests, next) = (method.clone(), Arc::clone(&requests), Arc::clone(&next));
-        let pace = per_second.map(|rate| Pace::of(start, i, in_flight, rate));
+        let pace = calls
+            .per_second
+            .map(|rate| Pace::of(start, i, calls.in_flight, rate));
         tasks.push(tokio::spawn(async move {
-            // A histogram for each would be more memory than all else, with many in flight.
-            let (mut acknowledged, mut refused, mut example) = (0, 0, None);
-            let mut latencies: Vec<u32> = Vec::new();
-            let mut turn = 0;
-            loop {
+            let mut caller = Caller::default();
+            for turn in 0.. {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let over = match time {
+                let over = match calls.time {
                     Some(time) => start.elapsed() > time,
                     None => number >= requests.len(),
                 };
                 if over {
-                    return (acknowledged, refused, example, latencies);
+                    break;
                 }
-                let mut sent = Instant::now();
-                if let Some(pace) = pace {
-                    let due = pace.due(turn);
-                    if due > sent {
-                        tokio::time::sleep_until(due.into()).await;
-                    }
-                    sent = due;
-                    turn += 1;
+                if let Some(due) = pace.map(|pace| pace.due(turn))
+                    && due > Instant::now()
+                {
+                    tokio::time::sleep_until(due.into()).await;
                 }
                 let request = requests[number % requests.len()].clone();
-                match raw::unary(&channel, &method, request).await {
-                    Ok(_) => acknowledged += 1,
-                    Err(status) => {
-                        refused += 1;
-                        example = Some(status.to_string());
-                    }
-                }
-                latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                caller
+                    .call(&channel, &method, request, calls.patience)
+                    .await;
             }
+            caller
         }));
     }
     let mut all = Driven::new();
     for task in tasks {
-        let (acknowledged, refused, example, latencies) = task.await.expect("no panic");
-        all.acknowledged += acknowledged;
-        all.refused += refused;
-        all.example = all.example.or(example);
-        for micros in latencies {
-            all.latency.saturating_record(u64::from(micros.max(1)));
+        let caller = task.await.expect("no panic");
+        all.acknowledged += caller.acknowledged.len() as u64;
+        all.refused += caller.refused.len() as u64;
+        all.failed += caller.failed;
+        all.answer_bytes = all.answer_bytes.max(caller.answer_bytes);
+        all.example = all.example.or(caller.example);
+        let record = |histogram: &mut Histogram<u64>, micros: u32| {
+            histogram.saturating_record(u64::from(micros.max(1)));
+        };
+        for micros in caller.acknowledged {
+            record(&mut all.latency, micros);
+        }
+        for micros in caller.refused {
+            record(&mut all.refused_latency, micros);
         }
     }
     all.elapsed = start.elapsed();

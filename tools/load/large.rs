@@ -1,4 +1,4 @@
-//! The rows about a ledger that holds much: look-ups, growth, restart, and the disk.
+//! The rows about a ledger that holds much: look-ups, growth and restart.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +7,12 @@ use std::time::Duration;
 use custody::core::apply::state::unit_bytes;
 use custody::core::id::UnitId;
 use custody::core::wire;
-use custody::store::{Store, StoreOptions};
 use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::transport::Channel;
 
 use crate::appends::{CONNECTIONS, IN_FLIGHT, STREAMS};
-use crate::drive::{self, Driven};
+use crate::drive::{self, Calls, Driven};
 use crate::echo::EchoServer;
 use crate::ledger::{self, Server, Trade};
 use crate::limits;
@@ -70,6 +69,10 @@ struct Large {
     size: Size,
     /// Units of single records so far, with serials from 1 on.
     units: u64,
+    /// Units of records of 500, with serials from [`BULK_SERIAL`] on.
+    bulk: u64,
+    /// Entries that founded the parties.
+    founded: u64,
     records: u64,
 }
 
@@ -88,19 +91,23 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     let server = Server::new(folder);
     let trade = Trade::found(&server, size.scanners).await;
     let mut large = Large {
+        founded: server.metric("custody_log_size"),
         server,
         trade,
         size,
         units: 0,
+        bulk: 0,
         records: 0,
     };
     large.track().await;
     large.fill_to(size.small).await;
     let small = large.measure().await;
+    large.fill_to(large.records.midpoint(size.large)).await;
+    let half = (large.records, large.server.resident());
     large.fill_to(size.large).await;
     large.add_units().await;
     let grown = large.measure().await;
-    push(growth(&small, &grown, "append rate", |at| at.append));
+    push(growth(&small, &grown, "append rate", |at| at.append).note(memory(&small, half, &grown)));
     let lookups = growth(&small, &grown, "look-up rate", |at| at.lookup.rate());
     push(lookups.note(format!(
         "{}, with fewer {}; the store was done with it after {:.0} s, with fewer {:.0} s",
@@ -109,14 +116,16 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
         grown.settled.as_secs_f64(),
         small.settled.as_secs_f64()
     )));
-    push(large.provenance().await);
+    large.provenance().await.into_iter().for_each(&mut *push);
     let (again, keys) = large.standings().await;
+    let acknowledged = large.founded + large.records;
     let data = large.server.stop();
     let opened = Server::open(&data);
     let clean = opened.ready;
     let data = opened.kill();
     standings_rows(grown.lookup, again, &data, &keys, size).for_each(&mut *push);
-    push(restarts(&data, clean, size).await);
+    let restarted = restarts(&data, clean, size, acknowledged).await;
+    restarted.into_iter().for_each(&mut *push);
     data
 }
 
@@ -127,10 +136,12 @@ pub async fn look_ups(data: &Path, size: Size, push: &mut impl FnMut(Row)) {
         trade: Trade::of(size.scanners),
         size,
         units: size.large / workload::STEPS,
+        bulk: size.more_units,
+        founded: 0,
         records: size.large,
     };
     let once = large.look_up_standings().await;
-    push(large.provenance().await);
+    large.provenance().await.into_iter().for_each(&mut *push);
     let (again, keys) = large.standings().await;
     let data = large.server.stop();
     standings_rows(once, again, &data, &keys, size).for_each(push);
@@ -198,11 +209,14 @@ fn growth(small: &At, grown: &At, what: &str, of: impl Fn(&At) -> f64) -> Row {
         of(small),
         Target::AtLeast(0.9),
     )
-    .note(format!(
-        "memory of the server {} MB, before {} MB",
-        grown.resident >> 20,
-        small.resident >> 20
-    ))
+}
+
+fn memory(small: &At, (records, resident): (u64, u64), grown: &At) -> String {
+    let mut text = format!("memory of the server {} MB", grown.resident >> 20);
+    for (records, resident) in [(records, resident), (small.records, small.resident)] {
+        text += &format!(", with {records} records {} MB", resident >> 20);
+    }
+    text
 }
 
 impl Large {
@@ -271,6 +285,7 @@ impl Large {
             let streams: Vec<Vec<Signed>> = streams;
             self.send(&streams).await;
             added += 16 * per_stream;
+            self.bulk += 16 * per_stream;
         }
     }
 
@@ -319,7 +334,7 @@ impl Large {
         signed
     }
 
-    async fn provenance(&self) -> Row {
+    async fn provenance(&self) -> [Row; 2] {
         let channels = self.server.channels(CONNECTIONS).await;
         let requests: Vec<Bytes> = (0..TRACKED)
             .map(|number| raw::get_provenance(TRACKED_SERIAL + number * 7919 % TRACKED))
@@ -333,16 +348,23 @@ impl Large {
             "twenty records and three of the case"
         );
         let requests = Arc::new(requests);
-        let time = Some(self.size.limit_time);
-        let ours = look_up(&channels, &raw::GET_PROVENANCE, &requests, time, None).await;
+        let calls = Calls {
+            time: Some(self.size.limit_time),
+            ..CALLS
+        };
+        let ours = look_up(&channels, &raw::GET_PROVENANCE, &requests, calls).await;
         let all_over = self.all_over(&channels).await;
         let echo = EchoServer::start(first.len(), None);
         let echoes = ledger::channels(&echo.address, CONNECTIONS).await;
-        let bare = look_up(&echoes, &raw::ECHO, &requests, time, None).await;
-        let paced = look_up(&echoes, &raw::ECHO, &requests, time, Some(ours.rate())).await;
+        let bare = look_up(&echoes, &raw::ECHO, &requests, calls).await;
+        let paced = Calls {
+            per_second: Some(ours.rate()),
+            ..calls
+        };
+        let paced = look_up(&echoes, &raw::ECHO, &requests, paced).await;
         #[allow(clippy::cast_precision_loss)] // microseconds
         let p99 = |driven: &Driven| driven.latency.value_at_quantile(0.99) as f64;
-        Row::new(
+        let rate = Row::new(
             "GetProvenance, 20 records and a container",
             "/s",
             ours.rate(),
@@ -353,15 +375,18 @@ impl Large {
             Target::AtLeast(0.4),
         )
         .note(format!(
-            "p99 {} us, that of the echo at this rate {} us: {:.1} times (target: 4)",
-            p99(&ours),
-            p99(&paced),
-            p99(&ours) / p99(&paced)
-        ))
-        .note(format!(
-            "{} units in the ledger; of units from all over it, ten records each, {all_over:.0} a second",
-            self.units + self.size.more_units + TRACKED
-        ))
+            "of {TRACKED} units in turn, of {} in the ledger; of units from all over it, ten records each, \
+             {all_over:.0} a second",
+            self.units + self.bulk + TRACKED
+        ));
+        let p99 = Row::new("GetProvenance, p99 at that rate", "us", p99(&ours))
+            .limit(
+                "the echo at the same rate, p99",
+                p99(&paced),
+                Target::AtMost(4.0),
+            )
+            .note(format!("the echo reached {:.0}/s", paced.rate()));
+        [rate, p99]
     }
 
     /// Look-ups a second of units that nobody has asked for in a while.
@@ -369,9 +394,21 @@ impl Large {
         let units = self.units;
         let serials = (0..units.min(200_000)).map(|number| 1 + number * 7_919 % units);
         let requests = serials.map(raw::get_provenance).collect();
-        let (method, time) = (&raw::GET_PROVENANCE, Some(self.size.limit_time));
-        let driven = look_up(channels, method, &Arc::new(requests), time, None).await;
+        let calls = Calls {
+            time: Some(self.size.limit_time),
+            ..CALLS
+        };
+        let requests = Arc::new(requests);
+        let driven = look_up(channels, &raw::GET_PROVENANCE, &requests, calls).await;
         driven.rate()
+    }
+
+    /// Of the units that don't go into cases, those of single records first.
+    fn unit(&self, number: u64) -> UnitId {
+        workload::item(match number.checked_sub(self.units) {
+            None => 1 + number,
+            Some(number) => BULK_SERIAL + number,
+        })
     }
 
     /// Standings of pages of units all over the ledger, again and again; units a second, and the pages' keys.
@@ -381,7 +418,7 @@ impl Large {
             mixed = mixed
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            workload::item(1 + (mixed >> 20) % self.units)
+            self.unit((mixed >> 20) % (self.units + self.bulk))
         };
         let page = |_| (0..PAGE).map(|_| next()).collect();
         let pages: Vec<Vec<UnitId>> = (0..PAGES).map(page).collect();
@@ -393,11 +430,15 @@ impl Large {
     /// Standings of units of which each is asked for once, in no order, a million at most; again and again where that would
     /// be over too soon.
     async fn look_up_standings(&self) -> LookUp {
-        let units = usize::try_from(self.units.min(1_000_000)).expect("a million");
+        let all = self.units + self.bulk;
+        let units = usize::try_from(all.min(1_000_000)).expect("a million");
         if units / PAGE < PAGES / 2 {
             return LookUp::Again(self.standings().await.0);
         }
-        let unit = |number: usize| workload::item(1 + number as u64 * 7_919 % self.units);
+        // Not far from the golden section: so they come from all over, and each once.
+        let step = all / 1_000 * 618 + 1;
+        let step = (step..).find(|step| gcd(*step, all) == 1).expect("some");
+        let unit = |number: usize| self.unit(number as u64 * step % all);
         let page = |page: usize| (0..PAGE).map(|n| unit(page * PAGE + n)).collect();
         let pages: Vec<Vec<UnitId>> = (0..units / PAGE).map(page).collect();
         LookUp::Once(self.read_pages(&pages, None).await)
@@ -412,109 +453,81 @@ impl Large {
         };
         let requests = pages.iter().map(request).map(Bytes::from).collect();
         let method = raw::BATCH_GET_STANDINGS;
-        let driven = look_up(&channels, &method, &Arc::new(requests), time, None).await;
+        let driven = look_up(
+            &channels,
+            &method,
+            &Arc::new(requests),
+            Calls { time, ..CALLS },
+        )
+        .await;
         #[allow(clippy::cast_precision_loss)] // a hundred
         let units = PAGE as f64;
         driven.rate() * units
     }
 }
 
+/// How look-ups are made, but for how long.
+const CALLS: Calls = Calls {
+    in_flight: IN_FLIGHT,
+    time: None,
+    per_second: None,
+    patience: None,
+};
+
+const fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 async fn look_up(
     channels: &[Channel],
     method: &raw::Method,
     requests: &Arc<Vec<Bytes>>,
-    time: Option<Duration>,
-    per_second: Option<f64>,
+    calls: Calls,
 ) -> Driven {
-    let requests = Arc::clone(requests);
-    let driven = drive::unary(channels, method, requests, IN_FLIGHT, time, per_second).await;
+    let driven = drive::unary(channels, method, Arc::clone(requests), calls).await;
     driven.all_acknowledged("look-ups")
 }
 
-/// Starts after a clean stop and after a kill in the middle of appending.
-async fn restarts(data: &Path, clean: Duration, size: Size) -> Row {
+/// Starts after a clean stop and after a kill in the middle of appending. Then everything is audited: what had been
+/// acknowledged is there.
+async fn restarts(data: &Path, clean: Duration, size: Size, before: u64) -> [Row; 2] {
     // It was killed idle; what a kill costs most is a full write-ahead log, so append first.
     let server = Server::open(data);
     let after_idle = server.ready;
     let trade = Trade::of(size.scanners);
     let streams = workload::ways(&trade, 1 << 42, size.sample / 10, STREAMS);
+    let sent: usize = streams.iter().map(Vec::len).sum();
+    let sent = sent as u64;
     let channels = server.channels(CONNECTIONS).await;
     let requests = drive::requests(&streams);
-    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
-    let driven = driven.all_acknowledged("before the kill");
+    let driving =
+        tokio::spawn(async move { drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await });
+    while server.metric("custody_log_size") < before + sent * 9 / 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let data = server.kill();
+    let driven = driving.await.expect("no panic");
     let again = Server::open(&data);
     let killed = again.ready;
-    drop(again);
-    Row::new("ready after kill -9 under load", "s", killed.as_secs_f64())
+    let data = again.stop();
+    let (entries, seconds) = ledger::audit(&data);
+    let least = before + driven.acknowledged;
+    assert!(
+        (least..=before + sent).contains(&entries),
+        "{least} entries were acknowledged, {} sent, the log has {entries}",
+        before + sent
+    );
+    let killed = Row::new("ready after kill -9 under load", "s", killed.as_secs_f64())
         .limit("target", 5.0, Target::AtMost(1.0))
         .note(format!(
-            "{} records were acknowledged just before; after a clean stop {:.2} s (target: 1), \
-             after a kill when idle {:.2} s",
+            "{} of {sent} records had been acknowledged, streams that were open {}; after a kill when idle {:.2} s",
             driven.acknowledged,
-            clean.as_secs_f64(),
+            driven.failed,
             after_idle.as_secs_f64()
         ))
-}
-
-/// Bytes on the disk, compacted, beside those of the envelopes.
-pub async fn disk(folder: &Path, scanners: usize, records: u64) -> Row {
-    let server = Server::new(folder);
-    let trade = Trade::found(&server, scanners).await;
-    let units = (records / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;
-    let streams = workload::ways(&trade, 1, units, STREAMS);
-    let (data, envelopes) = fill(server, &streams).await;
-    let single = compacted(&data);
-    std::fs::remove_dir_all(&data).expect("removed");
-    let server = Server::new(folder);
-    let trade = Trade::found(&server, scanners).await;
-    let (streams, _) = workload::hand_over(&trade, 1, 2_500, 16);
-    let (data, bulk_envelopes) = fill(server, &streams).await;
-    let bulk = compacted(&data);
-    std::fs::remove_dir_all(&data).expect("removed");
-    #[allow(clippy::cast_precision_loss)] // bytes of a run
-    let ratio = |bytes: u64, of: u64| bytes as f64 / of as f64;
-    let per = |bytes: u64| ratio(bytes, units * workload::STEPS);
-    Row::new(
-        "disk, ten single-unit records a unit, compacted",
-        "B/record",
-        per(single),
-    )
-    .limit(
-        "bytes of the envelopes",
-        per(envelopes),
-        Target::AtMost(1.5),
-    )
-    .note(format!(
-        "records of 500 units: {:.2} times their envelopes",
-        ratio(bulk, bulk_envelopes)
-    ))
-}
-
-async fn fill(server: Server, streams: &[Vec<Signed>]) -> (std::path::PathBuf, u64) {
-    let channels = server.channels(CONNECTIONS).await;
-    let requests = drive::requests(streams);
-    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
-    driven.all_acknowledged("filling");
-    let envelopes = streams.iter().flatten();
-    let bytes = envelopes.map(|signed| signed.envelope.to_wire().encoded_len() as u64);
-    let bytes = bytes.sum();
-    drop(channels);
-    (server.stop(), bytes)
-}
-
-/// Bytes of the store's tables once nothing is left to compact.
-fn compacted(data: &Path) -> u64 {
-    let store = data.join("store");
-    let open = Store::open(&store, &StoreOptions::default()).expect("the store");
-    open.tend_ids().expect("tended");
-    open.compact().expect("compacted");
-    drop(open);
-    let files = std::fs::read_dir(&store)
-        .expect("the store's folder")
-        .flatten();
-    files
-        .filter(|file| file.path().extension().is_some_and(|end| end == "sst"))
-        .map(|file| file.metadata().map_or(0, |data| data.len()))
-        .sum()
+        .note(format!(
+            "{entries} entries hold, at least the {least} that were acknowledged; audited in {seconds:.0} s"
+        ));
+    let clean = Row::new("ready after a clean stop", "s", clean.as_secs_f64());
+    [clean.limit("target", 1.0, Target::AtMost(1.0)), killed]
 }

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use custody::client::{Draft, Ledger, Session};
-use custody::core::envelope::key_possession_pae;
+use custody::core::bundle::{decode_entry, signing_key};
+use custody::core::envelope::{Envelope, key_possession_pae};
 use custody::core::signature::Signer;
+use custody::core::tlog::LogIndex;
 use custody::core::wire::record::Body;
 use custody::core::wire::{self, Role};
+use custody::store::{Store, StoreOptions};
+use prost::bytes::Bytes;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
@@ -42,6 +46,23 @@ pub struct Server {
     pub metrics: String,
     /// From its start until it said where it listens.
     pub ready: Duration,
+}
+
+/// Memory of a server while something happens.
+pub struct Memory {
+    before: u64,
+    over: tokio::sync::oneshot::Sender<()>,
+    looking: tokio::task::JoinHandle<u64>,
+}
+
+impl Memory {
+    /// The most that it was, in words.
+    pub async fn most(self) -> String {
+        let _ = self.over.send(());
+        let most = self.looking.await.expect("no panic");
+        let before = self.before >> 20;
+        format!("memory {} MB at most, before {before} MB", most >> 20)
+    }
 }
 
 pub fn custody() -> Command {
@@ -111,6 +132,25 @@ impl Server {
     /// Bytes of memory that the process has.
     pub fn resident(&self) -> u64 {
         status_kilobytes(self.child.id(), "VmRSS:") * 1024
+    }
+
+    /// Looks at that again and again from now on.
+    pub fn watched(&self) -> Memory {
+        let (process, before) = (self.child.id(), self.resident());
+        let (over, mut ended) = tokio::sync::oneshot::channel();
+        let looking = tokio::spawn(async move {
+            let mut most = before;
+            while ended.try_recv().is_err() {
+                most = most.max(status_kilobytes(process, "VmRSS:") * 1024);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            most
+        });
+        Memory {
+            before,
+            over,
+            looking,
+        }
     }
 
     /// Processor seconds that the threads have used, by what they do.
@@ -231,6 +271,30 @@ pub fn audit(data: &Path) -> (u64, f64) {
         said["entries"].as_u64().expect("entries"),
         start.elapsed().as_secs_f64(),
     )
+}
+
+/// Entries of a stopped ledger from all over it, some hundred at a time as they lie in the log, with the keys that signed
+/// them.
+pub fn sampled(data: &Path) -> Vec<([u8; 32], Envelope)> {
+    const PLACES: u64 = 64;
+    let many = custody::admit::MAX_BATCH as u64;
+    let store = Store::open(&data.join("store"), &StoreOptions::default()).expect("the store");
+    let size = store.head().expect("the head").size;
+    let step = (size / PLACES).max(many);
+    let mut sample = Vec::new();
+    for first in (0..size).step_by(usize::try_from(step).expect("a step")) {
+        let visit = |index: LogIndex, entry: Bytes| {
+            if index.0 == first + many {
+                return false;
+            }
+            let entry = decode_entry(&entry).expect("an entry");
+            let key = signing_key(&store, &entry.record).expect("its key");
+            sample.push((key, entry.envelope));
+            true
+        };
+        store.entries(LogIndex(first), visit).expect("entries");
+    }
+    sample
 }
 
 pub async fn channels(address: &str, count: usize) -> Vec<Channel> {

@@ -8,44 +8,34 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use custody::admit::MAX_BATCH;
+use custody::core::apply::state::unit_bytes;
+use custody::core::envelope::Envelope;
 use custody::core::signature::{BatchItem, DecodedKey, KeyRef, verify_batch};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::workload::Signed;
+/// What is checked: a record, and the key that signed it.
+pub type Checked<'a> = (&'a [u8; 32], &'a Envelope);
 
-/// Signatures in one batch equation. The server's are as large as what has queued, up to four times that, which is a
-/// tenth faster; the limit stays what it was, so that ratios can be compared.
-const BATCH: usize = 128;
-
-/// Whether the points of keys are found anew for each batch, or were before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Points {
-    Anew,
-    Known,
-}
-
-/// Batch checks a second on all cores, over these very records in this order.
-pub fn verify_rate(records: &[&Signed], points: Points, time: Duration) -> f64 {
+/// Batch checks a second on all cores, over these very records in this order: with the server's verifier, in its largest
+/// batches, and with the points of the keys at hand, as the server has them.
+pub fn verify_rate(records: &[Checked<'_>], time: Duration) -> f64 {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     let messages: Vec<Vec<u8>> = records
         .iter()
-        .map(|record| record.envelope.signed_bytes())
+        .map(|(_, envelope)| envelope.signed_bytes())
         .collect();
-    let known: HashMap<[u8; 32], DecodedKey> = match points {
-        Points::Anew => HashMap::new(),
-        Points::Known => records
-            .iter()
-            .filter_map(|record| Some((record.key, DecodedKey::new(record.key)?)))
-            .collect(),
-    };
-    let key = |key| known.get(key).map_or(KeyRef::Bytes(key), KeyRef::Decoded);
+    let keys: HashMap<[u8; 32], DecodedKey> = records
+        .iter()
+        .filter_map(|(key, _)| Some((**key, DecodedKey::new(**key)?)))
+        .collect();
     let items: Vec<BatchItem<'_>> = records
         .iter()
         .zip(&messages)
-        .map(|(record, message)| BatchItem {
-            key: key(&record.key),
+        .map(|((key, envelope), message)| BatchItem {
+            key: KeyRef::Decoded(&keys[*key]),
             message: [message, &[]],
-            signature: &record.envelope.signature,
+            signature: &envelope.signature,
         })
         .collect();
     let checked = AtomicU64::new(0);
@@ -54,7 +44,11 @@ pub fn verify_rate(records: &[&Signed], points: Points, time: Duration) -> f64 {
         for thread in 0..threads {
             let (items, checked) = (&items, &checked);
             scope.spawn(move || {
-                let batches: Vec<_> = items.chunks(BATCH).skip(thread).step_by(threads).collect();
+                let batches: Vec<_> = items
+                    .chunks(MAX_BATCH)
+                    .skip(thread)
+                    .step_by(threads)
+                    .collect();
                 'timed: loop {
                     for batch in &batches {
                         assert!(verify_batch(batch).iter().all(|valid| *valid));
@@ -138,29 +132,39 @@ pub fn sync_rate(folder: &Path, bytes: usize, time: Duration) -> f64 {
     rate
 }
 
-/// Bare RocksDB with its default options: one put a unit, in synced groups of so many.
-pub fn put_rate(folder: &Path, group: u64, value_bytes: usize, time: Duration) -> f64 {
+/// Bytes of the row of a unit with a state of its own, and of one that shares its state with others: where that is, and a
+/// checksum.
+pub const ROW_BYTES: usize = 150;
+pub const REFERENCE_BYTES: usize = 17;
+
+/// Bare RocksDB with its default options: one put a unit of so many bytes, in synced groups of so many units that are
+/// numbered in a row; nothing else is done meanwhile.
+pub fn put_rate(folder: &Path, group: u64, bytes: usize, time: Duration) -> f64 {
     let path = folder.join("bare");
     let mut options = rocksdb::Options::default();
     options.create_if_missing(true);
     let db = rocksdb::DB::open(&options, &path).expect("a database");
     let mut write = rocksdb::WriteOptions::default();
     write.set_sync(true);
-    let mut value = vec![0u8; value_bytes];
     let mut random = 1u64;
+    let mut values = vec![0u8; 1 << 16];
+    values.fill_with(|| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random.to_le_bytes()[0]
+    });
+    let mut key = unit_bytes(&crate::workload::item(1 << 40));
     let mut next = 0u64;
     let start = Instant::now();
     while start.elapsed() < time {
         let mut batch = rocksdb::WriteBatch::default();
         for _ in 0..group {
-            for bytes in value.chunks_mut(8) {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                bytes.copy_from_slice(&random.to_le_bytes()[..bytes.len()]);
+            if let Some(number) = key.last_chunk_mut::<8>() {
+                *number = next.to_be_bytes();
             }
-            let id = crate::workload::item(next).to_compact();
-            batch.put(id, &value);
+            let at = usize::try_from(next % (1 << 15)).expect("small");
+            batch.put(&key, &values[at..at + bytes]);
             next += 1;
         }
         db.write_opt(batch, &write).expect("written");

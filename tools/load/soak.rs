@@ -1,9 +1,12 @@
 //! A long run under a load that grows and then stays: rate, latency and memory over time, as a plot.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plotters::prelude::*;
+use prost::bytes::{Buf as _, Bytes};
 
 use crate::appends::{CONNECTIONS, STREAMS};
 use crate::drive;
@@ -18,7 +21,7 @@ const GROWTH: (f64, f64) = (0.1, 0.8);
 
 /// What was seen in one segment.
 struct Seen {
-    /// Seconds of load so far.
+    /// Seconds since the load began.
     time: f64,
     offered: f64,
     reached: f64,
@@ -29,10 +32,11 @@ struct Seen {
     resident: f64,
 }
 
-/// Runs for so many minutes of load: it grows for the first half and then stays.
+/// Runs for so many minutes: the load grows for the first half and then stays.
 pub async fn run(folder: &Path, minutes: f64, scanners: usize, plot: &Path) {
     let server = Server::new(folder);
     let trade = Trade::found(&server, scanners).await;
+    let founded = server.metric("custody_log_size");
     let channels = server.channels(CONNECTIONS).await;
     let mut next = 1;
     let mut sign = |records: f64| {
@@ -44,26 +48,48 @@ pub async fn run(folder: &Path, minutes: f64, scanners: usize, plot: &Path) {
         drive::requests(&streams)
     };
     let warm = drive::streams(&channels, &raw::SUBMIT_STREAM, sign(200_000.0)).await;
-    let sustainable = warm.all_acknowledged("the first burst").rate();
+    let warm = warm.all_acknowledged("the first burst");
+    let sustainable = warm.rate();
     println!("sustainable: {sustainable:.0} records/s; the load grows to 0.8 of it, then stays");
-    let mut seen: Vec<Seen> = Vec::new();
-    let mut time = 0.0;
     let all = minutes * 60.0;
+    let mut segments = Vec::new();
+    let mut time = 0.0;
     while time < all {
         let grown = (time / (all / 2.0)).min(1.0);
         let offered = sustainable * (GROWTH.0 + (GROWTH.1 - GROWTH.0) * grown);
-        let requests = sign(offered * SEGMENT.as_secs_f64());
+        let path = folder.join(format!("segment-{}", segments.len()));
+        write(&path, &sign(offered * SEGMENT.as_secs_f64()));
+        time += SEGMENT.as_secs_f64();
+        if segments.len() % 12 == 0 {
+            println!("signing ahead: {time:.0} of {all:.0} s of load");
+        }
+        segments.push((offered, path));
+    }
+    let mut acknowledged = warm.acknowledged;
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut ahead = segments.iter().map(|(_, path)| {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || read(&path))
+    });
+    let mut following = ahead.next();
+    let start = Instant::now();
+    for (offered, _) in &segments {
+        let Some(requests) = following.take() else {
+            break;
+        };
+        let requests = requests.await.expect("read");
+        following = ahead.next();
         let method = &raw::SUBMIT_STREAM;
-        let driven = drive::paced_streams(&channels, method, requests, Some(offered)).await;
+        let driven = drive::paced_streams(&channels, method, requests, Some(*offered)).await;
         let driven = driven.all_acknowledged("the soak");
-        time += driven.elapsed.as_secs_f64();
+        acknowledged += driven.acknowledged;
         #[allow(clippy::cast_precision_loss)] // milliseconds
         let quantile = |q: f64| driven.latency.value_at_quantile(q) as f64 / 1e3;
         #[allow(clippy::cast_precision_loss)] // bytes of memory
         let resident = server.resident() as f64 / f64::from(1 << 20);
         let one = Seen {
-            time,
-            offered,
+            time: start.elapsed().as_secs_f64(),
+            offered: *offered,
             reached: driven.rate(),
             p50: quantile(0.5),
             p99: quantile(0.99),
@@ -82,7 +108,46 @@ pub async fn run(folder: &Path, minutes: f64, scanners: usize, plot: &Path) {
     println!("written: {}", plot.display());
     let data = server.stop();
     let (entries, seconds) = crate::ledger::audit(&data);
-    println!("audited: {entries} entries hold ({seconds:.0} s)");
+    assert_eq!(entries, founded + acknowledged);
+    println!(
+        "audited: {entries} entries hold, {acknowledged} of them acknowledged ({seconds:.0} s)"
+    );
+}
+
+/// Keeps the requests of each stream on the disk: those of minutes don't fit the memory, and to sign them meanwhile would
+/// take the processor from the server.
+fn write(path: &Path, streams: &[Vec<Bytes>]) {
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
+    let mut number = |number: usize| {
+        let number = u32::try_from(number).expect("less than 4 GB");
+        file.write_all(&number.to_le_bytes()).expect("written");
+    };
+    number(streams.len());
+    for stream in streams {
+        number(stream.len());
+        stream.iter().for_each(|request| number(request.len()));
+    }
+    for request in streams.iter().flatten() {
+        file.write_all(request).expect("written");
+    }
+    file.flush().expect("written");
+}
+
+/// Reads what was written, and deletes it.
+fn read(path: &Path) -> Vec<Vec<Bytes>> {
+    let mut bytes = Bytes::from(std::fs::read(path).expect("the file"));
+    std::fs::remove_file(path).expect("deleted");
+    let mut number = || bytes.get_u32_le() as usize;
+    let streams: Vec<Vec<usize>> = (0..number())
+        .map(|_| (0..number()).map(|_| number()).collect())
+        .collect();
+    streams
+        .into_iter()
+        .map(|stream| {
+            let requests = stream.into_iter();
+            requests.map(|length| bytes.split_to(length)).collect()
+        })
+        .collect()
 }
 
 type Line<'a> = (&'a str, RGBColor, &'a dyn Fn(&Seen) -> f64);
@@ -124,7 +189,7 @@ fn draw(seen: &[Seen], path: &Path) -> Result<(), Box<dyn std::error::Error>> {
             .x_label_area_size(30)
             .y_label_area_size(70)
             .build_cartesian_2d(0.0..end, 0.0..top)?;
-        chart.configure_mesh().x_desc("seconds of load").draw()?;
+        chart.configure_mesh().x_desc("seconds").draw()?;
         for (name, color, of) in lines {
             let points = seen.iter().map(|s| (s.time, of(s)));
             let color = *color;

@@ -11,12 +11,13 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 
 use crate::ledger::{Firm, ORIGIN, Trade};
+use crate::limits::Checked;
 
 /// When the trade begins: event times count from here.
 pub const BASE: u64 = 1_780_000_000_000;
 const MINUTE: u64 = 60_000;
-/// Units of a production lot.
-const LOT: u64 = 500;
+/// Units of a production lot, and of a record of many.
+pub const LOT: u64 = 500;
 
 /// A signed record as it goes over the wire.
 #[derive(Clone)]
@@ -25,6 +26,13 @@ pub struct Signed {
     pub request: Bytes,
     pub key: [u8; 32],
     pub envelope: Envelope,
+}
+
+impl Signed {
+    /// To check it.
+    pub const fn checked(&self) -> Checked<'_> {
+        (&self.key, &self.envelope)
+    }
 }
 
 /// An item of the maker.
@@ -216,6 +224,33 @@ pub fn scans(
             }
         }
         signed
+    })
+}
+
+/// One scan of each unit that a courier holds, of so many in a record.
+pub fn scans_together(trade: &Trade, holdings: &mut [Holding], many: u64) -> Vec<Vec<Signed>> {
+    let scanners = &trade.couriers[0].scanners;
+    let many = usize::try_from(many).unwrap_or(1).max(1);
+    parallel_mut(holdings, |stream, holding| {
+        holding.minute += 1;
+        let minute = holding.minute;
+        let parts = holding.units.chunks_mut(many);
+        let parts = parts.map(|units| {
+            let record = Plan {
+                signer: &scanners[stream % scanners.len()],
+                units,
+                minute,
+                body: scan(),
+                containers: &[],
+            }
+            .sign();
+            let head = Some(record.envelope.record_id());
+            for (_, prev) in units {
+                *prev = head;
+            }
+            record
+        });
+        parts.collect()
     })
 }
 
