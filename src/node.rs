@@ -21,7 +21,7 @@ use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::{NoteSigner, NoteVerifier};
 use crate::private::{self, Change, ChangeError, Retention};
-use crate::sequence::{self, Answer, Answers, Reply, Sequencer, Submissions};
+use crate::sequence::{self, Answer, Answers, Places, Reply, Sequencer, Submissions};
 use crate::signals::{Asked, LookUps, Watching};
 use crate::store::{LogHead, Store, StoreError, StoreOptions};
 
@@ -30,7 +30,7 @@ use crate::store::{LogHead, Store, StoreError, StoreOptions};
 const READS_PER_CORE: usize = 32;
 /// The same of look-ups that wait for the disk: they have places of their own, so that none waits behind a report.
 const LOOK_UPS_PER_CORE: usize = 8;
-/// So many places for records on their way there are at least: a batch of a stream should find room.
+/// So many places for records on their way there are at least, so that most batches of a stream find room.
 const MIN_ON_THEIR_WAY: usize = 256;
 /// And so many at most: at up to a kilobyte each, and what is made of it, they would be all the memory there is.
 const MAX_ON_THEIR_WAY: usize = 1 << 22;
@@ -400,7 +400,7 @@ impl Node {
     /// Submits one record and waits for its answer; refused when too much is waiting.
     pub async fn submit(&self, decoded: Decoded) -> Answer {
         let order = self.submissions()?;
-        let places = order.try_places(decoded.places(), Pace::Live)?;
+        let places = order.try_places(decoded.places())?;
         let (reply, answers) = Reply::new();
         // Straight from the thread that checks it into the order: who waits is woken once.
         self.admit_then(
@@ -422,7 +422,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub async fn places(&self, places: usize, pace: Pace) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub async fn places(&self, places: usize, pace: Pace) -> Result<Places, Refusal> {
         let places = self.submissions()?.places(places, pace);
         places.await
     }
@@ -435,7 +435,7 @@ impl Node {
     pub fn enter(
         &self,
         records: Vec<Decoded>,
-        (places, pace): (OwnedSemaphorePermit, Pace),
+        (places, pace): (Places, Pace),
         reply: Reply,
         tell: impl FnOnce(Entered) + Send + 'static,
     ) -> Result<(), Refusal> {
@@ -459,11 +459,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Reason::ShuttingDown`] when the order has ended.
-    pub fn enqueue(
-        &self,
-        admitted: Vec<Admitted>,
-        places: OwnedSemaphorePermit,
-    ) -> Result<Answers, Refusal> {
+    pub fn enqueue(&self, admitted: Vec<Admitted>, places: Places) -> Result<Answers, Refusal> {
         let (reply, answers) = Reply::new();
         self.submissions()?.submit(admitted, (places, None), reply);
         Ok(answers)

@@ -34,18 +34,18 @@ const FEW: usize = 8;
 /// Keys that the cache holds; at some 280 bytes each, decoded.
 const MAX_CACHED_KEYS: usize = 1 << 18;
 
-/// Whether more waits behind what was sent.
+/// Whether more waits behind what was sent, as far as the server sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Whoever sent it has sent all that it has: scanners as they scan.
+    /// Nothing more of the same stream was there: scanners as they scan, and single calls.
     Live,
-    /// More of the same stream is there already: who sends what was kept for hours. It takes its turn behind what is live,
-    /// and yet gets half of everything.
+    /// A batch was full before the stream was empty: who sends what was kept for hours. It takes its turn behind what is
+    /// live, and yet gets half of everything.
     Backlog,
 }
 
 /// Bytes of a payload that a place in the order's queue is for. Most records need one; a pallet's takes as many more as
-/// it is larger, so that what is on its way is bounded in bytes as well.
+/// it is larger, so that what has places is bounded in bytes as well.
 const PLACE_BYTES: usize = 1_024;
 
 fn places(envelope: &Envelope) -> usize {
@@ -195,7 +195,7 @@ impl Admission {
         then: impl FnOnce(Admissions, Option<Trip>) + Send + 'static,
     ) {
         self.queue.push(Job {
-            gathers: records.len() <= FEW,
+            gathers: pace == Pace::Live && records.len() <= FEW,
             pace,
             records,
             ordered: false,

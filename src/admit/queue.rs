@@ -71,29 +71,42 @@ impl Waiting {
         self.of(job.pace).push_back(job);
     }
 
-    /// The next jobs, of about so many records: what is live first, of which half is enough where more waits.
+    fn pop(&mut self, pace: Pace, taken: &mut Vec<Job>) -> Option<usize> {
+        let job = self.of(pace).pop_front()?;
+        let count = job.records.len();
+        self.records -= count;
+        self.hurried -= usize::from(!job.gathers);
+        taken.push(job);
+        Some(count)
+    }
+
+    /// The next jobs, of about so many records: what is live first, but what waits as backlog gets as many as half, however
+    /// large the jobs are that come before it.
     fn next(&mut self, records: usize) -> Vec<Job> {
+        let half = records / 2;
         let ahead = if self.backlog.is_empty() {
             records
         } else {
-            records / 2
+            half
         };
-        let (mut taken, mut count) = (Vec::new(), 0);
-        let turns = [
-            (Pace::Live, ahead),
-            (Pace::Backlog, records),
-            (Pace::Live, records),
-        ];
-        for (pace, most) in turns {
-            while count < most
-                && let Some(job) = self.of(pace).pop_front()
-            {
-                count += job.records.len();
-                self.hurried -= usize::from(!job.gathers);
-                taken.push(job);
-            }
+        let mut taken = Vec::new();
+        let (mut count, mut behind) = (0, 0);
+        while count < ahead
+            && let Some(more) = self.pop(Pace::Live, &mut taken)
+        {
+            count += more;
         }
-        self.records -= count;
+        while (behind < half || count < records)
+            && let Some(more) = self.pop(Pace::Backlog, &mut taken)
+        {
+            behind += more;
+            count += more;
+        }
+        while count < records
+            && let Some(more) = self.pop(Pace::Live, &mut taken)
+        {
+            count += more;
+        }
         taken
     }
 }
@@ -287,6 +300,14 @@ mod tests {
         push(&mut waiting, 50, 1, Pace::Live);
         assert_eq!(next(&mut waiting, 40), [40, 0]);
         assert_eq!(next(&mut waiting, 40), [10, 0]);
+        push(&mut waiting, 2, 100, Pace::Live);
+        push(&mut waiting, 3, 10, Pace::Backlog);
+        assert_eq!(
+            next(&mut waiting, 40),
+            [100, 20],
+            "half, also behind one that is large"
+        );
+        assert_eq!(next(&mut waiting, 40), [100, 10]);
         assert_eq!((waiting.records, waiting.hurried), (0, 0));
     }
 

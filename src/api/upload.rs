@@ -77,6 +77,7 @@ enum Slot {
 /// A batch that is not in the order, since some of it was not admitted.
 struct Returned {
     admissions: Admissions,
+    pace: Pace,
     reply: Reply,
     /// Batches that were sent on before it.
     before: u64,
@@ -195,6 +196,7 @@ impl Upload {
                     Entered::Not { admissions, reply } => {
                         let batch = Returned {
                             admissions,
+                            pace,
                             reply,
                             before,
                         };
@@ -253,6 +255,7 @@ impl Upload {
     async fn enter_in_parts(&self, returned: Returned) {
         let Returned {
             admissions,
+            pace,
             reply,
             before,
         } = returned;
@@ -268,7 +271,7 @@ impl Upload {
                 }
                 Err(rejected) => rejected,
             };
-            self.enqueue(&mut parts, &mut run).await;
+            self.enqueue(&mut parts, &mut run, pace).await;
             if rejected.refusal.reason != Reason::UnknownKey || !follows {
                 parts.push(Part::Answered(vec![Err(rejected.refusal)]));
                 continue;
@@ -281,19 +284,19 @@ impl Upload {
                 Err(refusal) => parts.push(Part::Answered(vec![Err(refusal)])),
             }
         }
-        self.enqueue(&mut parts, &mut run).await;
+        self.enqueue(&mut parts, &mut run, pace).await;
         // The stream is read on meanwhile.
         tokio::spawn(async move { reply.send(answers_of(parts).await) });
     }
 
     /// Puts admitted records into the order, in places of their own: none is kept while something is waited for.
-    async fn enqueue(&self, parts: &mut Vec<Part>, run: &mut Vec<Admitted>) {
+    async fn enqueue(&self, parts: &mut Vec<Part>, run: &mut Vec<Admitted>, pace: Pace) {
         let (count, run) = (run.len(), std::mem::take(run));
         if count == 0 {
             return;
         }
         let places = run.iter().map(Admitted::places).sum();
-        let places = self.node.places(places, Pace::Backlog).await;
+        let places = self.node.places(places, pace).await;
         let entered = places.and_then(|places| self.node.enqueue(run, places));
         parts.push(match entered {
             Ok(answers) => Part::InOrder(count, answers),

@@ -9,10 +9,10 @@ mod reply;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 pub use local::Local;
-pub use queue::{Answers, Queue, Submissions, queue};
+pub use queue::{Answers, Places, Queue, Submissions, queue};
 pub use reply::{Progress, Reply};
 
 use crate::admit::{Admitted, Trip};
@@ -68,7 +68,7 @@ pub struct Submission {
     /// Where the answers go, one a record.
     pub reply: Reply,
     /// The places that they take while they wait.
-    pub places: Option<OwnedSemaphorePermit>,
+    pub places: Option<Places>,
     /// Kept until they are answered, if they are on one.
     pub trip: Option<Trip>,
 }

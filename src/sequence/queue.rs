@@ -9,22 +9,53 @@ use crate::admit::{Admitted, Pace, Trip, shutting_down};
 use crate::core::refusal::{Reason, Refusal};
 use crate::private::{Change, ChangeError};
 
-/// The part of the places that is kept for what is live.
+/// The part of the places that what is no backlog has for itself.
 const KEPT: usize = 8;
 
 /// Answers to come, one for each record that was submitted.
 pub type Answers = oneshot::Receiver<Vec<Answer>>;
 
+/// Places for records on their way; free again when this is dropped.
+#[derive(Debug)]
+pub struct Places {
+    _all: OwnedSemaphorePermit,
+    _backlog: Option<OwnedSemaphorePermit>,
+}
+
 /// Where records enter the order.
 #[derive(Clone, Debug)]
 pub struct Submissions {
     queue: mpsc::UnboundedSender<Item>,
-    /// Places for the records on their way, taken before their signatures are checked: they bound all queues.
-    room: Arc<Semaphore>,
-    /// How many these are.
+    /// Places for the records on their way, taken before their signatures are checked: they bound the queues behind.
+    all: Room,
+    /// Those of them that a backlog may take: it has one of these before it takes one of all.
+    backlog: Room,
+}
+
+#[derive(Clone, Debug)]
+struct Room {
+    places: Arc<Semaphore>,
     capacity: usize,
-    /// More of them, for what is live and finds none of the others free.
-    kept: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(capacity: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(capacity)),
+            capacity,
+        }
+    }
+
+    /// What needs more than there are takes all of them: it has to get through.
+    fn count(&self, places: usize) -> u32 {
+        u32::try_from(places.min(self.capacity)).unwrap_or(u32::MAX)
+    }
+
+    async fn take(self, places: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let count = self.count(places);
+        let places = self.places.acquire_many_owned(count).await;
+        places.map_err(|_| shutting_down())
+    }
 }
 
 /// The other end, which the order takes from. It ends when every clone of the first is dropped.
@@ -34,24 +65,23 @@ pub type Queue = mpsc::UnboundedReceiver<Item>;
 #[must_use]
 pub fn queue(capacity: usize) -> (Submissions, Queue) {
     let (queue, items) = mpsc::unbounded_channel();
-    let kept = capacity / KEPT;
     let submissions = Submissions {
         queue,
-        room: Arc::new(Semaphore::new(capacity - kept)),
-        capacity: capacity - kept,
-        kept: Arc::new(Semaphore::new(kept)),
+        all: Room::new(capacity),
+        backlog: Room::new(capacity - capacity / KEPT),
     };
     (submissions, items)
 }
 
 impl Submissions {
-    /// So many places, unless there is no room for them.
+    /// So many places for a single call, unless there is no room for them.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] when there is none.
-    pub fn try_places(&self, places: usize, pace: Pace) -> Result<OwnedSemaphorePermit, Refusal> {
-        let free = self.free(places, pace);
-        free.map_err(|error| {
+    pub fn try_places(&self, places: usize) -> Result<Places, Refusal> {
+        let count = self.all.count(places);
+        let all = Arc::clone(&self.all.places).try_acquire_many_owned(count);
+        let all = all.map_err(|error| {
             if error == TryAcquireError::Closed {
                 return shutting_down();
             }
@@ -59,18 +89,11 @@ impl Submissions {
                 Reason::Overloaded,
                 "more records are waiting than the server takes; send the same envelope again",
             )
+        })?;
+        Ok(Places {
+            _all: all,
+            _backlog: None,
         })
-    }
-
-    fn free(&self, places: usize, pace: Pace) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        let count = self.count(places);
-        let free = Arc::clone(&self.room).try_acquire_many_owned(count);
-        match (pace, free) {
-            (Pace::Live, Err(TryAcquireError::NoPermits)) => {
-                Arc::clone(&self.kept).try_acquire_many_owned(count)
-            }
-            (_, free) => free,
-        }
     }
 
     /// So many places, once there is room: a stream's backpressure.
@@ -81,43 +104,35 @@ impl Submissions {
         &self,
         places: usize,
         pace: Pace,
-    ) -> impl Future<Output = Result<OwnedSemaphorePermit, Refusal>> + use<> {
+    ) -> impl Future<Output = Result<Places, Refusal>> + use<> {
         // Not the queue: whoever waits must not keep the order from ending.
-        let free = self.free(places, pace);
-        // What is too large for the places that are kept waits for the others.
-        let count = self.count(places);
-        let room = match pace {
-            Pace::Live if places <= self.capacity / KEPT => &self.kept,
-            _ => &self.room,
-        };
-        let room = Arc::clone(room);
+        let (all, backlog) = (self.all.clone(), self.backlog.clone());
         async move {
-            match free {
-                Ok(places) => Ok(places),
-                Err(_) => room
-                    .acquire_many_owned(count)
-                    .await
-                    .map_err(|_| shutting_down()),
-            }
+            let (places, backlog) = match pace {
+                Pace::Live => (places, None),
+                Pace::Backlog => (
+                    places.min(backlog.capacity),
+                    Some(backlog.take(places).await?),
+                ),
+            };
+            Ok(Places {
+                _all: all.take(places).await?,
+                _backlog: backlog,
+            })
         }
-    }
-
-    /// What needs more than there are takes all of them: it has to get through.
-    fn count(&self, places: usize) -> u32 {
-        u32::try_from(places.min(self.capacity)).unwrap_or(u32::MAX)
     }
 
     /// Nobody gets a place any more, and whoever waits for one is told so.
     pub fn close(&self) {
-        self.room.close();
-        self.kept.close();
+        self.all.places.close();
+        self.backlog.places.close();
     }
 
     /// Puts records into the order, in their places. When the order has ended, nobody answers.
     pub fn submit(
         &self,
         records: Vec<Admitted>,
-        (places, trip): (OwnedSemaphorePermit, Option<Trip>),
+        (places, trip): (Places, Option<Trip>),
         reply: Reply,
     ) {
         let _ = self.queue.send(Item::Records(Submission {
@@ -142,44 +157,48 @@ impl Submissions {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn given_a_backlog_when_it_has_all_that_it_can_then_what_is_live_finds_room() {
-        let (submissions, _queue) = queue(64);
-        let refused = |places, pace| {
-            let refused = submissions.try_places(places, pace).unwrap_err();
-            assert_eq!(refused.reason, Reason::Overloaded);
-        };
-        let backlog = submissions.try_places(56, Pace::Backlog).unwrap();
-        refused(1, Pace::Backlog);
-        let live = submissions.try_places(5, Pace::Live).unwrap();
-        let more = submissions.places(3, Pace::Live).await.unwrap();
-        refused(1, Pace::Live);
-        let waits = submissions.places(2, Pace::Live);
-        let waits_long = submissions.places(9, Pace::Live);
-        drop(live);
-        assert_eq!(waits.await.unwrap().num_permits(), 2);
-        drop(backlog);
-        assert_eq!(waits_long.await.unwrap().num_permits(), 9);
-        assert!(submissions.try_places(56, Pace::Live).is_ok());
-        drop(more);
-        assert_eq!(submissions.kept.available_permits(), 8);
+    /// All that are free, and those that a backlog may take.
+    fn free(submissions: &Submissions) -> [usize; 2] {
+        [&submissions.all, &submissions.backlog].map(|room| room.places.available_permits())
     }
 
     #[tokio::test]
-    async fn given_a_batch_larger_than_all_places_when_it_waits_then_it_gets_what_there_is_for_all()
-    {
+    async fn given_a_backlog_when_it_has_all_that_it_can_then_what_is_live_finds_room() {
         let (submissions, _queue) = queue(64);
-        for pace in [Pace::Live, Pace::Backlog] {
-            let one = submissions.try_places(1, pace).unwrap();
+        let backlog = submissions.places(56, Pace::Backlog).await.unwrap();
+        assert_eq!(free(&submissions), [8, 0]);
+        let more_backlog = submissions.places(1, Pace::Backlog);
+        let call = submissions.try_places(5).unwrap();
+        let live = submissions.places(3, Pace::Live).await.unwrap();
+        let refused = submissions.try_places(1).unwrap_err();
+        assert_eq!(refused.reason, Reason::Overloaded);
+        drop((backlog, call));
+        assert_eq!(free(&submissions), [61, 56]);
+        let more_backlog = more_backlog.await.unwrap();
+        let much = submissions.places(60, Pace::Live).await.unwrap();
+        assert_eq!(free(&submissions), [0, 55]);
+        drop((more_backlog, live, much));
+        assert_eq!(free(&submissions), [64, 56]);
+    }
+
+    #[tokio::test]
+    async fn given_a_batch_larger_than_all_places_when_it_waits_then_it_gets_what_there_is() {
+        let (submissions, _queue) = queue(64);
+        let sizes = [(Pace::Live, [0, 56]), (Pace::Backlog, [8, 0])];
+        for (pace, left) in sizes {
+            let one = submissions.try_places(1).unwrap();
             let all = submissions.places(1_000, pace);
             drop(one);
-            assert_eq!(all.await.unwrap().num_permits(), 56);
+            let all = all.await.unwrap();
+            assert_eq!(free(&submissions), left);
+            drop(all);
         }
         submissions.close();
-        for (places, pace) in [(1, Pace::Live), (9, Pace::Live), (1, Pace::Backlog)] {
-            let now = submissions.try_places(places, pace).unwrap_err();
-            let later = submissions.places(places, pace).await.unwrap_err();
-            assert_eq!([now.reason, later.reason], [Reason::ShuttingDown; 2]);
+        let call = submissions.try_places(1).unwrap_err();
+        assert_eq!(call.reason, Reason::ShuttingDown);
+        for pace in [Pace::Live, Pace::Backlog] {
+            let refused = submissions.places(1, pace).await.unwrap_err();
+            assert_eq!(refused.reason, Reason::ShuttingDown);
         }
     }
 }

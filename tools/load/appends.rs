@@ -22,6 +22,8 @@ pub const STREAMS: usize = 64;
 pub const CONNECTIONS: usize = 16;
 /// Records that the server lets be on their way at once, where that is what is tried.
 const PLACES: usize = 1_024;
+/// Records a second of a scanner beside a flood.
+const SCANS: f64 = 100.0;
 /// How long a caller waits where the server is offered more than it can take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls in flight, where there are no streams.
@@ -256,6 +258,7 @@ impl Appends {
         let after = self.counters();
         let units = driven.acknowledged * LOT;
         let group = units / (after.groups - before.groups).max(1);
+        self.server.settled().await;
         let put = |bytes| limits::put_rate(&self.folder, group, bytes, self.scale.limit_time);
         let (bare, references) = (put(limits::ROW_BYTES), put(limits::REFERENCE_BYTES));
         let effort = self.effort(&before);
@@ -395,15 +398,21 @@ impl Appends {
         let units = (each / workload::STEPS / crowd as u64).max(1) * crowd as u64;
         let flood = workload::ways(&self.trade, self.next_serial, units, crowd);
         self.next_serial += units;
-        let mut holding = self.holdings(1, 100).await;
+        // As long as the flood will last, and somewhat longer.
+        #[allow(clippy::cast_precision_loss)] // records of a run
+        let seconds = each as f64 / rate * 1.25;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let scans = ((seconds * SCANS) as u64).max(1);
+        let mut holding = self.holdings(1, scans).await;
         let single = workload::scans(&self.trade, &mut holding, 1, |stream| stream);
         let own = self.server.channels(1).await;
         let memory = self.server.watched();
-        let (method, patience) = (&raw::SUBMIT_STREAM, PATIENCE);
+        let method = &raw::SUBMIT_STREAM;
         let flooded = drive::streams(channels, method, drive::requests(&flood));
-        let beside = drive::paced_streams(&own, method, drive::requests(&single), Some(100.0));
+        let beside = drive::paced_streams(&own, method, drive::requests(&single), Some(SCANS));
         let both = async { tokio::join!(flooded, beside) };
-        let (flooded, beside) = tokio::time::timeout(patience * 6, both)
+        let patience = PATIENCE + Duration::from_secs_f64(seconds * 10.0);
+        let (flooded, beside) = tokio::time::timeout(patience, both)
             .await
             .expect("an answer to everything");
         let memory = memory.most().await;
@@ -421,7 +430,7 @@ impl Appends {
             Target::AtLeast(0.9),
         )
         .note(format!(
-            "flow control holds them back, none was refused; one scanner beside them that sends 100 records a second: \
+            "flow control holds them back, none was refused; one scanner beside them that sends {SCANS} records a second: \
              p50 {} ms, p99 {} ms, max {} ms; {memory}",
             beside.latency.value_at_quantile(0.5).div_ceil(1000),
             beside.latency.value_at_quantile(0.99).div_ceil(1000),

@@ -251,6 +251,7 @@ pub async fn rows(folder: &Path, scale: Scale, push: &mut impl FnMut(Row)) {
     for row in deaths(&mut etcds, &nodes, &trade, 2 * units).await {
         push(row);
     }
+    level(&nodes[1..]); // The first was killed.
     if let Some(last) = nodes.pop() {
         audit(last);
     }

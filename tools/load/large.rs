@@ -101,11 +101,15 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     };
     large.track().await;
     large.fill_to(size.small).await;
+    // As many of them to a record as there will be at the end.
+    large
+        .add_units(size.more_units * size.small / size.large)
+        .await;
     let small = large.measure().await;
     large.fill_to(large.records.midpoint(size.large)).await;
     let half = (large.records, large.server.resident());
     large.fill_to(size.large).await;
-    large.add_units().await;
+    large.add_units(size.more_units).await;
     let grown = large.measure().await;
     push(growth(&small, &grown, "append rate", |at| at.append).note(memory(&small, half, &grown)));
     let lookups = growth(&small, &grown, "look-up rate", |at| at.lookup.rate());
@@ -259,13 +263,12 @@ impl Large {
         }
     }
 
-    /// Units by the way of records of 500.
-    async fn add_units(&mut self) {
-        let mut added = 0;
-        while added < self.size.more_units {
+    /// Units by the way of records of 500, until there are so many.
+    async fn add_units(&mut self, units: u64) {
+        while self.bulk < units {
             let per_stream = 20 * 500;
             let streams = workload::parallel(16, |stream| {
-                let begin = BULK_SERIAL + added + stream as u64 * per_stream;
+                let begin = BULK_SERIAL + self.bulk + stream as u64 * per_stream;
                 let commission = |serial: u64| {
                     let units: Vec<_> = (serial..serial + 500)
                         .map(|serial| (workload::item(serial), None))
@@ -284,7 +287,6 @@ impl Large {
             });
             let streams: Vec<Vec<Signed>> = streams;
             self.send(&streams).await;
-            added += 16 * per_stream;
             self.bulk += 16 * per_stream;
         }
     }
@@ -502,7 +504,7 @@ async fn restarts(data: &Path, clean: Duration, size: Size, before: u64) -> [Row
     let requests = drive::requests(&streams);
     let driving =
         tokio::spawn(async move { drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await });
-    while server.metric("custody_log_size") < before + sent * 9 / 10 {
+    while !driving.is_finished() && server.metric("custody_log_size") < before + sent / 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let data = server.kill();
@@ -520,7 +522,7 @@ async fn restarts(data: &Path, clean: Duration, size: Size, before: u64) -> [Row
     let killed = Row::new("ready after kill -9 under load", "s", killed.as_secs_f64())
         .limit("target", 5.0, Target::AtMost(1.0))
         .note(format!(
-            "{} of {sent} records had been acknowledged, streams that were open {}; after a kill when idle {:.2} s",
+            "killed with {} of {sent} records acknowledged and {} streams open; after a kill when idle {:.2} s",
             driven.acknowledged,
             driven.failed,
             after_idle.as_secs_f64()

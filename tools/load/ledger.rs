@@ -61,7 +61,10 @@ impl Memory {
         let _ = self.over.send(());
         let most = self.looking.await.expect("no panic");
         let before = self.before >> 20;
-        format!("memory {} MB at most, before {before} MB", most >> 20)
+        format!(
+            "memory, looked at every 50 ms, {} MB at most, before {before} MB",
+            most >> 20
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use custody::admit::MAX_BATCH;
@@ -38,25 +38,16 @@ pub fn verify_rate(records: &[Checked<'_>], time: Duration) -> f64 {
             signature: &envelope.signature,
         })
         .collect();
-    let checked = AtomicU64::new(0);
+    let batches: Vec<_> = items.chunks(MAX_BATCH).collect();
+    let (next, checked) = (AtomicUsize::new(0), AtomicU64::new(0));
     let start = Instant::now();
     std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let (items, checked) = (&items, &checked);
-            scope.spawn(move || {
-                let batches: Vec<_> = items
-                    .chunks(MAX_BATCH)
-                    .skip(thread)
-                    .step_by(threads)
-                    .collect();
-                'timed: loop {
-                    for batch in &batches {
-                        assert!(verify_batch(batch).iter().all(|valid| *valid));
-                        checked.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                        if start.elapsed() > time {
-                            break 'timed;
-                        }
-                    }
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while start.elapsed() < time {
+                    let batch = batches[next.fetch_add(1, Ordering::Relaxed) % batches.len()];
+                    assert!(verify_batch(batch).iter().all(|valid| *valid));
+                    checked.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 }
             });
         }

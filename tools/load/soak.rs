@@ -14,7 +14,7 @@ use crate::ledger::{Server, Trade};
 use crate::raw;
 use crate::workload;
 
-/// How long the load stays the same before it is looked at.
+/// How long the load stays the same before it is looked at; then streams end, and new ones are opened.
 const SEGMENT: Duration = Duration::from_secs(5);
 /// Parts of the sustainable rate at the beginning and at the end of the growth.
 const GROWTH: (f64, f64) = (0.1, 0.8);
@@ -130,7 +130,8 @@ fn write(path: &Path, streams: &[Vec<Bytes>]) {
     for request in streams.iter().flatten() {
         file.write_all(request).expect("written");
     }
-    file.flush().expect("written");
+    let file = file.into_inner().expect("written");
+    file.sync_all().expect("synced");
 }
 
 /// Reads what was written, and deletes it.
