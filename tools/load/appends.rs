@@ -195,7 +195,7 @@ impl Appends {
     pub async fn unary(&mut self) -> Row {
         let per_stream = 200;
         let mut holdings = self.holdings(STREAMS, per_stream).await;
-        let rounds = (self.scale.records / 3 / (per_stream * STREAMS as u64)).max(1);
+        let rounds = (self.scale.records / 4 / (per_stream * STREAMS as u64)).max(1);
         let streams = workload::scans(&self.trade, &mut holdings, rounds, |stream| stream);
         // Units take turns over the calls in flight, so that no two calls are about one unit.
         let requests: Vec<_> = interleaved(&streams, usize::MAX)
@@ -301,7 +301,7 @@ impl Appends {
     /// Latency at half of the rate that the same kind of records reached as fast as they were taken.
     pub async fn latency(&mut self, full_rate: f64) -> Row {
         let rate = full_rate / 2.0;
-        let seconds = self.scale.limit_time.as_secs().max(2) * 2;
+        let seconds = self.scale.limit_time.as_secs().max(1) * 3;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let wanted = (rate * seconds as f64) as u64;
         let units = (wanted / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;

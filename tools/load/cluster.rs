@@ -237,7 +237,7 @@ pub async fn rows(folder: &Path, scale: Scale, push: &mut impl FnMut(Row)) {
     };
     etcds.client().await;
     let units = (scale.records / workload::STEPS / STREAMS as u64).max(1) * STREAMS as u64;
-    let alone = single(&folder.join("alone"), scale, units).await;
+    let (alone, requests) = single(&folder.join("alone"), scale, units).await;
     let first = Server::new(&folder.join("cluster"));
     let data = first.stop();
     let mut nodes = vec![node(&etcds, &data, 1)];
@@ -246,7 +246,7 @@ pub async fn rows(folder: &Path, scale: Scale, push: &mut impl FnMut(Row)) {
     }
     let trade = Trade::found(&nodes[0], scale.scanners).await;
     level(&nodes);
-    push(append(&etcds, &nodes, &trade, (scale, units), alone).await);
+    push(append(&etcds, &nodes, (scale, requests), alone).await);
     push(reads(&nodes, units, scale.limit_time).await);
     for row in deaths(&mut etcds, &nodes, &trade, 2 * units).await {
         push(row);
@@ -263,25 +263,22 @@ fn audit(node: Server) {
     assert_eq!(ledger::audit(&node.stop()).0, size);
 }
 
-/// The rate of one process, with the same records.
-async fn single(folder: &Path, scale: Scale, units: u64) -> f64 {
+/// The rate of one process, and the records: the same firms sign the same for every ledger of this name.
+async fn single(folder: &Path, scale: Scale, units: u64) -> (f64, Vec<Vec<Bytes>>) {
     let server = Server::new(folder);
     let trade = Trade::found(&server, scale.scanners).await;
     let requests = drive::requests(&workload::ways(&trade, 1, units, STREAMS));
     let channels = server.channels(CONNECTIONS).await;
-    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;
-    driven.all_acknowledged("one process").rate()
+    let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests.clone()).await;
+    (driven.all_acknowledged("one process").rate(), requests)
 }
 
 async fn append(
     etcds: &Etcds,
     nodes: &[Server],
-    trade: &Trade,
-    (scale, units): (Scale, u64),
+    (scale, requests): (Scale, Vec<Vec<Bytes>>),
     alone: f64,
 ) -> Row {
-    let streams = workload::ways(trade, 1, units, STREAMS);
-    let requests = drive::requests(&streams);
     let bytes: usize = requests.iter().flatten().map(Bytes::len).sum();
     let groups = || nodes[0].metric("custody_groups_total");
     let before = groups();

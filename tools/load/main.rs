@@ -90,7 +90,7 @@ fn main() {
         }
     } else if arguments.quick {
         Scale {
-            records: 200_000,
+            records: 160_000,
             scanners: 700,
             limit_time: Duration::from_secs(1),
         }
@@ -120,7 +120,7 @@ fn main() {
             large: 200_000,
             more_units: 320_000,
             sample: 50_000,
-            join: 50_000,
+            join: 40_000,
             ..Size::of(scale)
         }
     } else {
