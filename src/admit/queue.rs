@@ -84,14 +84,9 @@ impl Waiting {
     /// large the jobs are that come before it.
     fn next(&mut self, records: usize) -> Vec<Job> {
         let half = records / 2;
-        let ahead = if self.backlog.is_empty() {
-            records
-        } else {
-            half
-        };
         let mut taken = Vec::new();
         let (mut count, mut behind) = (0, 0);
-        while count < ahead
+        while count < half
             && let Some(more) = self.pop(Pace::Live, &mut taken)
         {
             count += more;

@@ -28,6 +28,13 @@ const SCANS: f64 = 100.0;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Calls in flight, where there are no streams.
 pub const IN_FLIGHT: usize = 64;
+/// Each call once, as fast as they are answered.
+pub const CALLS: Calls = Calls {
+    in_flight: IN_FLIGHT,
+    time: None,
+    per_second: None,
+    patience: None,
+};
 
 /// How much of everything.
 #[derive(Clone, Copy)]
@@ -68,7 +75,7 @@ impl Appends {
         let server = Server::new(folder);
         let trade = Trade::found(&server, scale.scanners).await;
         Self {
-            founded: server.metric("custody_log_size"),
+            founded: server.entries(),
             server,
             trade,
             scale,
@@ -206,20 +213,16 @@ impl Appends {
         let requests = Arc::new(requests);
         let echo = EchoServer::start(answer_bytes, None);
         let channels = ledger::channels(&echo.address, CONNECTIONS).await;
-        let calls = Calls {
-            in_flight: IN_FLIGHT,
-            ..Calls::default()
-        };
         let echoed = Calls {
             time: Some(self.scale.limit_time),
-            ..calls
+            ..CALLS
         };
         let bare = drive::unary(&channels, &raw::ECHO, Arc::clone(&requests), echoed).await;
         let bare = bare.all_acknowledged("echo");
         drop(echo);
         let channels = self.server.channels(CONNECTIONS).await;
         let before = self.counters();
-        let driven = drive::unary(&channels, &raw::SUBMIT, requests, calls).await;
+        let driven = drive::unary(&channels, &raw::SUBMIT, requests, CALLS).await;
         let driven = driven.all_acknowledged("unary submit");
         self.acknowledged += driven.acknowledged;
         let row = Row::new("unary Submit, 64 in flight", "records/s", driven.rate())
@@ -358,7 +361,7 @@ impl Appends {
         let calls = Calls {
             in_flight,
             patience: Some(PATIENCE),
-            ..Calls::default()
+            ..CALLS
         };
         let driven = drive::unary(&channels, &raw::SUBMIT, Arc::new(requests), calls).await;
         let memory = memory.most().await;

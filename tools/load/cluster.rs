@@ -10,7 +10,7 @@ use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp};
 use prost::bytes::Bytes;
 use tonic::transport::Channel;
 
-use crate::appends::{CONNECTIONS, IN_FLIGHT, STREAMS, Scale};
+use crate::appends::{CALLS, CONNECTIONS, STREAMS, Scale};
 use crate::drive::{self, Calls};
 use crate::ledger::{self, Server, Trade};
 use crate::limits;
@@ -208,11 +208,8 @@ fn beside(data: &Path, name: usize) -> PathBuf {
 /// Waits until all nodes have as many entries as the first.
 fn level(nodes: &[Server]) {
     let begun = Instant::now();
-    let size = nodes[0].metric("custody_log_size");
-    while nodes
-        .iter()
-        .any(|node| node.metric("custody_log_size") < size)
-    {
+    let size = nodes[0].entries();
+    while nodes.iter().any(|node| node.entries() < size) {
         assert!(begun.elapsed() < SOON, "the nodes follow");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -259,7 +256,7 @@ pub async fn rows(folder: &Path, scale: Scale, push: &mut impl FnMut(Row)) {
 
 /// Stops a node and audits all that it has.
 fn audit(node: Server) {
-    let size = node.metric("custody_log_size");
+    let size = node.entries();
     assert_eq!(ledger::audit(&node.stop()).0, size);
 }
 
@@ -349,9 +346,8 @@ async fn reads(nodes: &[Server], units: u64, time: Duration) -> Row {
         let channels = channels(&nodes[..count]).await;
         let (method, requests) = (&raw::GET_PROVENANCE, Arc::clone(&requests));
         let calls = Calls {
-            in_flight: IN_FLIGHT,
             time: Some(time),
-            ..Calls::default()
+            ..CALLS
         };
         let driven = drive::unary(&channels, method, requests, calls).await;
         rates.push(driven.all_acknowledged("look-ups").rate());
@@ -465,9 +461,9 @@ pub async fn join(folder: &Path, scanners: usize, records: u64) -> Option<Row> {
     }
     let data = server.stop();
     let first = node(&etcds, &data, 1);
-    let size = first.metric("custody_log_size");
+    let size = first.entries();
     let second = node(&etcds, &beside(&data, 2), 2);
-    assert_eq!(second.metric("custody_log_size"), size);
+    assert_eq!(second.entries(), size);
     let seconds = second.ready.as_secs_f64();
     #[allow(clippy::cast_precision_loss)] // entries of a run
     let rate = size as f64 / seconds;

@@ -47,7 +47,7 @@ pub async fn row(folder: &Path, scanners: usize, records: u64) -> Row {
 }
 
 async fn fill(server: Server, streams: &[Vec<Signed>]) -> (PathBuf, u64) {
-    let founded = server.metric("custody_log_size");
+    let founded = server.entries();
     let channels = server.channels(CONNECTIONS).await;
     let requests = drive::requests(streams);
     let driven = drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await;

@@ -218,7 +218,7 @@ fn count_answer(driven: &mut Driven, answer: Bytes) {
 }
 
 /// How calls are made.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Calls {
     /// So many are in flight.
     pub in_flight: usize,

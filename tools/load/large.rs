@@ -11,7 +11,7 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 use tonic::transport::Channel;
 
-use crate::appends::{CONNECTIONS, IN_FLIGHT, STREAMS};
+use crate::appends::{CALLS, CONNECTIONS, STREAMS};
 use crate::drive::{self, Calls, Driven};
 use crate::echo::EchoServer;
 use crate::ledger::{self, Server, Trade};
@@ -91,7 +91,7 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     let server = Server::new(folder);
     let trade = Trade::found(&server, size.scanners).await;
     let mut large = Large {
-        founded: server.metric("custody_log_size"),
+        founded: server.entries(),
         server,
         trade,
         size,
@@ -472,14 +472,6 @@ impl Large {
     }
 }
 
-/// How look-ups are made, but for how long.
-const CALLS: Calls = Calls {
-    in_flight: IN_FLIGHT,
-    time: None,
-    per_second: None,
-    patience: None,
-};
-
 const fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -508,7 +500,7 @@ async fn restarts(data: &Path, clean: Duration, size: Size, before: u64) -> [Row
     let requests = drive::requests(&streams);
     let driving =
         tokio::spawn(async move { drive::streams(&channels, &raw::SUBMIT_STREAM, requests).await });
-    while !driving.is_finished() && server.metric("custody_log_size") < before + sent / 2 {
+    while !driving.is_finished() && server.entries() < before + sent / 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let data = server.kill();

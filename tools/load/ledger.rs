@@ -198,6 +198,11 @@ impl Server {
             .unwrap_or(0)
     }
 
+    /// Entries that its log has.
+    pub fn entries(&self) -> u64 {
+        self.metric("custody_log_size")
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])

@@ -36,7 +36,7 @@ struct Seen {
 pub async fn run(folder: &Path, minutes: f64, scanners: usize, plot: &Path) {
     let server = Server::new(folder);
     let trade = Trade::found(&server, scanners).await;
-    let founded = server.metric("custody_log_size");
+    let founded = server.entries();
     let channels = server.channels(CONNECTIONS).await;
     let mut next = 1;
     let mut sign = |records: f64| {
