@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use prost::bytes::Bytes;
 
 use crate::core::apply::state::{Changes, Ledgers, Read, Tallies};
-use crate::core::apply::{self, Focus, Placed, encode_entry};
+use crate::core::apply::{self, Focus, Placed, put_entry};
 use crate::core::bundle::{DecodedEntry, decode_entry, signing_key};
 use crate::core::envelope::{RecordId, SignedHead};
 use crate::core::record::Millis;
@@ -27,12 +27,15 @@ use crate::store::InMemory;
 
 /// Entries that are decoded in one go.
 const BATCH: usize = 128;
-/// Signatures in one batch equation.
-const SIGNATURES: usize = 512;
+/// Signatures in one batch equation. Nobody waits for an answer, so it has more than an equation of the server: the
+/// sums of its columns are shared by more, and so are the terms of keys that signed more than once.
+const SIGNATURES: usize = 4_096;
+/// Bytes of payloads in one batch equation, but for the last one.
+const SIGNED_BYTES: usize = 8 << 20;
 /// Keys that each thread keeps decoded; some 200 bytes each.
 const MAX_KEYS: usize = 65_536;
 /// Batches of signatures that may wait for a thread.
-const WAITING: usize = 64;
+const WAITING: usize = 8;
 /// Batches of entries that are being decoded ahead.
 const AHEAD: usize = 8;
 
@@ -118,6 +121,7 @@ pub struct Auditor<V = InMemory> {
     raw: Vec<Bytes>,
     ahead: VecDeque<mpsc::Receiver<Batch>>,
     signed: Vec<Signed>,
+    signed_bytes: usize,
     to_decode: mpsc::Sender<ToDecode>,
     to_check: mpsc::SyncSender<Vec<Signed>>,
     workers: Vec<JoinHandle<()>>,
@@ -160,6 +164,7 @@ impl<V: Views> Auditor<V> {
             raw: Vec::with_capacity(BATCH),
             ahead: VecDeque::new(),
             signed: Vec::with_capacity(SIGNATURES),
+            signed_bytes: 0,
             to_decode,
             to_check,
             workers,
@@ -240,13 +245,14 @@ impl<V: Views> Auditor<V> {
         self.frontier
             .append(given.leaf)
             .map_err(|_| "the log is longer than a log can be")?;
+        self.signed_bytes += envelope.payload.len();
         self.signed.push(Signed {
             index,
             key,
             payload: envelope.payload,
             signature: envelope.signature,
         });
-        if self.signed.len() == SIGNATURES {
+        if self.signed.len() == SIGNATURES || self.signed_bytes >= SIGNED_BYTES {
             self.check();
         }
         Ok(())
@@ -254,6 +260,7 @@ impl<V: Views> Auditor<V> {
 
     fn check(&mut self) {
         let signed = std::mem::replace(&mut self.signed, Vec::with_capacity(SIGNATURES));
+        self.signed_bytes = 0;
         let _ = self.to_check.send(signed);
     }
 
@@ -310,7 +317,9 @@ fn next<T>(queue: &Mutex<mpsc::Receiver<T>>) -> Option<T> {
 fn decode_all(queue: &Mutex<mpsc::Receiver<ToDecode>>) {
     while let Some((raw, reply)) = next(queue) {
         // Who asked may have given up on the audit.
-        let _ = reply.send(raw.into_iter().map(decode).collect());
+        let mut again = Vec::new();
+        let decoded = raw.into_iter().map(|bytes| decode(bytes, &mut again));
+        let _ = reply.send(decoded.collect());
     }
 }
 
@@ -321,10 +330,13 @@ fn check_all(queue: &Mutex<mpsc::Receiver<Vec<Signed>>>, bad: &AtomicU64) {
     }
 }
 
-fn decode(bytes: Bytes) -> Result<WellFormed, String> {
+/// Decodes an entry, which is encoded anew into a buffer.
+fn decode(bytes: Bytes, again: &mut Vec<u8>) -> Result<WellFormed, String> {
     let entry = decode_entry(&bytes)?;
+    again.clear();
     // With the verdict that it states, which is compared with that of the rules.
-    if encode_entry(&entry.envelope, entry.time, &entry.verdict) != bytes {
+    put_entry(&entry.envelope, entry.time, &entry.verdict, again);
+    if *again != bytes {
         return Err("its bytes are not those of its content".into());
     }
     Ok(WellFormed {

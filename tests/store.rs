@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use custody::core::order::GroupId;
 use custody::store::{Store, StoreError, StoreOptions};
 
 fn stored(folder: &Path) -> std::path::PathBuf {
@@ -66,6 +68,53 @@ fn given_a_store_that_is_held_when_opened_then_locked() {
         "{message}"
     );
     drop(server);
+}
+
+/// Every file of a folder, with what is in it.
+fn files(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let paths = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn given_a_store_when_it_is_only_read_then_no_file_changes_and_nobody_writes_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = stored(folder.path());
+    let data = folder.path().join("ledger");
+    let before = files(&path);
+    let trust = data.join("log.vkey");
+    let audit = || {
+        let audit = common::custody()
+            .args(["audit", "--data"])
+            .arg(&data)
+            .arg("--trust")
+            .arg(&trust)
+            .output();
+        String::from_utf8_lossy(&audit.unwrap().stdout).into_owned()
+    };
+    let read = |path| Store::open_to_read(path, &StoreOptions::default());
+    {
+        let (one, other) = (read(&path).unwrap(), read(&path).unwrap());
+        let head = one.head().unwrap();
+        assert!(head.size > 0);
+        assert_eq!(other.head().unwrap(), head);
+        // All of it is in the write-ahead log yet.
+        one.verify().unwrap();
+        assert!(audit().contains(&format!("ok: {} entries", head.size)));
+        assert!(matches!(open(&path), Err(StoreError::Locked(_))));
+        let written = one.set_last_group(GroupId {
+            number: 1,
+            hash: [0; 32],
+        });
+        assert!(matches!(written, Err(StoreError::Io(_))), "{written:?}");
+    }
+    assert_eq!(files(&path), before);
+    let _held = open(&path).unwrap();
+    assert!(matches!(read(&path), Err(StoreError::Locked(_))));
 }
 
 /// Writes a format version into a store.

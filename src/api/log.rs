@@ -158,7 +158,7 @@ impl LogService for Log {
             let _place = place;
             let mut next = request.first;
             while next < end {
-                let page = regulator::entries(node.store(), next, end, STREAM_PAGE);
+                let page = regulator::entries(&node, next, end, STREAM_PAGE).await;
                 let response = page.map(|entries| {
                     next += entries.len() as u64;
                     wire::StreamEntriesResponse { entries }

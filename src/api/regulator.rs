@@ -22,7 +22,6 @@ use crate::core::wire;
 use crate::core::wire::regulator_service_server::RegulatorService;
 use crate::node::Node;
 use crate::signals;
-use crate::store::Store;
 
 pub(super) struct Regulator {
     node: Arc<Node>,
@@ -136,7 +135,7 @@ impl RegulatorService for Regulator {
         let request = request.into_inner();
         let page = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)?;
         let size = self.node.head().borrow().size;
-        let entries = entries(self.node.store(), request.first, size, page)?;
+        let entries = entries(&self.node, request.first, size, page).await?;
         let end = request.first + entries.len() as u64;
         let next = if end < size && !entries.is_empty() {
             end
@@ -258,19 +257,18 @@ fn activity(
 }
 
 /// Entries from an index on, below a size, at most so many and so many bytes.
-pub(super) fn entries(
-    store: &Store,
+pub(super) async fn entries(
+    node: &Arc<Node>,
     first: u64,
     end: u64,
     most: usize,
 ) -> Result<Vec<wire::IndexedEntry>, Status> {
-    let mut entries = Vec::new();
     if first >= end {
-        return Ok(entries);
+        return Ok(Vec::new());
     }
-    let mut bytes = 0;
-    store
-        .entries(LogIndex(first), |index, entry| {
+    super::off_thread(node, move |node| {
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let visited = node.store().entries_once(LogIndex(first), |index, entry| {
             bytes += entry.len();
             if index.0 >= end || (bytes > MAX_PAGE_BYTES / 2 && !entries.is_empty()) {
                 return false;
@@ -280,9 +278,11 @@ pub(super) fn entries(
                 entry,
             });
             entries.len() < most
-        })
-        .map_err(errors::store)?;
-    Ok(entries)
+        });
+        visited.map_err(errors::store)?;
+        Ok(entries)
+    })
+    .await
 }
 
 /// Findings from a number on, then live. The token is checked again for each batch, so that a

@@ -13,7 +13,8 @@ use crate::core::wire;
 use crate::store::{Store, StoreOptions};
 
 /// Replays the whole log and checks every signature, chain, verdict and the root, from a running
-/// ledger (with an auditor's or regulator's key), from a folder that no process holds, or from an archive.
+/// ledger (with an auditor's or regulator's key), from a folder that no process holds, where nothing is changed, or from
+/// an archive.
 #[derive(Args, Debug)]
 pub(crate) struct Audit {
     #[command(flatten)]
@@ -63,7 +64,7 @@ impl Audit {
 
     /// What was audited in a folder, and the number of the last group there.
     fn folder(&self, data: &std::path::Path) -> Result<(Audited, Option<u64>), Failure> {
-        let store = Store::open(&data.join(super::init::STORE), &StoreOptions::default());
+        let store = Store::open_to_read(&data.join(super::init::STORE), &StoreOptions::default());
         let store = store.map_err(|error| Failure::Could(error.to_string()))?;
         let group = store.last_group();
         let group = group.map_err(|error| Failure::Could(error.to_string()))?;
@@ -76,7 +77,7 @@ impl Audit {
         let mut auditor = Auditor::start();
         let mut wrong = None;
         store
-            .entries(LogIndex(0), |index, bytes| {
+            .entries_once(LogIndex(0), |index, bytes| {
                 if index.0 % 1000 == 0 {
                     bar.set_position(index.0);
                 }

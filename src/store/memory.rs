@@ -183,7 +183,8 @@ impl KnownUnits {
                 self.packed.replace(unit);
             }
         }
-        let units = Arc::new(std::mem::take(&mut self.at_hand));
+        let room = HashMap::with_capacity(self.limit);
+        let units = Arc::new(std::mem::replace(&mut self.at_hand, room));
         let (reply, packed) = mpsc::channel();
         let to_pack = Arc::clone(&units);
         std::thread::spawn(move || {

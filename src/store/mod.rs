@@ -39,6 +39,7 @@ mod view;
 mod whole;
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use prost::bytes::Bytes;
@@ -95,9 +96,18 @@ pub struct LogHead {
 /// Family and key, to value.
 pub type Dump = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
+/// What a store is opened for.
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
 /// An open store.
 pub struct Store {
     db: DB,
+    /// The folder, locked: for itself by who may write, with others by who only reads.
+    _folder: File,
     sync: bool,
     ids: ids::Ids,
     known: KnownEntries,
@@ -117,10 +127,15 @@ impl Store {
         if is_store(path) {
             return Err(StoreError::Exists(path.to_owned()));
         }
+        if let Err(error) = std::fs::create_dir(path)
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(StoreError::Io(format!("{}: {error}", path.display())));
+        }
         let mut db_options = options::database(options);
         db_options.create_if_missing(true);
         db_options.create_missing_column_families(true);
-        let mut store = Self::open_with(path, &db_options, options)?;
+        let mut store = Self::open_with(path, &db_options, options, Access::Write)?;
         let mut batch = WriteBatch::default();
         batch.put_cf(store.family(META)?, "format", FORMAT.to_be_bytes());
         let head = LogHead {
@@ -140,10 +155,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`] says what is wrong with it.
     pub fn open(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_for(path, options, Access::Write)
+    }
+
+    /// Opens a store only to read it: no file is written, made or deleted, so that evidence stays as it was found. Others
+    /// may read it meanwhile, and none may write. What is in the write-ahead log yet, 512 MiB at most, is held in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with it.
+    pub fn open_to_read(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_for(path, options, Access::Read)
+    }
+
+    fn open_for(path: &Path, options: &StoreOptions, access: Access) -> Result<Self, StoreError> {
         if !is_store(path) {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let mut store = match Self::open_with(path, &options::database(options), options) {
+        let mut store = match Self::open_with(path, &options::database(options), options, access) {
             Ok(store) => store,
             // Another format may have other families, and then it opens only to say which it is.
             Err(error) => return Err(another_format(path).unwrap_or(error)),
@@ -161,11 +189,18 @@ impl Store {
         path: &Path,
         db_options: &rocksdb::Options,
         options: &StoreOptions,
+        access: Access,
     ) -> Result<Self, StoreError> {
+        // Before anything else: who only reads is not seen by RocksDB's own lock.
+        let folder = lock(path, access)?;
         let families = options::families(options).map_err(|error| io(&error))?;
-        let opened = DB::open_cf_descriptors(db_options, path, families);
+        let opened = match access {
+            Access::Read => DB::open_cf_descriptors_read_only(db_options, path, families, false),
+            Access::Write => DB::open_cf_descriptors(db_options, path, families),
+        };
         let db = opened.map_err(|error| classify(&error, path))?;
         Ok(Self {
+            _folder: folder,
             sides: std::sync::Mutex::new(()),
             db,
             sync: options.sync,
@@ -212,7 +247,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the store is not whole.
     pub fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
-        EntryReader::new(self, Reach::Disk)
+        EntryReader::new(self, Reach::Disk.options())
     }
 
     /// Entries in order from an index on, until the visitor says stop.
@@ -222,9 +257,31 @@ impl Store {
     pub fn entries(
         &self,
         first: LogIndex,
+        visit: impl FnMut(LogIndex, Bytes) -> bool,
+    ) -> Result<(), StoreError> {
+        self.entries_by(self.reader()?, first, visit)
+    }
+
+    /// The same for who reads the log once, from end to end: what it reads takes nobody's place in the cache.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one can't be read or is missing.
+    pub fn entries_once(
+        &self,
+        first: LogIndex,
+        visit: impl FnMut(LogIndex, Bytes) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut options = Reach::Disk.options();
+        options.fill_cache(false);
+        self.entries_by(EntryReader::new(self, options)?, first, visit)
+    }
+
+    fn entries_by(
+        &self,
+        mut reader: EntryReader<'_>,
+        first: LogIndex,
         mut visit: impl FnMut(LogIndex, Bytes) -> bool,
     ) -> Result<(), StoreError> {
-        let mut reader = self.reader()?;
         for index in first.0.. {
             let Some(entry) = reader.entry(LogIndex(index))? else {
                 return match reader.last_index()? {
@@ -437,6 +494,21 @@ fn another_format(path: &Path) -> Option<StoreError> {
             Some(error)
         }
         _ => None,
+    }
+}
+
+/// The folder, locked until the file is closed.
+fn lock(path: &Path, access: Access) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Io(format!("{}: {error}", path.display()));
+    let folder = File::open(path).map_err(failed)?;
+    let locked = match access {
+        Access::Read => folder.try_lock_shared(),
+        Access::Write => folder.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reading entries, and what they did to units, out of the chunks in which they lie.
 
 use prost::bytes::Bytes;
-use rocksdb::DBRawIterator;
+use rocksdb::{DBRawIterator, ReadOptions};
 
 use super::chunk::{self, Chunk, Rows};
 use super::options::ENTRIES;
-use super::{Reach, Store, StoreError, io};
+use super::{Store, StoreError, io};
 use crate::core::apply::state::HistoryRow;
 use crate::core::id::UnitId;
 use crate::core::tlog::LogIndex;
@@ -19,10 +19,10 @@ pub struct EntryReader<'a> {
 }
 
 impl<'a> EntryReader<'a> {
-    pub(super) fn new(store: &'a Store, reach: Reach) -> Result<Self, StoreError> {
+    pub(super) fn new(store: &'a Store, options: ReadOptions) -> Result<Self, StoreError> {
         let family = store.family(ENTRIES)?;
         Ok(Self {
-            chunks: store.db.raw_iterator_cf_opt(family, reach.options()),
+            chunks: store.db.raw_iterator_cf_opt(family, options),
         })
     }
 }

@@ -166,7 +166,7 @@ impl View<'_> {
     }
 
     pub(super) fn reader(&self) -> Result<EntryReader<'_>, StoreError> {
-        EntryReader::new(self.store, self.reach)
+        EntryReader::new(self.store, self.reach.options())
     }
 
     /// The store, for what never changes once written: entries and full tiles.

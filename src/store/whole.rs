@@ -89,7 +89,7 @@ impl Store {
         let mut edge = RightEdge::new();
         let mut tiles = Vec::new();
         let mut failed = None;
-        self.entries(LogIndex(0), |index, bytes| {
+        self.entries_once(LogIndex(0), |index, bytes| {
             let full = &mut |tile: TileId, hashes: &[Hash]| tiles.push((tile, hashes.to_vec()));
             if edge.append(leaf_hash(&bytes), full).is_err() {
                 failed = Some(StoreError::no_entry(index));

@@ -122,12 +122,13 @@ pub async fn rows(folder: &Path, size: Size, push: &mut impl FnMut(Row)) -> Path
     )));
     large.provenance().await.into_iter().for_each(&mut *push);
     let (again, keys) = large.standings().await;
+    let once = (grown.lookup, keys_of(&large.all_once()));
     let acknowledged = large.founded + large.records;
     let data = large.server.stop();
     let opened = Server::open(&data);
     let clean = opened.ready;
     let data = opened.kill();
-    standings_rows(grown.lookup, again, &data, &keys, size).for_each(&mut *push);
+    standings_rows(once, (again, keys), &data, size).for_each(&mut *push);
     let restarted = restarts(&data, clean, size, acknowledged).await;
     restarted.into_iter().for_each(&mut *push);
     data
@@ -146,9 +147,10 @@ pub async fn look_ups(data: &Path, size: Size, push: &mut impl FnMut(Row)) {
     };
     let once = large.look_up_standings().await;
     large.provenance().await.into_iter().for_each(&mut *push);
-    let (again, keys) = large.standings().await;
+    let again = large.standings().await;
+    let once = (once, keys_of(&large.all_once()));
     let data = large.server.stop();
-    standings_rows(once, again, &data, &keys, size).for_each(push);
+    standings_rows(once, again, &data, size).for_each(push);
 }
 
 /// How fast standings of units all over a ledger were looked up.
@@ -175,14 +177,21 @@ impl LookUp {
     }
 }
 
+/// Pages of the keys of units.
+type Pages = Vec<Vec<Vec<u8>>>;
+
+fn keys_of(pages: &[Vec<UnitId>]) -> Pages {
+    let keys = |page: &Vec<UnitId>| page.iter().map(unit_bytes).collect();
+    pages.iter().map(keys).collect()
+}
+
 fn standings_rows(
-    first: LookUp,
-    again: f64,
+    (first, once): (LookUp, Pages),
+    (again, keys): (f64, Pages),
     data: &Path,
-    keys: &[Vec<Vec<u8>>],
     size: Size,
 ) -> impl Iterator<Item = Row> {
-    let bare = limits::multi_get_rate(data, keys, size.limit_time);
+    let bare = limits::multi_get_rate(data, &keys, size.limit_time);
     let row = move |what: &str, rate| {
         Row::new(
             format!("BatchGetStandings of 100 units{what}"),
@@ -195,11 +204,15 @@ fn standings_rows(
             Target::AtLeast(0.5),
         )
     };
-    let once = match first {
-        LookUp::Once(rate) => Some(row(", each once", rate)),
+    let first = match first {
+        LookUp::Once(rate) => Some(row(", each once", rate).limit(
+            "the same of these very rows, each once",
+            limits::multi_get_once_rate(data, &once),
+            Target::AtLeast(0.5),
+        )),
         LookUp::Again(_) => None,
     };
-    once.into_iter().chain([row(", again and again", again)])
+    first.into_iter().chain([row(", again and again", again)])
 }
 
 fn growth(small: &At, grown: &At, what: &str, of: impl Fn(&At) -> f64) -> Row {
@@ -414,7 +427,7 @@ impl Large {
     }
 
     /// Standings of pages of units all over the ledger, again and again; units a second, and the pages' keys.
-    async fn standings(&self) -> (f64, Vec<Vec<Vec<u8>>>) {
+    async fn standings(&self) -> (f64, Pages) {
         let mut mixed = 1u64;
         let mut next = || {
             mixed = mixed
@@ -429,25 +442,28 @@ impl Large {
             self.read_pages(&pages, None).await;
         }
         let rate = self.read_pages(&pages, Some(self.size.limit_time)).await;
-        let keys = |page: &Vec<UnitId>| page.iter().map(unit_bytes).collect();
-        (rate, pages.iter().map(keys).collect())
+        (rate, keys_of(&pages))
     }
 
-    /// Standings of units of which each is asked for once, in no order, a million at most; again and again where that would
-    /// be over too soon.
+    /// Standings of units of which each is asked for once; again and again where that would be over too soon.
     async fn look_up_standings(&self) -> LookUp {
-        let all = self.units + self.bulk;
-        let units = usize::try_from(all.min(1_000_000)).expect("a million");
-        if units / PAGE < PAGES / 2 {
+        let pages = self.all_once();
+        if pages.len() < PAGES / 2 {
             return LookUp::Again(self.standings().await.0);
         }
+        LookUp::Once(self.read_pages(&pages, None).await)
+    }
+
+    /// Units, each in one page, in no order; a million at most.
+    fn all_once(&self) -> Vec<Vec<UnitId>> {
+        let all = self.units + self.bulk;
+        let units = usize::try_from(all.min(1_000_000)).expect("a million");
         // Not far from the golden section: so they come from all over, and each once.
         let step = all / 1_000 * 618 + 1;
         let step = (step..).find(|step| gcd(*step, all) == 1).expect("some");
         let unit = |number: usize| self.unit(number as u64 * step % all);
         let page = |page: usize| (0..PAGE).map(|n| unit(page * PAGE + n)).collect();
-        let pages: Vec<Vec<UnitId>> = (0..units / PAGE).map(page).collect();
-        LookUp::Once(self.read_pages(&pages, None).await)
+        (0..units / PAGE).map(page).collect()
     }
 
     /// Units a second; each page once, unless it is for a time.

@@ -286,7 +286,8 @@ pub fn audit(data: &Path) -> (u64, f64) {
 pub fn sampled(data: &Path) -> Vec<([u8; 32], Envelope)> {
     const PLACES: u64 = 64;
     let many = custody::admit::MAX_BATCH as u64;
-    let store = Store::open(&data.join("store"), &StoreOptions::default()).expect("the store");
+    let store =
+        Store::open_to_read(&data.join("store"), &StoreOptions::default()).expect("the store");
     let size = store.head().expect("the head").size;
     let step = (size / PLACES).max(many);
     let mut sample = Vec::new();

@@ -166,41 +166,57 @@ pub fn put_rate(folder: &Path, group: u64, bytes: usize, time: Duration) -> f64 
     rate
 }
 
-/// Bare RocksDB on the ledger's own stopped store: multi-gets of so many units again and again, from the second time on;
-/// keys a second on all cores.
-pub fn multi_get_rate(data: &Path, keys: &[Vec<Vec<u8>>], time: Duration) -> f64 {
+/// Bare RocksDB on the units of the ledger's own stopped store.
+fn units(data: &Path) -> rocksdb::DB {
     let mut blocks = rocksdb::BlockBasedOptions::default();
     let cache = custody::store::StoreOptions::default().block_cache_bytes;
     blocks.set_block_cache(&rocksdb::Cache::new_lru_cache(cache));
     let mut options = rocksdb::Options::default();
     options.set_block_based_table_factory(&blocks);
     let store = data.join("store");
-    let units = [("default", options.clone()), ("units", options.clone())];
+    let units = [("default", options.clone()), (UNITS, options.clone())];
     let db = rocksdb::DB::open_cf_with_opts_for_read_only(&options, store, units, false);
-    let db = db.expect("the store");
+    db.expect("the store")
+}
+
+const UNITS: &str = "units";
+
+/// Multi-gets of so many units, from all cores, until there are no more; keys a second.
+fn multi_get<'a>(db: &rocksdb::DB, pages: impl Fn(usize) -> Option<&'a [Vec<u8>]> + Sync) -> f64 {
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    let family = db.cf_handle("units").expect("the family");
-    for batch in keys {
-        db.batched_multi_get_cf(family, batch, false);
-    }
-    let read = AtomicU64::new(0);
+    let family = db.cf_handle(UNITS).expect("the family");
+    let (next, read) = (AtomicUsize::new(0), AtomicU64::new(0));
     let start = Instant::now();
     std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let (db, read) = (&db, &read);
-            scope.spawn(move || {
-                'timed: loop {
-                    for batch in keys.iter().skip(thread).step_by(threads) {
-                        let found = db.batched_multi_get_cf(family, batch, false);
-                        assert!(found.iter().all(|row| matches!(row, Ok(Some(_)))));
-                        read.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                        if start.elapsed() > time {
-                            break 'timed;
-                        }
-                    }
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(page) = pages(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = db.batched_multi_get_cf(family, page, false);
+                    assert!(found.iter().all(|row| matches!(row, Ok(Some(_)))));
+                    read.fetch_add(page.len() as u64, Ordering::Relaxed);
                 }
             });
         }
     });
     rate(read.into_inner(), start.elapsed())
+}
+
+/// Bare multi-gets of these pages of units again and again, from the second time on; keys a second on all cores.
+pub fn multi_get_rate(data: &Path, pages: &[Vec<Vec<u8>>], time: Duration) -> f64 {
+    let db = units(data);
+    multi_get(&db, |n| pages.get(n).map(Vec::as_slice));
+    let start = Instant::now();
+    multi_get(&db, |n| {
+        let page = pages.get(n % pages.len().max(1))?;
+        (start.elapsed() < time).then_some(page)
+    })
+}
+
+/// Bare multi-gets of these pages of units, each once; keys a second on all cores, of the second half of them: the first
+/// brings indexes and filters into memory.
+pub fn multi_get_once_rate(data: &Path, pages: &[Vec<Vec<u8>>]) -> f64 {
+    let db = units(data);
+    let (first, second) = pages.split_at(pages.len() / 2);
+    multi_get(&db, |n| first.get(n).map(Vec::as_slice));
+    multi_get(&db, |n| second.get(n).map(Vec::as_slice))
 }

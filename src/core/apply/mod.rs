@@ -39,6 +39,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use prost::bytes::Bytes;
+use prost::encoding::{
+    WireType, encode_key, encode_varint, encoded_len_varint, key_len, message, uint32, uint64,
+};
 
 pub use state::{Changes, Overlay, Read, ReadError};
 
@@ -319,21 +322,54 @@ pub fn ranges_cover(pairs: &[u32], number: u32) -> bool {
 /// The bytes of an entry: the leaf's input.
 #[must_use]
 pub fn encode_entry(envelope: &Envelope, time: Millis, verdict: &wire::Verdict) -> Bytes {
-    let entry = wire::Entry {
-        format: ENTRY_FORMAT,
-        envelope: Some(envelope.to_wire()),
-        time_ms: time.0,
-        verdict: Some(verdict.clone()),
+    let mut bytes = Vec::new();
+    put_entry(envelope, time, verdict, &mut bytes);
+    Bytes::from(bytes)
+}
+
+/// Adds the bytes of an entry, which are those of the message `Entry`: it takes no piece of memory for each part, as the
+/// message does.
+pub fn put_entry(envelope: &Envelope, time: Millis, verdict: &wire::Verdict, bytes: &mut Vec<u8>) {
+    // None of them is ever empty; else it would not be there.
+    let parts: [(u32, &[u8]); 3] = [
+        (1, &envelope.payload),
+        (2, &envelope.key_id.0),
+        (3, &envelope.signature),
+    ];
+    let length = |(tag, part): &(u32, &[u8])| {
+        key_len(*tag) + encoded_len_varint(part.len() as u64) + part.len()
     };
-    Bytes::from(prost::Message::encode_to_vec(&entry))
+    let envelope_bytes = parts.iter().map(length).sum::<usize>();
+    let frame = [
+        uint32::encoded_len(1, &ENTRY_FORMAT),
+        key_len(2),
+        encoded_len_varint(envelope_bytes as u64),
+        uint64::encoded_len(3, &time.0),
+        message::encoded_len(4, verdict),
+    ];
+    bytes.reserve(frame.iter().sum::<usize>() + envelope_bytes);
+    uint32::encode(1, &ENTRY_FORMAT, bytes);
+    encode_key(2, WireType::LengthDelimited, bytes);
+    encode_varint(envelope_bytes as u64, bytes);
+    for (tag, part) in parts {
+        encode_key(tag, WireType::LengthDelimited, bytes);
+        encode_varint(part.len() as u64, bytes);
+        bytes.extend_from_slice(part);
+    }
+    if time.0 != 0 {
+        uint64::encode(3, &time.0, bytes);
+    }
+    message::encode(4, verdict, bytes);
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::core::apply::testing::*;
+    use crate::core::signature::Signer;
 
     #[test]
     fn ranges_hold_exactly_the_numbers() {
@@ -343,6 +379,36 @@ mod tests {
                 ranges_cover(&[0, 3, 5, 1, 7, 2], number),
                 [0, 1, 2, 5, 7, 8].contains(&number)
             );
+        }
+    }
+
+    proptest! {
+        /// Whatever was written before stays.
+        #[test]
+        fn an_entry_is_the_message_of_its_content(
+            payload in proptest::collection::vec(any::<u8>(), 1..300),
+            time in prop_oneof![Just(0), any::<u64>()],
+            beside in proptest::collection::vec(any::<u32>(), 0..100),
+            before in proptest::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let signer = Signer::from_seed(&Zeroizing::new([7; 32]));
+            let envelope = Envelope {
+                signature: signer.sign(&payload),
+                key_id: signer.key_id(),
+                payload: payload.into(),
+            };
+            let verdict = wire::Verdict { beside, ..wire::Verdict::default() };
+            let message = wire::Entry {
+                format: ENTRY_FORMAT,
+                envelope: Some(envelope.to_wire()),
+                time_ms: time,
+                verdict: Some(verdict.clone()),
+            };
+            let message = prost::Message::encode_to_vec(&message);
+            prop_assert_eq!(&encode_entry(&envelope, Millis(time), &verdict), &message);
+            let mut bytes = before.clone();
+            put_entry(&envelope, Millis(time), &verdict, &mut bytes);
+            prop_assert_eq!(bytes, [before, message].concat());
         }
     }
 
