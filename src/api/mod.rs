@@ -2,6 +2,7 @@
 //! writes the answer; nothing is decided here.
 
 mod alert;
+pub mod arriving;
 mod case;
 mod claim;
 mod credit;
@@ -192,6 +193,7 @@ pub(crate) fn party_name(
 /// When the descriptors don't parse, which a test shows they do.
 pub fn services(
     node: &Arc<Node>,
+    arriving: &arriving::Arriving,
 ) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -278,7 +280,8 @@ pub fn services(
             wire::log_service_server::LogServiceServer::new(log::Log::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         );
-    let session = axum::middleware::from_fn_with_state(Arc::clone(node), session::layer);
+    let state = (Arc::clone(node), arriving.clone());
+    let session = axum::middleware::from_fn_with_state(state, session::layer);
     let routes = Routes::from(routes.into_axum_router().layer(session));
     Ok((routes, reporter))
 }

@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::arriving::Arriving;
 use super::errors;
 use crate::core::refusal::{Reason, Refusal};
 use crate::node::Node;
@@ -35,12 +36,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls whose answer tells of what they wrote.
 const WRITES: &str = "/custody.v1.LedgerService/Submit";
 
-pub(super) async fn layer(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+/// Takes the request whole as well: a layer of its own would cost each call a piece of memory.
+pub(super) async fn layer(
+    State((node, arriving)): State<(Arc<Node>, Arriving)>,
+    request: Request,
+    next: Next,
+) -> Response {
     if let Err(refusal) = wait(&node, request.headers()).await {
         return errors::status(&refusal)
             .into_http::<axum::body::Body>()
             .into_response();
     }
+    let request = match arriving.taken(request).await {
+        Ok(request) => request,
+        Err(status) => return status.into_http::<axum::body::Body>().into_response(),
+    };
     let writes = request.uri().path().starts_with(WRITES);
     let (size, group) = here(&node);
     let mut response = next.run(request).await;

@@ -21,6 +21,7 @@ use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, keys, output};
 use crate::admit::QuotaConfig;
+use crate::api::arriving::Arriving;
 use crate::api::{MAX_CONCURRENT_STREAMS, services};
 use crate::cluster::ClusterOptions;
 use crate::core::tlog::note::NoteSigner;
@@ -40,6 +41,11 @@ const METRICS_CONNECTIONS: usize = 64;
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// Look-ups a second that one network may make over HTTP.
 const LOOK_UP_RATE: u32 = 20;
+/// What a peer may send on a call before any of it is read, some 800 records; over a line that takes 100 ms there and back,
+/// 2.5 MB a second.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all calls of a connection.
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Runs a ledger. What is not given as a flag comes from the configuration file, then from the
 /// default.
@@ -208,11 +214,12 @@ impl Serve {
             // A sender that is gone means the same.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let (routes, health) = services(&node).map_err(could("the services"))?;
+        let arriving = Arriving::default();
+        let (routes, health) = services(&node, &arriving).map_err(could("the services"))?;
         health
             .set_service_status("", tonic_health::ServingStatus::Serving)
             .await;
-        let for_browsers = routes.clone().into_axum_router();
+        let for_browsers = (routes.clone().into_axum_router(), arriving);
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
         let connections = Connections::grpc(most);
@@ -405,7 +412,7 @@ impl Serve {
     async fn pages(
         &self,
         node: &Arc<Node>,
-        for_browsers: axum::Router,
+        for_browsers: (axum::Router, Arriving),
         listener: TcpListener,
         connections: Connections,
     ) -> Result<Serving, Failure> {
@@ -422,8 +429,8 @@ impl Serve {
     fn server(&self) -> Result<Server, Failure> {
         let mut server = Server::builder()
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)));
         if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {

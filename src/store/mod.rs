@@ -39,7 +39,8 @@ mod view;
 mod whole;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use prost::bytes::Bytes;
@@ -124,18 +125,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] where one is already.
     pub fn create(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        // Nobody else may so much as lock it.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))?;
+        let folder = lock(path, Access::Write)?;
         if is_store(path) {
             return Err(StoreError::Exists(path.to_owned()));
-        }
-        if let Err(error) = std::fs::create_dir(path)
-            && error.kind() != std::io::ErrorKind::AlreadyExists
-        {
-            return Err(StoreError::Io(format!("{}: {error}", path.display())));
         }
         let mut db_options = options::database(options);
         db_options.create_if_missing(true);
         db_options.create_missing_column_families(true);
-        let mut store = Self::open_with(path, &db_options, options, Access::Write)?;
+        let mut store = Self::open_with(path, &db_options, options, (Access::Write, folder))?;
         let mut batch = WriteBatch::default();
         batch.put_cf(store.family(META)?, "format", FORMAT.to_be_bytes());
         let head = LogHead {
@@ -171,7 +171,10 @@ impl Store {
         if !is_store(path) {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let mut store = match Self::open_with(path, &options::database(options), options, access) {
+        let db_options = options::database(options);
+        // Before anything else: RocksDB doesn't see who only reads.
+        let folder = lock(path, access)?;
+        let mut store = match Self::open_with(path, &db_options, options, (access, folder)) {
             Ok(store) => store,
             // Another format may have other families, and then it opens only to say which it is.
             Err(error) => return Err(another_format(path).unwrap_or(error)),
@@ -189,10 +192,8 @@ impl Store {
         path: &Path,
         db_options: &rocksdb::Options,
         options: &StoreOptions,
-        access: Access,
+        (access, folder): (Access, File),
     ) -> Result<Self, StoreError> {
-        // Before anything else: who only reads is not seen by RocksDB's own lock.
-        let folder = lock(path, access)?;
         let families = options::families(options).map_err(|error| io(&error))?;
         let opened = match access {
             Access::Read => DB::open_cf_descriptors_read_only(db_options, path, families, false),

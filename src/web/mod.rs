@@ -43,6 +43,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
+use crate::api::arriving::Arriving;
 use crate::client::{Ledger, Token};
 use crate::node::Node;
 use crate::rest::{self, Asks, Source};
@@ -70,6 +71,7 @@ pub(crate) struct Web {
     shelf: desk::Shelf,
     /// The services, for pages that ask them as every other client does.
     grpc: Router,
+    arriving: Arriving,
     hot: hot::Hot,
     options: WebOptions,
 }
@@ -82,7 +84,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      frame-ancestors 'none'";
 
 /// All routes. `grpc` are the services, for browsers.
-pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
+pub fn router(
+    node: &Arc<Node>,
+    (grpc, arriving): (Router, Arriving),
+    options: WebOptions,
+) -> Router {
     let limit = options.look_up_rate.map(Limit::new);
     let web = Arc::new(Web {
         node: Arc::clone(node),
@@ -91,6 +97,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         sessions: desk::Sessions::default(),
         shelf: desk::Shelf::default(),
         grpc: grpc.clone(),
+        arriving,
         hot: hot::Hot::default(),
         options,
     });

@@ -1,10 +1,20 @@
-//! More connections than a port takes.
+//! More connections than a port takes, and more of requests than is kept before they are whole.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::GrpcService as _;
+use tonic::codegen::http::{Request, Response};
+use tonic::transport::{Channel, Endpoint};
+
 use crate::common::*;
+use crate::world::check_status;
 
 /// A connection to an address such as `http://127.0.0.1:7070` that says nothing.
 fn silent(address: &str) -> TcpStream {
@@ -36,6 +46,67 @@ async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one
     // Their places are free again as soon as the server sees that they are gone.
     let taken = || metric(&server, "custody_connections{port=\"grpc\"} ");
     eventually(|| taken() == 0.0, "the places stay taken");
+    let mut session = server.session().await;
+    Trade::set_up(&server, &mut session).await;
+}
+
+/// Bytes of a message that is as long as one may be.
+const LENGTH: usize = 4 << 20;
+
+/// Begins a call of which the end never comes, though its message is whole: all of that was sent when this returns, unless
+/// the server answered before. The call goes on until the answer is dropped.
+async fn begin(mut channel: Channel) -> JoinSet<Response<tonic::body::Body>> {
+    let (pieces, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+    let request = Request::post("/custody.v1.LedgerService/Submit")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(Body::from_stream(
+            ReceiverStream::new(body),
+        )))
+        .unwrap();
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&(LENGTH as u32).to_be_bytes());
+    bytes.resize(bytes.len() + LENGTH, 7);
+    let mut call = JoinSet::new();
+    poll_fn(|context| channel.poll_ready(context))
+        .await
+        .unwrap();
+    call.spawn(async move { channel.call(request).await.unwrap() });
+    for piece in bytes.chunks(64 << 10) {
+        // It is closed once the server wants no more of it.
+        let _ = pieces.send(Ok(Bytes::copy_from_slice(piece))).await;
+    }
+    // Its end would be the end of the call.
+    tokio::spawn(async move { pieces.closed().await });
+    call
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_requests_of_which_the_end_never_comes_when_there_are_too_many_then_one_is_refused() {
+    const REFUSED: &str = "custody_requests_refused_total ";
+    let server = Server::start_with(&[]);
+    let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    // What is kept of a call that ends is given back, so three times half of what one network may have is no matter.
+    for _ in 0..3 {
+        let mut half = Vec::new();
+        for _ in 0..8 {
+            half.push(begin(channel.clone()).await);
+        }
+    }
+    assert!(metric(&server, REFUSED).is_nan(), "one was refused");
+    let mut calls = JoinSet::new();
+    for _ in 0..17 {
+        let mut call = begin(channel.clone()).await;
+        calls.spawn(async move { call.join_next().await.unwrap().unwrap() });
+    }
+    let first = tokio::time::timeout(Duration::from_secs(60), calls.join_next()).await;
+    let answer = first.expect("none was refused").unwrap().unwrap();
+    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+    let code = tonic::Code::ResourceExhausted;
+    check_status("not whole", &status, code, "OVERLOADED", "");
+    assert!(metric(&server, REFUSED) >= 1.0);
+    // Requests that are whole are taken meanwhile.
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
 }

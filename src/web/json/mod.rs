@@ -8,11 +8,12 @@
 mod addresses;
 mod openapi;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderMap, Method, Uri, header, uri::PathAndQuery};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -25,8 +26,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::problem::Problem;
-use super::{Shared, Web};
+use super::{Asker, Shared, Web};
 use crate::api::MAX_MESSAGE_BYTES;
+use crate::api::arriving::Caller;
 use crate::client::draft::descriptors;
 use crate::rest::media_type;
 
@@ -37,11 +39,16 @@ const MAX_BODY: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// Answers calls in JSON; everything else is for the services themselves.
 pub(super) async fn translated(State(web): Shared, request: Request, next: Next) -> Response {
-    if request.method() != Method::POST || media_type(request.headers()) != "application/json" {
-        return next.run(request).await;
+    let (mut parts, body) = request.into_parts();
+    let Asker(from) = match Asker::from_request_parts(&mut parts, &web).await {
+        Ok(asker) => asker,
+        Err(problem) => return problem.into_response(),
+    };
+    if parts.method != Method::POST || media_type(&parts.headers) != "application/json" {
+        parts.extensions.insert(Caller(from));
+        return next.run(Request::from_parts(parts, body)).await;
     }
-    let (parts, body) = request.into_parts();
-    match called(&web, &parts.uri, &parts.headers, body).await {
+    match called(&web, &parts.uri, &parts.headers, (from, body)).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
@@ -69,11 +76,14 @@ async fn called(
     web: &Arc<Web>,
     uri: &Uri,
     headers: &HeaderMap,
-    body: Body,
+    (from, body): (IpAddr, Body),
 ) -> Result<Response, Problem> {
     let method = method_of(uri.path())?;
-    let body = to_bytes(body, MAX_BODY).await;
-    let body = body.map_err(|_| Problem::too_large(format!("at most {MAX_BODY} bytes")))?;
+    let body = web.arriving.whole(from, body, MAX_BODY).await;
+    let body = body.map_err(|status| match status.code() {
+        Code::OutOfRange => Problem::too_large(format!("at most {MAX_BODY} bytes")),
+        _ => status.into(),
+    })?;
     let mut json = serde_json::Deserializer::from_slice(&body);
     let message = method
         .input()

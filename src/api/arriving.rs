@@ -1,0 +1,405 @@
+//! Requests that have not come whole, and how much of them is kept.
+//!
+//! A request is put together before anything of it is looked at, so that nobody has shown a token yet, and a connection may
+//! have a thousand calls open. Whoever sent all but the end of each would be given gigabytes for nothing. So all of them
+//! share a bound, of which callers of one network have a quarter, and each has its time. What has come whole by the time it
+//! is looked at, as nearly all requests have, is never counted.
+//!
+//! Of a stream each message counts alone, from the moment that its length is known, since memory is set apart for all of it
+//! then.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::BoxError;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{ConnectInfo, Request};
+use prost::bytes::{Bytes, BytesMut};
+use tokio_stream::{Stream as _, StreamExt as _};
+use tonic::Status;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+
+use super::{MAX_MESSAGE_BYTES, errors};
+use crate::core::envelope::MAX_ENVELOPE_BYTES;
+use crate::core::refusal::{Reason, Refusal};
+use crate::signals::{Network, network};
+
+/// Most bytes of requests that have not come whole.
+const MOST_BYTES: usize = 256 << 20;
+/// Most of them from one network.
+const MOST_OF_ONE: usize = MOST_BYTES / 4;
+/// What a call counts beside its bytes: some kilobytes of HTTP/2 and tasks.
+const CALL_BYTES: usize = 8 << 10;
+/// How long a request may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Before each message: whether it is compressed, and its length in four bytes, big endian (gRPC over HTTP/2,
+/// `Length-Prefixed-Message`).
+const PREFIX_BYTES: usize = 5;
+
+/// The only stream of many requests; it has a place for itself.
+const SUBMIT_STREAM: &str = "/custody.v1.LedgerService/SubmitStream";
+/// A stream as well: who asks waits for an answer before it asks again.
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// What of all requests has come so far, where they are not whole.
+#[derive(Clone, Debug, Default)]
+pub struct Arriving(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    all: usize,
+    by_network: HashMap<Network, usize>,
+}
+
+/// Who calls, where that is not who is at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(pub IpAddr);
+
+impl Arriving {
+    /// The request with all of its body; of a stream, with messages that are counted while they come.
+    pub(super) async fn taken(&self, request: Request) -> Result<Request, Status> {
+        let (from, path) = (from(&request), request.uri().path());
+        let uncounted = match path {
+            SUBMIT_STREAM => PREFIX_BYTES + MAX_ENVELOPE_BYTES,
+            _ if path.starts_with(REFLECTION) => 0,
+            _ => {
+                let (parts, body) = request.into_parts();
+                let body = self
+                    .whole(from, body, PREFIX_BYTES + MAX_MESSAGE_BYTES)
+                    .await?;
+                return Ok(Request::from_parts(parts, Body::from(body)));
+            }
+        };
+        let (mut part, mut message) = (self.part(from), Message::default());
+        Ok(request.map(|body| {
+            Body::from_stream(body.into_data_stream().map(move |data| {
+                let data = data?;
+                let bytes = message.take(&data);
+                part.set(if bytes > uncounted { bytes } else { 0 })?;
+                Ok::<_, BoxError>(data)
+            }))
+        }))
+    }
+
+    /// All of a body, of so many bytes at most.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED when it is too long, or when too much is coming; DEADLINE_EXCEEDED when it takes too long.
+    pub async fn whole(&self, from: IpAddr, body: Body, most: usize) -> Result<Bytes, Status> {
+        let mut gathered = Gathered {
+            body: body.into_data_stream(),
+            first: Bytes::new(),
+            bytes: BytesMut::new(),
+            part: self.part(from),
+            most,
+        };
+        // Mostly all of it is there, and nothing is counted.
+        let there = poll_fn(|context| Poll::Ready(gathered.poll(context))).await;
+        match there {
+            Poll::Ready(whole) => whole,
+            Poll::Pending => {
+                let rest = poll_fn(|context| gathered.poll(context));
+                tokio::time::timeout(PATIENCE, rest).await.map_err(|_| {
+                    Status::deadline_exceeded("the request did not come whole within a minute")
+                })?
+            }
+        }
+    }
+
+    fn part(&self, from: IpAddr) -> Part {
+        Part {
+            arriving: self.clone(),
+            from: network(from),
+            bytes: 0,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who calls; those who can't be told apart share a network.
+fn from(request: &Request) -> IpAddr {
+    let extensions = request.extensions();
+    let caller = extensions.get::<Caller>().map(|caller| caller.0);
+    let tcp = extensions.get::<TcpConnectInfo>();
+    let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+    let grpc = tcp.or(tls.map(TlsConnectInfo::get_ref));
+    let grpc = grpc.and_then(TcpConnectInfo::remote_addr);
+    let http = extensions.get::<ConnectInfo<SocketAddr>>();
+    let connected = grpc.or(http.map(|info| info.0)).map(|address| address.ip());
+    caller.or(connected).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// A body, while it is put together.
+struct Gathered {
+    body: BodyDataStream,
+    /// Mostly there is no other piece, and it is not copied.
+    first: Bytes,
+    /// All pieces, where there are several.
+    bytes: BytesMut,
+    part: Part,
+    most: usize,
+}
+
+impl Gathered {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, Status>> {
+        loop {
+            match Pin::new(&mut self.body).poll_next(context) {
+                Poll::Ready(Some(Ok(piece))) => self.add(piece)?,
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(Status::from_error(error.into())));
+                }
+                Poll::Ready(None) if self.bytes.is_empty() => {
+                    return Poll::Ready(Ok(std::mem::take(&mut self.first)));
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(Ok(std::mem::take(&mut self.bytes).freeze()));
+                }
+                Poll::Pending => {
+                    // No more than a window has come since it was counted last.
+                    self.part.set(CALL_BYTES + self.length())?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.first.len().max(self.bytes.len())
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), Status> {
+        let length = self.length() + piece.len();
+        if length > self.most {
+            let most = self.most;
+            return Err(Status::out_of_range(format!(
+                "a request has at most {most} bytes"
+            )));
+        }
+        if self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&self.first);
+        }
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+}
+
+/// The part of one call.
+#[derive(Debug)]
+struct Part {
+    arriving: Arriving,
+    from: Network,
+    bytes: usize,
+}
+
+impl Part {
+    /// It is so many bytes from here on, if there is room.
+    fn set(&mut self, bytes: usize) -> Result<(), Status> {
+        if bytes == self.bytes {
+            return Ok(());
+        }
+        let mut kept = self.arriving.kept();
+        let of_one = kept.by_network.get(&self.from).copied().unwrap_or(0);
+        let (all, of_one) = (kept.all - self.bytes + bytes, of_one - self.bytes + bytes);
+        if bytes > self.bytes && (all > MOST_BYTES || of_one > MOST_OF_ONE) {
+            drop(kept);
+            metrics::counter!("custody_requests_refused_total").increment(1);
+            return Err(errors::status(&Refusal::new(
+                Reason::Overloaded,
+                "too many requests have come in part; finish those that were begun, or try again later",
+            )));
+        }
+        kept.all = all;
+        if of_one == 0 {
+            kept.by_network.remove(&self.from);
+        } else {
+            kept.by_network.insert(self.from, of_one);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Less is never refused.
+        let _ = self.set(0);
+    }
+}
+
+/// How far the message is that is coming.
+#[derive(Debug, Default)]
+struct Message {
+    prefix_bytes: usize,
+    length: usize,
+    /// Bytes that came after the prefix.
+    came: usize,
+}
+
+impl Message {
+    /// Takes what came next: how many bytes are set apart for a message that is not whole.
+    fn take(&mut self, mut data: &[u8]) -> usize {
+        while let Some((first, after)) = data.split_first() {
+            if self.prefix_bytes < PREFIX_BYTES {
+                if self.prefix_bytes > 0 {
+                    self.length = self.length << 8 | usize::from(*first);
+                }
+                self.prefix_bytes += 1;
+                data = after;
+            } else {
+                let came = data.len().min(self.length - self.came);
+                self.came += came;
+                data = data.get(came..).unwrap_or_default();
+            }
+            if self.prefix_bytes == PREFIX_BYTES && self.came == self.length {
+                *self = Self::default();
+            }
+        }
+        match self.prefix_bytes {
+            // A longer one is refused.
+            PREFIX_BYTES => PREFIX_BYTES + self.length.min(MAX_MESSAGE_BYTES),
+            prefix => prefix,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However they are cut: what is counted is the message of which something came and is not whole.
+        #[test]
+        fn a_message_counts_from_its_length_on_until_it_is_whole(
+            lengths in proptest::collection::vec(prop_oneof![0usize..8, 0usize..70_000], 0..12),
+            pieces in proptest::collection::vec(1usize..40_000, 1..40),
+        ) {
+            let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+            for length in &lengths {
+                bytes.push(0);
+                bytes.extend_from_slice(&(*length as u32).to_be_bytes());
+                bytes.resize(bytes.len() + length, 7);
+                ends.push(bytes.len());
+            }
+            let (mut message, mut at) = (Message::default(), 0);
+            for piece in pieces.into_iter().cycle() {
+                if at == bytes.len() {
+                    break;
+                }
+                let to = bytes.len().min(at + piece);
+                let kept = message.take(&bytes[at..to]);
+                at = to;
+                let whole = ends.iter().rposition(|end| *end <= at).unwrap();
+                let expected = match at - ends[whole] {
+                    prefix @ 0..PREFIX_BYTES => prefix,
+                    _ => PREFIX_BYTES + lengths[whole],
+                };
+                prop_assert_eq!(kept, expected);
+            }
+        }
+    }
+
+    fn part(arriving: &Arriving, network: u8) -> Part {
+        Part {
+            arriving: arriving.clone(),
+            from: [4, network, 0, 0, 0, 0, 0],
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn given_a_network_with_its_quarter_when_it_sends_more_then_it_is_refused_and_others_are_not() {
+        let arriving = Arriving::default();
+        let (mut one, mut other) = (part(&arriving, 1), part(&arriving, 1));
+        one.set(MOST_OF_ONE - 5).unwrap();
+        other.set(5).unwrap();
+        let refused = other.set(6).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let mut elsewhere: Vec<Part> = (2..5).map(|network| part(&arriving, network)).collect();
+        for part in &mut elsewhere {
+            part.set(MOST_OF_ONE).unwrap();
+        }
+        part(&arriving, 9).set(1).unwrap_err();
+        drop(one);
+        other.set(6).unwrap();
+        part(&arriving, 9).set(1).unwrap();
+        other.set(0).unwrap();
+        elsewhere.clear();
+        let kept = arriving.kept();
+        assert_eq!((kept.all, kept.by_network.len()), (0, 0));
+    }
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn body(pieces: Vec<&'static str>) -> Body {
+        let pieces = pieces.into_iter().map(Ok::<_, BoxError>);
+        Body::from_stream(tokio_stream::iter(pieces))
+    }
+
+    #[tokio::test]
+    async fn given_a_body_in_pieces_when_taken_then_it_is_whole_unless_it_is_too_long() {
+        let arriving = Arriving::default();
+        for (pieces, whole) in [
+            (vec![], ""),
+            (vec!["goods"], "goods"),
+            (vec!["", "go", "", "o", "ds"], "goods"),
+        ] {
+            let taken = arriving.whole(HERE, body(pieces.clone()), 5).await;
+            assert_eq!(taken.unwrap(), whole);
+            if !whole.is_empty() {
+                let refused = arriving.whole(HERE, body(pieces), 4).await.unwrap_err();
+                assert_eq!(refused.code(), tonic::Code::OutOfRange);
+            }
+        }
+        assert_eq!(arriving.kept().all, 0);
+    }
+
+    #[tokio::test]
+    async fn given_a_body_that_does_not_end_when_it_is_waited_for_then_it_counts_until_it_is_given_up()
+     {
+        let arriving = Arriving::default();
+        let (pieces, rest) = tokio::sync::mpsc::channel::<Result<Bytes, BoxError>>(2);
+        let rest = tokio_stream::wrappers::ReceiverStream::new(rest);
+        let mut whole = Box::pin(arriving.whole(HERE, Body::from_stream(rest), 100));
+        let mut kept = 0;
+        for piece in [b"goods".as_slice(), b"", b"and more"] {
+            pieces.send(Ok(Bytes::from_static(piece))).await.unwrap();
+            let polled = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+            kept += piece.len();
+            assert_eq!(arriving.kept().all, CALL_BYTES + kept);
+        }
+        drop(whole);
+        assert_eq!(arriving.kept().all, 0);
+    }
+
+    #[test]
+    fn who_calls_is_at_the_other_end_unless_somebody_in_between_says_who() {
+        let address = |last| SocketAddr::from(([10, 0, 0, last], 7070));
+        let mut request = Request::new(Body::empty());
+        assert_eq!(from(&request), Ipv4Addr::UNSPECIFIED);
+        request.extensions_mut().insert(ConnectInfo(address(1)));
+        assert_eq!(from(&request), address(1).ip());
+        let tcp = TcpConnectInfo {
+            local_addr: None,
+            remote_addr: Some(address(2)),
+        };
+        request.extensions_mut().insert(tcp);
+        assert_eq!(from(&request), address(2).ip());
+        request.extensions_mut().insert(Caller(address(3).ip()));
+        assert_eq!(from(&request), address(3).ip());
+    }
+}
