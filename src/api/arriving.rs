@@ -5,8 +5,8 @@
 //! share a bound, of which callers of one network have a quarter, and each has its time. What has come whole by the time it
 //! is looked at, as nearly all requests have, is never counted.
 //!
-//! Of a stream each message counts alone, from the moment that its length is known, since memory is set apart for all of it
-//! then.
+//! Of a stream each message is short, and there are so many streams at most; one that has had a long message keeps room
+//! for another, and counts it.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -21,8 +21,8 @@ use axum::body::{Body, BodyDataStream};
 use axum::extract::{ConnectInfo, Request};
 use prost::bytes::{Bytes, BytesMut};
 use tokio_stream::{Stream as _, StreamExt as _};
-use tonic::Status;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::{Code, Status};
 
 use super::{MAX_MESSAGE_BYTES, errors};
 use crate::core::envelope::MAX_ENVELOPE_BYTES;
@@ -41,10 +41,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// `Length-Prefixed-Message`).
 const PREFIX_BYTES: usize = 5;
 
-/// The only stream of many requests; it has a place for itself.
+/// The only stream of many requests. It has a place of its own.
 const SUBMIT_STREAM: &str = "/custody.v1.LedgerService/SubmitStream";
-/// A stream as well: who asks waits for an answer before it asks again.
+/// Most bytes of a message with a record: its envelope has at most [`MAX_ENVELOPE_BYTES`]. A longer one is refused.
+const RECORD_BYTES: usize = 64 << 10;
+const _: () = assert!(RECORD_BYTES > MAX_ENVELOPE_BYTES + 64);
+/// A stream as well: who asks may wait for an answer before it asks again.
 const REFLECTION: &str = "/grpc.reflection.";
+/// Most bytes of such a question, which names one thing.
+const QUESTION_BYTES: usize = 4 << 10;
+/// What such a stream counts as long as it is open.
+const REFLECTION_BYTES: usize = 32 << 10;
 
 /// What of all requests has come so far, where they are not whole.
 #[derive(Clone, Debug, Default)]
@@ -61,35 +68,28 @@ struct Kept {
 pub struct Caller(pub IpAddr);
 
 impl Arriving {
-    /// The request with all of its body; of a stream, with messages that are counted while they come.
+    /// The request with all of its body; a stream as it comes, if no message of it is too long.
     pub(super) async fn taken(&self, request: Request) -> Result<Request, Status> {
         let (from, path) = (from(&request), request.uri().path());
-        let uncounted = match path {
-            SUBMIT_STREAM => PREFIX_BYTES + MAX_ENVELOPE_BYTES,
-            _ if path.starts_with(REFLECTION) => 0,
-            _ => {
-                let (parts, body) = request.into_parts();
-                let body = self
-                    .whole(from, body, PREFIX_BYTES + MAX_MESSAGE_BYTES)
-                    .await?;
-                return Ok(Request::from_parts(parts, Body::from(body)));
-            }
-        };
-        let (mut part, mut message) = (self.part(from), Message::default());
-        Ok(request.map(|body| {
-            Body::from_stream(body.into_data_stream().map(move |data| {
-                let data = data?;
-                let bytes = message.take(&data);
-                part.set(if bytes > uncounted { bytes } else { 0 })?;
-                Ok::<_, BoxError>(data)
-            }))
-        }))
+        if path == SUBMIT_STREAM {
+            return Ok(streamed(request, self.part(from), MAX_MESSAGE_BYTES));
+        }
+        if path.starts_with(REFLECTION) {
+            let mut part = self.part(from);
+            part.set(REFLECTION_BYTES)?;
+            return Ok(streamed(request, part, QUESTION_BYTES));
+        }
+        let (parts, body) = request.into_parts();
+        let most = PREFIX_BYTES + MAX_MESSAGE_BYTES;
+        let body = self.whole(from, body, most).await?;
+        Ok(Request::from_parts(parts, Body::from(body)))
     }
 
     /// All of a body, of so many bytes at most.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED when it is too long, or when too much is coming; DEADLINE_EXCEEDED when it takes too long.
+    /// OUT_OF_RANGE when it is too long, RESOURCE_EXHAUSTED when too much is coming, DEADLINE_EXCEEDED when it takes too
+    /// long.
     pub async fn whole(&self, from: IpAddr, body: Body, most: usize) -> Result<Bytes, Status> {
         let mut gathered = Gathered {
             body: body.into_data_stream(),
@@ -104,9 +104,8 @@ impl Arriving {
             Poll::Ready(whole) => whole,
             Poll::Pending => {
                 let rest = poll_fn(|context| gathered.poll(context));
-                tokio::time::timeout(PATIENCE, rest).await.map_err(|_| {
-                    Status::deadline_exceeded("the request did not come whole within a minute")
-                })?
+                let came = tokio::time::timeout(PATIENCE, rest).await;
+                came.map_err(|_| errors::of_reason(Code::DeadlineExceeded, "SLOW", "", SLOW))?
             }
         }
     }
@@ -122,6 +121,31 @@ impl Arriving {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const SLOW: &str = "the request did not come whole within a minute";
+
+fn too_long(most: usize) -> Status {
+    let message = format!("a request has at most {most} bytes here");
+    errors::of_reason(Code::OutOfRange, "TOO_LONG", "", &message)
+}
+
+/// The request, whose body ends with the first message that is too long. It has its part while it is open.
+fn streamed(request: Request, mut part: Part, most: usize) -> Request {
+    request.map(|body| {
+        let mut message = Message::default();
+        Body::from_stream(body.into_data_stream().map(move |data| {
+            let data = data?;
+            let longest = message.take(&data);
+            if longest > most {
+                return Err(too_long(most).into());
+            }
+            if longest > RECORD_BYTES {
+                part.set(longest)?;
+            }
+            Ok::<_, BoxError>(data)
+        }))
+    })
 }
 
 /// Who calls; those who can't be told apart share a network.
@@ -178,10 +202,7 @@ impl Gathered {
     fn add(&mut self, piece: Bytes) -> Result<(), Status> {
         let length = self.length() + piece.len();
         if length > self.most {
-            let most = self.most;
-            return Err(Status::out_of_range(format!(
-                "a request has at most {most} bytes"
-            )));
+            return Err(too_long(self.most));
         }
         if self.first.is_empty() {
             self.first = piece;
@@ -245,10 +266,12 @@ struct Message {
     length: usize,
     /// Bytes that came after the prefix.
     came: usize,
+    /// The length of the longest one so far.
+    longest: usize,
 }
 
 impl Message {
-    /// Takes what came next: how many bytes are set apart for a message that is not whole.
+    /// Takes what came next: how long the longest message is so far, by the lengths that have come.
     fn take(&mut self, mut data: &[u8]) -> usize {
         while let Some((first, after)) = data.split_first() {
             if self.prefix_bytes < PREFIX_BYTES {
@@ -262,15 +285,14 @@ impl Message {
                 self.came += came;
                 data = data.get(came..).unwrap_or_default();
             }
-            if self.prefix_bytes == PREFIX_BYTES && self.came == self.length {
-                *self = Self::default();
+            if self.prefix_bytes == PREFIX_BYTES {
+                self.longest = self.longest.max(self.length);
+                if self.came == self.length {
+                    (self.prefix_bytes, self.length, self.came) = (0, 0, 0);
+                }
             }
         }
-        match self.prefix_bytes {
-            // A longer one is refused.
-            PREFIX_BYTES => PREFIX_BYTES + self.length.min(MAX_MESSAGE_BYTES),
-            prefix => prefix,
-        }
+        self.longest
     }
 }
 
@@ -281,18 +303,18 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However they are cut: what is counted is the message of which something came and is not whole.
+        /// However they are cut: the longest is known as soon as its length has come.
         #[test]
-        fn a_message_counts_from_its_length_on_until_it_is_whole(
+        fn the_longest_message_is_known_by_its_length(
             lengths in proptest::collection::vec(prop_oneof![0usize..8, 0usize..70_000], 0..12),
             pieces in proptest::collection::vec(1usize..40_000, 1..40),
         ) {
-            let (mut bytes, mut ends) = (Vec::new(), vec![0]);
+            let (mut bytes, mut prefixes) = (Vec::new(), Vec::new());
             for length in &lengths {
                 bytes.push(0);
                 bytes.extend_from_slice(&(*length as u32).to_be_bytes());
+                prefixes.push((bytes.len(), *length));
                 bytes.resize(bytes.len() + length, 7);
-                ends.push(bytes.len());
             }
             let (mut message, mut at) = (Message::default(), 0);
             for piece in pieces.into_iter().cycle() {
@@ -300,14 +322,10 @@ mod tests {
                     break;
                 }
                 let to = bytes.len().min(at + piece);
-                let kept = message.take(&bytes[at..to]);
+                let longest = message.take(&bytes[at..to]);
                 at = to;
-                let whole = ends.iter().rposition(|end| *end <= at).unwrap();
-                let expected = match at - ends[whole] {
-                    prefix @ 0..PREFIX_BYTES => prefix,
-                    _ => PREFIX_BYTES + lengths[whole],
-                };
-                prop_assert_eq!(kept, expected);
+                let known = prefixes.iter().filter(|(end, _)| *end <= at);
+                prop_assert_eq!(longest, known.map(|(_, length)| *length).max().unwrap_or(0));
             }
         }
     }

@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 use super::archive::ArchiveArgs;
 use super::cluster::{ClusterArgs, ClusterConfig, Given};
 use super::connection::{Connections, Limited, MAX_CONNECTIONS, room_for};
-use super::http::{self, DRAIN, LogFormat, Serving, Signals, start_log};
+use super::http::{
+    self, CONNECTION_WINDOW, DRAIN, LogFormat, STREAM_WINDOW, Serving, Signals, start_log,
+};
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, keys, output};
 use crate::admit::QuotaConfig;
@@ -41,11 +43,6 @@ const METRICS_CONNECTIONS: usize = 64;
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// Look-ups a second that one network may make over HTTP.
 const LOOK_UP_RATE: u32 = 20;
-/// What a peer may send on a call before any of it is read, some 800 records; over a line that takes 100 ms there and back,
-/// 2.5 MB a second.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// The same for all calls of a connection.
-const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Runs a ledger. What is not given as a flag comes from the configuration file, then from the
 /// default.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Error;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 /// Why there is no such folder.
@@ -37,7 +38,9 @@ impl Staged {
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(file(&partial))?;
         }
-        fs::create_dir_all(&partial).map_err(file(&partial))?;
+        let mut folder = fs::DirBuilder::new();
+        let made = folder.recursive(true).mode(0o700).create(&partial);
+        made.map_err(file(&partial))?;
         Ok(Self {
             partial,
             into: into.to_owned(),

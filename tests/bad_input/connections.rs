@@ -57,7 +57,7 @@ const LENGTH: usize = 4 << 20;
 /// the server answered before. The call goes on until the answer is dropped.
 async fn begin(mut channel: Channel) -> JoinSet<Response<tonic::body::Body>> {
     let (pieces, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(1);
-    let request = Request::post("/custody.v1.LedgerService/Submit")
+    let request = Request::post("/custody.v1.LedgerService/GetHeads")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(tonic::body::Body::new(Body::from_stream(

@@ -82,7 +82,9 @@ async fn called(
     let body = web.arriving.whole(from, body, MAX_BODY).await;
     let body = body.map_err(|status| match status.code() {
         Code::OutOfRange => Problem::too_large(format!("at most {MAX_BODY} bytes")),
-        _ => status.into(),
+        Code::ResourceExhausted => status.into(),
+        // It broke off, or took too long.
+        _ => Problem::bad_request(status.message()),
     })?;
     let mut json = serde_json::Deserializer::from_slice(&body);
     let message = method
@@ -91,13 +93,9 @@ async fn called(
         .and_then(|message| json.end().map(|()| message));
     let message = message
         .map_err(|error| Problem::bad_request(format!("{}: {error}", method.input().name())))?;
-    let answer = asked(
-        web.grpc.clone(),
-        uri.path(),
-        headers,
-        message.encode_to_vec(),
-    )
-    .await?;
+    let encoded = message.encode_to_vec();
+    drop((message, body));
+    let answer = asked(web.grpc.clone(), uri.path(), headers, encoded).await?;
     let answer = DynamicMessage::decode(method.output(), answer.as_slice());
     let answer = answer.map_err(|error| Problem::internal(&error.to_string()))?;
     // By the standard mapping, numbers of 64 bits are texts: JavaScript would round them.
