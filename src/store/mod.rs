@@ -108,7 +108,7 @@ enum Access {
 pub struct Store {
     db: DB,
     /// The folder, locked: for itself by who may write, with others by who only reads.
-    _folder: File,
+    _folder: Folder,
     sync: bool,
     ids: ids::Ids,
     known: KnownEntries,
@@ -192,7 +192,7 @@ impl Store {
         path: &Path,
         db_options: &rocksdb::Options,
         options: &StoreOptions,
-        (access, folder): (Access, File),
+        (access, folder): (Access, Folder),
     ) -> Result<Self, StoreError> {
         let families = options::families(options).map_err(|error| io(&error))?;
         let opened = match access {
@@ -498,8 +498,17 @@ fn another_format(path: &Path) -> Option<StoreError> {
     }
 }
 
-/// The folder, locked until the file is closed.
-fn lock(path: &Path, access: Access) -> Result<File, StoreError> {
+/// A folder that is locked.
+struct Folder(File);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // To close it is not enough: a child that is being started has it as well, until it is another program.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path, access: Access) -> Result<Folder, StoreError> {
     let failed = |error: std::io::Error| StoreError::Io(format!("{}: {error}", path.display()));
     let folder = File::open(path).map_err(failed)?;
     let locked = match access {
@@ -507,7 +516,7 @@ fn lock(path: &Path, access: Access) -> Result<File, StoreError> {
         Access::Write => folder.try_lock(),
     };
     match locked {
-        Ok(()) => Ok(folder),
+        Ok(()) => Ok(Folder(folder)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
