@@ -8,11 +8,9 @@
 //! Of a stream each message is short, and there are so many streams at most; one that has had a long message keeps room
 //! for another, and counts it.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,10 +22,10 @@ use tokio_stream::{Stream as _, StreamExt as _};
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 
+use super::share::{Share, Shares};
 use super::{MAX_MESSAGE_BYTES, errors};
 use crate::core::envelope::MAX_ENVELOPE_BYTES;
 use crate::core::refusal::{Reason, Refusal};
-use crate::signals::{Network, network};
 
 /// Most bytes of requests that have not come whole.
 const MOST_BYTES: usize = 256 << 20;
@@ -54,13 +52,13 @@ const QUESTION_BYTES: usize = 4 << 10;
 const REFLECTION_BYTES: usize = 32 << 10;
 
 /// What of all requests has come so far, where they are not whole.
-#[derive(Clone, Debug, Default)]
-pub struct Arriving(Arc<Mutex<Kept>>);
+#[derive(Clone, Debug)]
+pub struct Arriving(Shares);
 
-#[derive(Debug, Default)]
-struct Kept {
-    all: usize,
-    by_network: HashMap<Network, usize>,
+impl Default for Arriving {
+    fn default() -> Self {
+        Self(Shares::new(MOST_BYTES, MOST_OF_ONE))
+    }
 }
 
 /// Who calls, where that is not who is at the other end of the connection.
@@ -111,15 +109,7 @@ impl Arriving {
     }
 
     fn part(&self, from: IpAddr) -> Part {
-        Part {
-            arriving: self.clone(),
-            from: network(from),
-            bytes: 0,
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Part(self.0.of(from))
     }
 }
 
@@ -218,44 +208,19 @@ impl Gathered {
 
 /// The part of one call.
 #[derive(Debug)]
-struct Part {
-    arriving: Arriving,
-    from: Network,
-    bytes: usize,
-}
+struct Part(Share);
 
 impl Part {
     /// It is so many bytes from here on, if there is room.
     fn set(&mut self, bytes: usize) -> Result<(), Status> {
-        if bytes == self.bytes {
+        if self.0.set(bytes) {
             return Ok(());
         }
-        let mut kept = self.arriving.kept();
-        let of_one = kept.by_network.get(&self.from).copied().unwrap_or(0);
-        let (all, of_one) = (kept.all - self.bytes + bytes, of_one - self.bytes + bytes);
-        if bytes > self.bytes && (all > MOST_BYTES || of_one > MOST_OF_ONE) {
-            drop(kept);
-            metrics::counter!("custody_requests_refused_total").increment(1);
-            return Err(errors::status(&Refusal::new(
-                Reason::Overloaded,
-                "too many requests have come in part; finish those that were begun, or try again later",
-            )));
-        }
-        kept.all = all;
-        if of_one == 0 {
-            kept.by_network.remove(&self.from);
-        } else {
-            kept.by_network.insert(self.from, of_one);
-        }
-        self.bytes = bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Less is never refused.
-        let _ = self.set(0);
+        metrics::counter!("custody_requests_refused_total").increment(1);
+        Err(errors::status(&Refusal::new(
+            Reason::Overloaded,
+            "too many requests have come in part; finish those that were begun, or try again later",
+        )))
     }
 }
 
@@ -330,34 +295,15 @@ mod tests {
         }
     }
 
-    fn part(arriving: &Arriving, network: u8) -> Part {
-        Part {
-            arriving: arriving.clone(),
-            from: [4, network, 0, 0, 0, 0, 0],
-            bytes: 0,
-        }
-    }
-
     #[test]
-    fn given_a_network_with_its_quarter_when_it_sends_more_then_it_is_refused_and_others_are_not() {
+    fn given_all_that_one_network_may_keep_when_more_comes_then_it_is_overloaded() {
         let arriving = Arriving::default();
-        let (mut one, mut other) = (part(&arriving, 1), part(&arriving, 1));
+        let (mut one, mut other) = (arriving.part(HERE), arriving.part(HERE));
         one.set(MOST_OF_ONE - 5).unwrap();
         other.set(5).unwrap();
         let refused = other.set(6).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        let mut elsewhere: Vec<Part> = (2..5).map(|network| part(&arriving, network)).collect();
-        for part in &mut elsewhere {
-            part.set(MOST_OF_ONE).unwrap();
-        }
-        part(&arriving, 9).set(1).unwrap_err();
-        drop(one);
-        other.set(6).unwrap();
-        part(&arriving, 9).set(1).unwrap();
-        other.set(0).unwrap();
-        elsewhere.clear();
-        let kept = arriving.kept();
-        assert_eq!((kept.all, kept.by_network.len()), (0, 0));
+        arriving.part([192, 0, 2, 1].into()).set(6).unwrap();
     }
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -382,7 +328,7 @@ mod tests {
                 assert_eq!(refused.code(), tonic::Code::OutOfRange);
             }
         }
-        assert_eq!(arriving.kept().all, 0);
+        assert_eq!(arriving.0.taken(), (0, 0));
     }
 
     #[tokio::test]
@@ -398,10 +344,10 @@ mod tests {
             let polled = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
             assert!(polled.is_pending());
             kept += piece.len();
-            assert_eq!(arriving.kept().all, CALL_BYTES + kept);
+            assert_eq!(arriving.0.taken(), (CALL_BYTES + kept, 1));
         }
         drop(whole);
-        assert_eq!(arriving.kept().all, 0);
+        assert_eq!(arriving.0.taken(), (0, 0));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod replica;
 mod report;
 mod score;
 pub mod session;
+pub mod share;
 pub mod token;
 mod upload;
 

@@ -9,11 +9,10 @@
 //! for each, which cost more than the answer. Here the task lets those run first that are ready already, and then writes
 //! what has come together. Nothing waits for a time: where nothing else is ready, it is written right away.
 
-use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::signals::{Network, network};
+use crate::api::share::{Share, Shares};
 
 /// Connections that a port takes unless the configuration says something else.
 pub(super) const MAX_CONNECTIONS: usize = 8_192;
@@ -76,10 +75,8 @@ pub(super) struct Connections(Arc<Port>);
 #[derive(Debug)]
 struct Port {
     name: &'static str,
-    most: usize,
-    most_of_one: usize,
     silence: Silence,
-    taken: Mutex<Taken>,
+    taken: Shares,
 }
 
 /// How long nothing may move over a connection.
@@ -89,18 +86,6 @@ struct Silence {
     first: Duration,
     /// From then on.
     later: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
-    by_network: HashMap<Network, usize>,
-}
-
-impl Port {
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Connections {
@@ -130,32 +115,24 @@ impl Connections {
     fn new(name: &'static str, most: usize, most_of_one: usize, silence: Silence) -> Self {
         Self(Arc::new(Port {
             name,
-            most,
-            most_of_one,
             silence,
-            taken: Mutex::default(),
+            taken: Shares::new(most, most_of_one),
         }))
     }
 
     /// A place for a connection from an address, unless there is none.
     pub(super) fn place(&self, from: IpAddr) -> Option<Place> {
         let port = &self.0;
-        let network = network(from);
-        let mut taken = port.taken();
-        let of_one = taken.by_network.get(&network).copied().unwrap_or(0);
-        if taken.all >= port.most || of_one >= port.most_of_one {
-            drop(taken);
+        let mut share = port.taken.of(from);
+        if !share.set(1) {
             metrics::counter!("custody_connections_refused_total", "port" => port.name)
                 .increment(1);
             return None;
         }
-        taken.all += 1;
-        taken.by_network.insert(network, of_one + 1);
         metrics::gauge!("custody_connections", "port" => port.name).increment(1.0);
-        drop(taken);
         Some(Place {
             port: Arc::clone(port),
-            network,
+            _share: share,
         })
     }
 
@@ -176,20 +153,11 @@ impl Connections {
 #[derive(Debug)]
 pub(super) struct Place {
     port: Arc<Port>,
-    network: Network,
+    _share: Share,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.port.taken();
-        taken.all -= 1;
-        if let Some(of_one) = taken.by_network.get_mut(&self.network) {
-            *of_one -= 1;
-            if *of_one == 0 {
-                taken.by_network.remove(&self.network);
-            }
-        }
-        drop(taken);
         metrics::gauge!("custody_connections", "port" => self.port.name).decrement(1.0);
     }
 }
@@ -420,7 +388,7 @@ mod tests {
         drop(one);
         assert!(port.place(from(9)).is_some());
         drop(others);
-        assert!(port.0.taken().by_network.is_empty());
+        assert_eq!(port.0.taken.taken(), (0, 0));
         let proxied = Connections::http("test", 8, true);
         let all: Vec<Place> = (0..8).map(|_| proxied.place(from(1)).unwrap()).collect();
         assert!(proxied.place(from(1)).is_none());

@@ -19,7 +19,7 @@ use crate::rest::Tls;
 
 /// What a peer may send on a call before any of it is read, some 800 records; over a line that takes 100 ms there and back,
 /// 2.5 MB a second.
-pub(super) const STREAM_WINDOW: u32 = 256 << 10;
+pub(super) const CALL_WINDOW: u32 = 256 << 10;
 /// The same for all calls of a connection.
 pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How long open calls may take after the signal to stop.
@@ -102,7 +102,7 @@ fn limit_headers(
         .timer(hyper_util::rt::TokioTimer::new())
         .keep_alive_interval(HEADER_TIMEOUT)
         .keep_alive_timeout(HEADER_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(CALL_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
 }

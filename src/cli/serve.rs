@@ -18,7 +18,7 @@ use super::archive::ArchiveArgs;
 use super::cluster::{ClusterArgs, ClusterConfig, Given};
 use super::connection::{Connections, Limited, MAX_CONNECTIONS, room_for};
 use super::http::{
-    self, CONNECTION_WINDOW, DRAIN, LogFormat, STREAM_WINDOW, Serving, Signals, start_log,
+    self, CALL_WINDOW, CONNECTION_WINDOW, DRAIN, LogFormat, Serving, Signals, start_log,
 };
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, keys, output};
@@ -426,7 +426,7 @@ impl Serve {
     fn server(&self) -> Result<Server, Failure> {
         let mut server = Server::builder()
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_stream_window_size(CALL_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)));

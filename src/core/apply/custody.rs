@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::authority::{Authority, authorise};
 use super::conduct;
 use super::effects::{self, Entry};
+use super::entry::{Findings, verdict};
 use super::facts::{Facts, LotCounter, committed_flags, confirm_mismatch, transformed};
 use super::goods::{goods_scope, stop_goods};
 use super::judge::{Alike, Met, Outcome, judge, meet, unknown_unit};
@@ -13,10 +14,7 @@ use super::state::{
     Actor, Besides, FindingRow, FindingStatus, Findings as FindingTable, HistoryRow, PartyFindings,
     Read, Unit, UnitFinding, Units,
 };
-use super::{
-    Findings, Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Placed, Result, Step, ranges_cover,
-    verdict,
-};
+use super::{Focus, MAX_SILENT_BESIDES, MAX_UNIT_FINDINGS, Placed, Result, Step, ranges_cover};
 use crate::core::envelope::RETURN_CONSENT_TYPE;
 use crate::core::envelope::pae;
 use crate::core::id::UnitId;

@@ -12,6 +12,7 @@ use super::claim;
 use super::credit;
 use super::custody::add_finding;
 use super::effects::close_finding;
+use super::entry::{Findings, verdict};
 use super::inspection;
 use super::judge::{chain_row, row_entitles};
 use super::measure;
@@ -20,7 +21,7 @@ use super::state::{
     Overlay, Owner, Parties, Party, PartyKeys, PartyStatus, Product, ProductClaim, Products, Read,
     Tallies, Tally, Units,
 };
-use super::{Applied, Findings, MAX_CLAIMS, Placed, Result, Step, verdict};
+use super::{Applied, MAX_CLAIMS, Placed, Result, Step};
 use crate::core::credit::CreditPolicy;
 use crate::core::envelope::{Envelope, RecordId, key_possession_pae};
 use crate::core::id::{PartyId, UnitId};

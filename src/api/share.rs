@@ -1,0 +1,128 @@
+//! Something that all callers share, of which those of one network have a part at most.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::signals::{Network, network};
+
+/// How much there is, and who has it.
+#[derive(Clone, Debug)]
+pub struct Shares(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most: usize,
+    most_of_one: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_network: HashMap<Network, usize>,
+}
+
+impl Shares {
+    /// So much in all, of which one network has so much at most.
+    #[must_use]
+    pub fn new(most: usize, most_of_one: usize) -> Self {
+        Self(Arc::new(Shared {
+            most,
+            most_of_one,
+            taken: Mutex::default(),
+        }))
+    }
+
+    /// The share of who calls from there: nothing yet.
+    #[must_use]
+    pub fn of(&self, from: IpAddr) -> Share {
+        Share {
+            shares: self.clone(),
+            network: network(from),
+            amount: 0,
+        }
+    }
+
+    /// How much is taken, and by how many networks.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> (usize, usize) {
+        let taken = self.lock();
+        (taken.all, taken.by_network.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much one call or connection has, until this is dropped.
+#[derive(Debug)]
+pub struct Share {
+    shares: Shares,
+    network: Network,
+    amount: usize,
+}
+
+impl Share {
+    /// It is so much from here on, if there is room. Less is never refused.
+    #[must_use = "it is as much as before where there is no room"]
+    pub fn set(&mut self, amount: usize) -> bool {
+        if amount == self.amount {
+            return true;
+        }
+        let mut taken = self.shares.lock();
+        let of_one = taken.by_network.get(&self.network).copied().unwrap_or(0);
+        let (all, of_one) = (
+            taken.all - self.amount + amount,
+            of_one - self.amount + amount,
+        );
+        let Shared {
+            most, most_of_one, ..
+        } = *self.shares.0;
+        if amount > self.amount && (all > most || of_one > most_of_one) {
+            return false;
+        }
+        taken.all = all;
+        if of_one == 0 {
+            taken.by_network.remove(&self.network);
+        } else {
+            taken.by_network.insert(self.network, of_one);
+        }
+        drop(taken);
+        self.amount = amount;
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_network_with_its_part_when_it_takes_more_then_it_is_refused_and_others_are_not() {
+        let shares = Shares::new(400, 100);
+        let of = |network: u8| shares.of([192, 0, network, 7].into());
+        let (mut one, mut other) = (of(1), of(1));
+        assert!(one.set(95));
+        assert!(other.set(5));
+        assert!(!other.set(6), "a quarter");
+        let mut elsewhere: Vec<Share> = (2..5).map(of).collect();
+        for share in &mut elsewhere {
+            assert!(share.set(100));
+        }
+        assert!(!of(9).set(1), "all is taken");
+        drop(one);
+        assert!(other.set(6));
+        assert!(of(9).set(1));
+        assert!(other.set(0));
+        elsewhere.clear();
+        assert_eq!(shares.taken(), (0, 0));
+    }
+}
