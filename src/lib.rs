@@ -28,6 +28,8 @@ pub mod epcis;
 #[cfg(feature = "cli")]
 pub mod export;
 #[cfg(feature = "net")]
+pub mod network;
+#[cfg(feature = "net")]
 pub mod node;
 #[cfg(feature = "store")]
 pub mod private;

@@ -1,5 +1,6 @@
 //! A running ledger: the steps of the flow wired to each other.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::{NoteSigner, NoteVerifier};
+use crate::network::{Share, Shares};
 use crate::private::{self, Change, ChangeError, Retention};
 use crate::sequence::{self, Answer, Answers, Places, Reply, Sequencer, Submissions};
 use crate::signals::{Asked, LookUps, Watching};
@@ -34,9 +36,11 @@ const LOOK_UPS_PER_CORE: usize = 8;
 const MIN_ON_THEIR_WAY: usize = 256;
 /// And so many at most: at up to a kilobyte each, and what is made of it, they would be all the memory there is.
 const MAX_ON_THEIR_WAY: usize = 1 << 22;
-/// Most streams open at once, of all clients.
+/// Most streams of callers who show a token that are open at once.
 const MAX_STREAMS: usize = 4_096;
-/// And so many more of callers who show no token: they must not keep scanners and regulators out.
+/// Most submission streams, for which nobody needs a token, and a quarter of them of one network.
+const MAX_SUBMISSION_STREAMS: usize = 4_096;
+/// The same of all other streams without a token: they must not keep scanners out.
 const MAX_OPEN_STREAMS: usize = 1_024;
 
 /// What a node is told.
@@ -105,7 +109,8 @@ pub struct Node {
     closing: AtomicBool,
     failed: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
-    open_streams: Arc<Semaphore>,
+    submission_streams: Shares,
+    open_streams: Shares,
     reads: Arc<Semaphore>,
     look_ups_off: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -194,7 +199,8 @@ impl Node {
             closing: AtomicBool::new(false),
             failed,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            open_streams: Arc::new(Semaphore::new(MAX_OPEN_STREAMS)),
+            submission_streams: Shares::new(MAX_SUBMISSION_STREAMS, MAX_SUBMISSION_STREAMS / 4),
+            open_streams: Shares::new(MAX_OPEN_STREAMS, MAX_OPEN_STREAMS / 4),
             reads: Arc::new(Semaphore::new(
                 options.admit_threads.max(1) * READS_PER_CORE,
             )),
@@ -278,16 +284,22 @@ impl Node {
         self.failed.clone()
     }
 
-    /// A place for one more open stream; none when there are too many.
+    /// A place for one more stream of a caller who shows a token; none when there are too many.
     #[must_use]
     pub fn stream_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 
-    /// The same for a caller who shows no token.
+    /// A place for one more submission stream from there; none when there are too many, or too many of that network.
     #[must_use]
-    pub fn open_stream_place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.open_streams).try_acquire_owned().ok()
+    pub fn submission_stream_place(&self, from: IpAddr) -> Option<Share> {
+        self.submission_streams.one(from)
+    }
+
+    /// The same for any other stream of a caller who shows no token.
+    #[must_use]
+    pub fn open_stream_place(&self, from: IpAddr) -> Option<Share> {
+        self.open_streams.one(from)
     }
 
     /// A place for a read that may take long, so that such reads don't take all threads.

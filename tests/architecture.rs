@@ -60,7 +60,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "core", "store", "admit", "private", "sequence", "commit", "client", "cluster",
         ],
     ),
-    ("signals", &["core", "store", "signals"]),
+    ("network", &["network"]),
+    ("signals", &["core", "store", "network", "signals"]),
     ("audit", &["core", "store"]),
     ("archive", &["core", "store", "audit", "node", "archive"]),
     ("export", &["core", "client", "export"]),
@@ -78,13 +79,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "api",
         &[
             "core", "store", "admit", "sequence", "commit", "cluster", "signals", "private",
-            "report", "epcis", "node", "api",
+            "report", "epcis", "node", "network", "api",
         ],
     ),
     (
         "web",
         &[
-            "core", "signals", "node", "api", "client", "epcis", "rest", "web",
+            "core", "signals", "node", "network", "api", "client", "epcis", "rest", "web",
         ],
     ),
 ];

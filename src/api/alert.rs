@@ -91,7 +91,7 @@ impl AlertService for AlertDesk {
             })?,
         };
         let (out, answers) = mpsc::channel(BATCH);
-        let place = super::stream_place(&self.node)?;
+        let place = super::granted(self.node.stream_place())?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             if let Err(status) = watch(&node, &metadata, &filter, from, &out).await {

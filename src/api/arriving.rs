@@ -17,15 +17,16 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{ConnectInfo, Request};
+use axum::http::Extensions;
 use prost::bytes::{Bytes, BytesMut};
 use tokio_stream::{Stream as _, StreamExt as _};
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Code, Status};
 
-use super::share::{Share, Shares};
 use super::{MAX_MESSAGE_BYTES, errors};
 use crate::core::envelope::MAX_ENVELOPE_BYTES;
 use crate::core::refusal::{Reason, Refusal};
+use crate::network::{Share, Shares};
 
 /// Most bytes of requests that have not come whole.
 const MOST_BYTES: usize = 256 << 20;
@@ -68,7 +69,7 @@ pub struct Caller(pub IpAddr);
 impl Arriving {
     /// The request with all of its body; a stream as it comes, if no message of it is too long.
     pub(super) async fn taken(&self, request: Request) -> Result<Request, Status> {
-        let (from, path) = (from(&request), request.uri().path());
+        let (from, path) = (from(request.extensions()), request.uri().path());
         if path == SUBMIT_STREAM {
             return Ok(streamed(request, self.part(from), MAX_MESSAGE_BYTES));
         }
@@ -139,8 +140,7 @@ fn streamed(request: Request, mut part: Part, most: usize) -> Request {
 }
 
 /// Who calls; those who can't be told apart share a network.
-fn from(request: &Request) -> IpAddr {
-    let extensions = request.extensions();
+pub(super) fn from(extensions: &Extensions) -> IpAddr {
     let caller = extensions.get::<Caller>().map(|caller| caller.0);
     let tcp = extensions.get::<TcpConnectInfo>();
     let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
@@ -354,16 +354,16 @@ mod tests {
     fn who_calls_is_at_the_other_end_unless_somebody_in_between_says_who() {
         let address = |last| SocketAddr::from(([10, 0, 0, last], 7070));
         let mut request = Request::new(Body::empty());
-        assert_eq!(from(&request), Ipv4Addr::UNSPECIFIED);
+        assert_eq!(from(request.extensions()), Ipv4Addr::UNSPECIFIED);
         request.extensions_mut().insert(ConnectInfo(address(1)));
-        assert_eq!(from(&request), address(1).ip());
+        assert_eq!(from(request.extensions()), address(1).ip());
         let tcp = TcpConnectInfo {
             local_addr: None,
             remote_addr: Some(address(2)),
         };
         request.extensions_mut().insert(tcp);
-        assert_eq!(from(&request), address(2).ip());
+        assert_eq!(from(request.extensions()), address(2).ip());
         request.extensions_mut().insert(Caller(address(3).ip()));
-        assert_eq!(from(&request), address(3).ip());
+        assert_eq!(from(request.extensions()), address(3).ip());
     }
 }

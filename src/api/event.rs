@@ -111,7 +111,7 @@ impl EventService for Events {
                 .map_err(|_| errors::invalid("cursor", "use that of the last message, or none"))?,
         };
         let (out, answers) = mpsc::channel(64);
-        let place = super::stream_place(&self.node)?;
+        let place = super::granted(self.node.stream_place())?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             if let Err(status) = watch(&node, &metadata, query, next, &out).await {

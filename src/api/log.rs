@@ -153,7 +153,7 @@ impl LogService for Log {
         let end = self.size(request.end, "end")?;
         let (out, answers) = mpsc::channel(4);
         let node = Arc::clone(&self.node);
-        let place = super::stream_place(&self.node)?;
+        let place = super::granted(self.node.stream_place())?;
         tokio::spawn(async move {
             let _place = place;
             let mut next = request.first;

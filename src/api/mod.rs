@@ -24,7 +24,6 @@ mod replica;
 mod report;
 mod score;
 pub mod session;
-pub mod share;
 pub mod token;
 mod upload;
 
@@ -50,19 +49,8 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(300);
 /// Most bytes of one page or one streamed message of entries.
 pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// A place for one more stream.
-fn stream_place(node: &Node) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
-    granted(node.stream_place())
-}
-
-/// The same for whoever calls without a token.
-fn open_stream_place(node: &Node) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
-    granted(node.open_stream_place())
-}
-
-fn granted(
-    place: Option<tokio::sync::OwnedSemaphorePermit>,
-) -> Result<tokio::sync::OwnedSemaphorePermit, tonic::Status> {
+/// The place of a stream, if there is one.
+fn granted<P>(place: Option<P>) -> Result<P, tonic::Status> {
     place.ok_or_else(|| {
         status(&crate::core::refusal::Refusal::new(
             crate::core::refusal::Reason::Overloaded,

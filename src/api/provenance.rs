@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::read::SHORT_TIMELINE;
-use super::{Luck, errors, read};
+use super::{Luck, arriving, errors, read};
 use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Unit, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::{PartyId, UnitId};
@@ -130,9 +130,10 @@ impl ProvenanceService for Provenance {
         &self,
         request: Request<wire::WatchUnitRequest>,
     ) -> Result<Response<Self::WatchUnitStream>, Status> {
+        let from = arriving::from(request.extensions());
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
         let (out, answers) = mpsc::channel(16);
-        let place = super::open_stream_place(&self.node)?;
+        let place = super::granted(self.node.open_stream_place(from))?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             // Whoever wants to watch on asks again: a place is not for ever.

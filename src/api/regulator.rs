@@ -92,7 +92,7 @@ impl RegulatorService for Regulator {
             from => from,
         };
         let (out, answers) = mpsc::channel(256);
-        let place = super::stream_place(&self.node)?;
+        let place = super::granted(self.node.stream_place())?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             watch(node, metadata, filter, next, out).await;

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::api::share::{Share, Shares};
+use crate::network::{Share, Shares};
 
 /// Connections that a port takes unless the configuration says something else.
 pub(super) const MAX_CONNECTIONS: usize = 8_192;
@@ -123,12 +123,11 @@ impl Connections {
     /// A place for a connection from an address, unless there is none.
     pub(super) fn place(&self, from: IpAddr) -> Option<Place> {
         let port = &self.0;
-        let mut share = port.taken.of(from);
-        if !share.set(1) {
+        let Some(share) = port.taken.one(from) else {
             metrics::counter!("custody_connections_refused_total", "port" => port.name)
                 .increment(1);
             return None;
-        }
+        };
         metrics::gauge!("custody_connections", "port" => port.name).increment(1.0);
         Some(Place {
             port: Arc::clone(port),

@@ -15,6 +15,7 @@ use super::book::{self, Asked};
 use crate::core::credit::alert::LOOK_UP_NETWORKS;
 use crate::core::id::UnitId;
 use crate::core::record::Millis;
+use crate::network::network;
 use crate::store::{Store, StoreError};
 
 /// Most units that are counted in a day. When there are more, those that one network asked about go.
@@ -132,24 +133,6 @@ impl Day {
             return !full(self);
         }
         true
-    }
-}
-
-/// A network: what is given to one customer or site.
-pub type Network = [u8; 7];
-
-/// The network of an address: its first 24 bits for IPv4, the first 48 for IPv6.
-#[must_use]
-pub fn network(address: IpAddr) -> Network {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            [4, a, b, c, 0, 0, 0]
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, ..] = address.octets();
-            [6, a, b, c, d, e, f]
-        }
     }
 }
 

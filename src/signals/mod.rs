@@ -42,7 +42,7 @@ use crate::store::{Store, StoreError};
 pub use activity::{Activity, Deliveries, Spot, activity, deliveries};
 pub use book::{Asked, event, events, seen, signal};
 pub use captured::{captured_as, captured_by, looked_at as captured_to};
-pub use look_ups::{LookUps, Network, network};
+pub use look_ups::LookUps;
 pub use watchman::{Progress, step};
 
 /// Units that a signal names; how many there are is told beside.

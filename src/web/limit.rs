@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 
 use super::problem::Problem;
 use super::{Asker, Web};
-use crate::signals::{Network, network};
+use crate::network::{Network, network};
 
 /// How many seconds' worth may come at once.
 const BURST_SECONDS: u32 = 10;

@@ -1,4 +1,4 @@
-//! More connections than a port takes, and more of requests than is kept before they are whole.
+//! More connections than a port takes, more streams, and more of requests than is kept before they are whole.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read as _};
@@ -6,12 +6,15 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use custody::core::wire::ledger_service_client::LedgerServiceClient;
+use custody::core::wire::{SubmitStreamRequest, SubmitStreamResponse};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::GrpcService as _;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
 
 use crate::common::*;
 use crate::world::check_status;
@@ -48,6 +51,52 @@ async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one
     eventually(|| taken() == 0.0, "the places stay taken");
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
+}
+
+/// A submission stream on which nothing is said. It is open until both halves are dropped.
+type Quiet = (
+    mpsc::Sender<SubmitStreamRequest>,
+    Streaming<SubmitStreamResponse>,
+);
+
+async fn opened(channel: &Channel) -> Result<Quiet, Status> {
+    let (records, nothing) = mpsc::channel(1);
+    let mut ledger = LedgerServiceClient::new(channel.clone());
+    let answers = ledger.submit_stream(ReceiverStream::new(nothing)).await?;
+    Ok((records, answers.into_inner()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_network_with_its_part_of_the_streams_when_it_opens_one_then_others_still_can() {
+    let server = Server::start_with(&[]);
+    let from = |network: u8| {
+        let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+        endpoint
+            .local_address(Some([127, 0, network, 1].into()))
+            .connect_lazy()
+    };
+    // As many as a network has, which are more than a connection may have with others beside them.
+    let (one, again) = (from(1), from(1));
+    let mut streams = Vec::new();
+    for channel in [&one, &again].iter().cycle().take(1_024) {
+        streams.push(opened(channel).await.unwrap());
+    }
+    let refused = opened(&one).await.unwrap_err();
+    check_status(
+        "streams",
+        &refused,
+        Code::ResourceExhausted,
+        "OVERLOADED",
+        "",
+    );
+    opened(&from(2)).await.unwrap();
+    // Its places are free again as soon as the server sees that they are gone.
+    streams.truncate(1_000);
+    let mut session = server.session().await;
+    Trade::set_up(&server, &mut session).await;
+    let freed = async { while opened(&one).await.is_err() {} };
+    let freed = tokio::time::timeout(Duration::from_secs(60), freed).await;
+    freed.expect("the places stay taken");
 }
 
 /// Bytes of a message that is as long as one may be.
@@ -102,9 +151,14 @@ async fn given_requests_of_which_the_end_never_comes_when_there_are_too_many_the
     }
     let first = tokio::time::timeout(Duration::from_secs(60), calls.join_next()).await;
     let answer = first.expect("none was refused").unwrap().unwrap();
-    let status = tonic::Status::from_header_map(answer.headers()).unwrap();
-    let code = tonic::Code::ResourceExhausted;
-    check_status("not whole", &status, code, "OVERLOADED", "");
+    let status = Status::from_header_map(answer.headers()).unwrap();
+    check_status(
+        "not whole",
+        &status,
+        Code::ResourceExhausted,
+        "OVERLOADED",
+        "",
+    );
     assert!(metric(&server, REFUSED) >= 1.0);
     // Requests that are whole are taken meanwhile.
     let mut session = server.session().await;

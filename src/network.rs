@@ -1,12 +1,31 @@
-//! Something that all callers share, of which those of one network have a part at most.
+//! Callers by network, and what all of them share.
+//!
+//! Whoever has one address mostly has all of its network, so limits are by network. Of what all callers share, such as
+//! connections, those of one network have a part at most: nobody keeps all others out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::signals::{Network, network};
+/// A network: what is given to one customer or site.
+pub type Network = [u8; 7];
 
-/// How much there is, and who has it.
+/// The network of an address: its first 24 bits for IPv4, the first 48 for IPv6.
+#[must_use]
+pub fn network(address: IpAddr) -> Network {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            [4, a, b, c, 0, 0, 0]
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, e, f, ..] = address.octets();
+            [6, a, b, c, d, e, f]
+        }
+    }
+}
+
+/// Something that all callers share, of which those of one network have a part at most.
 #[derive(Clone, Debug)]
 pub struct Shares(Arc<Shared>);
 
@@ -32,6 +51,13 @@ impl Shares {
             most_of_one,
             taken: Mutex::default(),
         }))
+    }
+
+    /// A share of one for who calls from there, if there is room.
+    #[must_use]
+    pub fn one(&self, from: IpAddr) -> Option<Share> {
+        let mut share = self.of(from);
+        share.set(1).then_some(share)
     }
 
     /// The share of who calls from there: nothing yet.
