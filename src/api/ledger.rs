@@ -55,12 +55,8 @@ impl LedgerService for Ledger {
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         let from = arriving::from(request.extensions());
         let place = super::granted(self.node.submission_stream_place(from))?;
-        let (upload, results) = upload::open(&self.node);
-        let stream = request.into_inner();
-        tokio::spawn(async move {
-            upload.read(stream).await;
-            drop(place);
-        });
+        let (upload, results) = upload::open(&self.node, place);
+        tokio::spawn(upload.read(request.into_inner()));
         Ok(Response::new(results))
     }
 

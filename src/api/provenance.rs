@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
@@ -138,9 +138,13 @@ impl ProvenanceService for Provenance {
         tokio::spawn(async move {
             // Whoever wants to watch on asks again: a place is not for ever.
             let _ = tokio::time::timeout(MAX_WATCH, watch(node, unit, out)).await;
-            drop(place);
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+        let answers = ReceiverStream::new(answers).map(move |answer| {
+            // Answers that nobody reads keep it.
+            let _held = &place;
+            answer
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 }
 

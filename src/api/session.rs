@@ -13,14 +13,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 
-use super::arriving::Arriving;
-use super::errors;
+use super::arriving::{self, Arriving};
+use super::{errors, granted};
 use crate::core::refusal::{Reason, Refusal};
+use crate::network::Share;
 use crate::node::Node;
 
 /// Entries that an answer reflects.
@@ -36,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls whose answer tells of what they wrote.
 const WRITES: &str = "/custody.v1.LedgerService/Submit";
 
+/// A stream that has no end, of a service that is not ours.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 /// Takes the request whole as well: a layer of its own would cost each call a piece of memory.
 pub(super) async fn layer(
     State((node, arriving)): State<(Arc<Node>, Arriving)>,
@@ -43,13 +49,19 @@ pub(super) async fn layer(
     next: Next,
 ) -> Response {
     if let Err(refusal) = wait(&node, request.headers()).await {
-        return errors::status(&refusal)
-            .into_http::<axum::body::Body>()
-            .into_response();
+        return errors::status(&refusal).into_http::<Body>().into_response();
     }
     let request = match arriving.taken(request).await {
         Ok(request) => request,
-        Err(status) => return status.into_http::<axum::body::Body>().into_response(),
+        Err(status) => return status.into_http::<Body>().into_response(),
+    };
+    let place = if request.uri().path() == HEALTH_WATCH {
+        match granted(node.open_stream_place(arriving::from(request.extensions()))) {
+            Ok(place) => Some(place),
+            Err(status) => return status.into_http::<Body>().into_response(),
+        }
+    } else {
+        None
     };
     let writes = request.uri().path().starts_with(WRITES);
     let (size, group) = here(&node);
@@ -60,7 +72,18 @@ pub(super) async fn layer(
     if let Some(group) = group {
         headers.insert(GROUP, HeaderValue::from(group));
     }
-    response
+    match place {
+        Some(place) => response.map(|body| holding(body, place)),
+        None => response,
+    }
+}
+
+/// An answer that has its place until it is read to its end, or given up.
+fn holding(answer: Body, place: Share) -> Body {
+    Body::new(answer.map_frame(move |frame| {
+        let _held = &place;
+        frame
+    }))
 }
 
 /// The group first: what is committed in between is then not promised.

@@ -25,6 +25,7 @@ use crate::admit::{Admissions, Admitted, Decoded, Pace, Rejected};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire::submit_stream_response::Result as StreamResult;
 use crate::core::wire::{SubmitStreamRequest, SubmitStreamResponse};
+use crate::network::Share;
 use crate::node::{Entered, Node, lost};
 use crate::sequence::{Answer, Answers, Progress, Reply};
 
@@ -37,7 +38,8 @@ const STREAM_BATCH_PLACES: usize = 256;
 const STREAM_WINDOW: usize = 3;
 
 /// Both halves of a stream.
-pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
+pub(super) fn open(node: &Arc<Node>, place: Share) -> (Upload, Results) {
+    let place = Arc::new(place);
     let (given_on, taken) = mpsc::channel(STREAM_WINDOW);
     let (returned, back) = mpsc::channel(1);
     let upload = Upload {
@@ -48,6 +50,7 @@ pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
         last: None,
         returned,
         back,
+        _place: Arc::clone(&place),
     };
     let results = Results {
         given_on: taken,
@@ -56,6 +59,7 @@ pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
         answers: Vec::new().into_iter(),
         sequence: 0,
         ended: false,
+        _place: place,
     };
     (upload, results)
 }
@@ -95,6 +99,8 @@ pub(super) struct Upload {
     last: Option<oneshot::Receiver<bool>>,
     returned: mpsc::Sender<Returned>,
     back: mpsc::Receiver<Returned>,
+    /// The stream has its place until both halves are gone.
+    _place: Arc<Share>,
 }
 
 impl Upload {
@@ -140,8 +146,6 @@ impl Upload {
             && let Some(slot) = self.slot().await
         {
             slot.send(GivenOn::End(end));
-            // The stream keeps its place until it is read to its end, or whoever should read it is gone.
-            let _ = timeout(STREAM_IDLE, self.given_on.closed()).await;
         }
     }
 
@@ -376,6 +380,8 @@ pub(super) struct Results {
     answers: std::vec::IntoIter<Answer>,
     sequence: u64,
     ended: bool,
+    /// Answers that nobody reads keep the place.
+    _place: Arc<Share>,
 }
 
 impl Results {

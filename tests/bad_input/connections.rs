@@ -15,6 +15,9 @@ use tonic::client::GrpcService as _;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::common::*;
 use crate::world::check_status;
@@ -95,6 +98,36 @@ async fn given_one_network_with_its_part_of_the_streams_when_it_opens_one_then_o
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
     let freed = async { while opened(&one).await.is_err() {} };
+    let freed = tokio::time::timeout(Duration::from_secs(60), freed).await;
+    freed.expect("the places stay taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_network_that_watches_health_as_often_as_it_may_when_it_asks_again_then_it_is_refused()
+ {
+    let server = Server::start_with(&[]);
+    let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let mut watched = Vec::new();
+    for _ in 0..256 {
+        let answers = health.watch(HealthCheckRequest::default()).await.unwrap();
+        watched.push(answers.into_inner());
+    }
+    let refused = health.watch(HealthCheckRequest::default()).await;
+    let refused = refused.unwrap_err();
+    check_status(
+        "watches",
+        &refused,
+        Code::ResourceExhausted,
+        "OVERLOADED",
+        "",
+    );
+    let state = watched[0].message().await.unwrap().unwrap();
+    assert_eq!(state.status(), ServingStatus::Serving);
+    // To ask once takes no place, and what is watched no more has none.
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    watched.clear();
+    let freed = async { while health.watch(HealthCheckRequest::default()).await.is_err() {} };
     let freed = tokio::time::timeout(Duration::from_secs(60), freed).await;
     freed.expect("the places stay taken");
 }
