@@ -2,6 +2,14 @@
 //!
 //! Whoever has one address mostly has all of its network, so limits are by network. Of what all callers share, such as
 //! connections, those of one network have a part at most: nobody keeps all others out.
+//!
+//! | what all share | bound | why |
+//! |---|---|---|
+//! | submission streams | 4,096 | each has read some records, and keeps answers |
+//! | other streams without a token | 1,024 | the same; they must not keep scanners out |
+//! | requests that have not come whole | 256 MiB | nobody has shown a token yet |
+//! | answers that have not gone whole | 512 MiB | whoever asks need not read |
+//! | connections of a port | as configured | each takes a file |
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,6 +33,65 @@ pub fn network(address: IpAddr) -> Network {
     }
 }
 
+/// How much of what all callers share those of one network may have, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part(u8);
+
+impl Part {
+    /// What one network has unless the configuration says something else.
+    pub const QUARTER: Self = Self(25);
+    /// No less than all others together: where callers can't be told apart.
+    pub const ALL: Self = Self(100);
+
+    /// So many percent, 1 to 100.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Option<Self> {
+        match percent {
+            1..=100 => Some(Self(percent)),
+            _ => None,
+        }
+    }
+
+    /// At least one of a whole that is not nothing.
+    fn of(self, whole: usize) -> usize {
+        let (hundreds, rest) = (whole / 100, whole % 100);
+        let percent = usize::from(self.0);
+        hundreds * percent + (rest * percent).div_ceil(100)
+    }
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self::QUARTER
+    }
+}
+
+/// What the callers of one ledger share, beside connections.
+#[derive(Debug)]
+pub struct Limits {
+    /// Submission streams, for which nobody needs a token.
+    pub submission_streams: Shares,
+    /// All other streams without a token.
+    pub open_streams: Shares,
+    /// Bytes of requests that have not come whole.
+    pub arriving: Shares,
+    /// Bytes of answers that have not gone whole.
+    pub leaving: Shares,
+}
+
+impl Limits {
+    /// Of which one network has a part at most.
+    #[must_use]
+    pub fn new(part: Part) -> Self {
+        Self {
+            submission_streams: Shares::new(4_096, part),
+            open_streams: Shares::new(1_024, part),
+            arriving: Shares::new(256 << 20, part),
+            leaving: Shares::new(512 << 20, part),
+        }
+    }
+}
+
 /// Something that all callers share, of which those of one network have a part at most.
 #[derive(Clone, Debug)]
 pub struct Shares(Arc<Shared>);
@@ -43,12 +110,12 @@ struct Taken {
 }
 
 impl Shares {
-    /// So much in all, of which one network has so much at most.
+    /// So much in all, of which one network has a part at most.
     #[must_use]
-    pub fn new(most: usize, most_of_one: usize) -> Self {
+    pub fn new(most: usize, part: Part) -> Self {
         Self(Arc::new(Shared {
             most,
-            most_of_one,
+            most_of_one: part.of(most),
             taken: Mutex::default(),
         }))
     }
@@ -132,8 +199,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_part_of_something_is_something_and_all_is_all() {
+        for (percent, whole, part) in [(25, 8, 2), (25, 9, 3), (1, 1, 1), (1, 250, 3)] {
+            assert_eq!(Part::percent(percent).unwrap().of(whole), part);
+        }
+        for whole in [0, 1, 250, usize::MAX] {
+            assert_eq!(Part::ALL.of(whole), whole);
+        }
+        assert_eq!(Part::percent(0), None);
+        assert_eq!(Part::percent(101), None);
+    }
+
+    #[test]
     fn given_a_network_with_its_part_when_it_takes_more_then_it_is_refused_and_others_are_not() {
-        let shares = Shares::new(400, 100);
+        let shares = Shares::new(400, Part::QUARTER);
         let of = |network: u8| shares.of([192, 0, network, 7].into());
         let (mut one, mut other) = (of(1), of(1));
         assert!(one.set(95));

@@ -21,7 +21,7 @@ use crate::core::refusal::{Reason, Refusal};
 use crate::core::tlog::TreeSize;
 use crate::core::tlog::checkpoint::Checkpoint;
 use crate::core::tlog::note::{NoteSigner, NoteVerifier};
-use crate::network::{Share, Shares};
+use crate::network::{Limits, Part};
 use crate::private::{self, Change, ChangeError, Retention};
 use crate::sequence::{self, Answer, Answers, Places, Reply, Sequencer, Submissions};
 use crate::signals::{Asked, LookUps, Watching};
@@ -38,10 +38,6 @@ const MIN_ON_THEIR_WAY: usize = 256;
 const MAX_ON_THEIR_WAY: usize = 1 << 22;
 /// Most streams of callers who show a token that are open at once.
 const MAX_STREAMS: usize = 4_096;
-/// Most submission streams, for which nobody needs a token, and a quarter of them of one network.
-const MAX_SUBMISSION_STREAMS: usize = 4_096;
-/// The same of all other streams without a token: they must not keep scanners out.
-const MAX_OPEN_STREAMS: usize = 1_024;
 
 /// What a node is told.
 #[derive(Clone, Debug)]
@@ -54,6 +50,8 @@ pub struct NodeOptions {
     pub admit_threads: usize,
     /// Places for records on their way to the order, most of which take one; more is backpressure.
     pub on_their_way: usize,
+    /// How much of what callers share one network may have.
+    pub network_part: Part,
     /// How long personal data is kept.
     pub retention: Retention,
     /// Font of reports; none is the first one that is found.
@@ -69,6 +67,7 @@ impl Default for NodeOptions {
             quota: QuotaConfig::default(),
             admit_threads: std::thread::available_parallelism().map_or(1, Into::into),
             on_their_way: 16_384,
+            network_part: Part::default(),
             retention: Retention::default(),
             report_font: None,
             cluster: None,
@@ -109,8 +108,7 @@ pub struct Node {
     closing: AtomicBool,
     failed: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
-    submission_streams: Shares,
-    open_streams: Shares,
+    limits: Limits,
     reads: Arc<Semaphore>,
     look_ups_off: Arc<Semaphore>,
     committer: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -199,8 +197,7 @@ impl Node {
             closing: AtomicBool::new(false),
             failed,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            submission_streams: Shares::new(MAX_SUBMISSION_STREAMS, MAX_SUBMISSION_STREAMS / 4),
-            open_streams: Shares::new(MAX_OPEN_STREAMS, MAX_OPEN_STREAMS / 4),
+            limits: Limits::new(options.network_part),
             reads: Arc::new(Semaphore::new(
                 options.admit_threads.max(1) * READS_PER_CORE,
             )),
@@ -247,7 +244,7 @@ impl Node {
     }
 
     /// A consumer asked about a unit that the ledger knows, from somewhere.
-    pub fn looked_up(&self, unit: UnitId, from: std::net::IpAddr) {
+    pub fn looked_up(&self, unit: UnitId, from: IpAddr) {
         self.look_ups.saw(unit, from, sequence::now());
     }
 
@@ -290,16 +287,10 @@ impl Node {
         Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 
-    /// A place for one more submission stream from there; none when there are too many, or too many of that network.
+    /// What its callers share.
     #[must_use]
-    pub fn submission_stream_place(&self, from: IpAddr) -> Option<Share> {
-        self.submission_streams.one(from)
-    }
-
-    /// The same for any other stream of a caller who shows no token.
-    #[must_use]
-    pub fn open_stream_place(&self, from: IpAddr) -> Option<Share> {
-        self.open_streams.one(from)
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// A place for a read that may take long, so that such reads don't take all threads.

@@ -2,7 +2,7 @@
 //!
 //! A request is put together before anything of it is looked at, so that nobody has shown a token yet, and a connection may
 //! have a thousand calls open. Whoever sent all but the end of each would be given gigabytes for nothing. So all of them
-//! share a bound, of which callers of one network have a quarter, and each has its time. What has come whole by the time it
+//! share a bound, of which callers of one network have a part, and each has its time. What has come whole by the time it
 //! is looked at, as nearly all requests have, is never counted.
 //!
 //! Of a stream each message is short, and there are so many streams at most; one that has had a long message keeps room
@@ -28,10 +28,6 @@ use crate::core::envelope::MAX_ENVELOPE_BYTES;
 use crate::core::refusal::{Reason, Refusal};
 use crate::network::{Share, Shares};
 
-/// Most bytes of requests that have not come whole.
-const MOST_BYTES: usize = 256 << 20;
-/// Most of them from one network.
-const MOST_OF_ONE: usize = MOST_BYTES / 4;
 /// What a call counts beside its bytes: some kilobytes of HTTP/2 and tasks.
 const CALL_BYTES: usize = 8 << 10;
 /// How long a request may take to come.
@@ -41,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PREFIX_BYTES: usize = 5;
 
 /// The only stream of many requests. It has a place of its own.
-const SUBMIT_STREAM: &str = "/custody.v1.LedgerService/SubmitStream";
+pub(super) const SUBMIT_STREAM: &str = "/custody.v1.LedgerService/SubmitStream";
 /// Most bytes of a message with a record: its envelope has at most [`MAX_ENVELOPE_BYTES`]. A longer one is refused.
 const RECORD_BYTES: usize = 64 << 10;
 const _: () = assert!(RECORD_BYTES > MAX_ENVELOPE_BYTES + 64);
@@ -52,65 +48,54 @@ const QUESTION_BYTES: usize = 4 << 10;
 /// What such a stream counts as long as it is open.
 const REFLECTION_BYTES: usize = 32 << 10;
 
-/// What of all requests has come so far, where they are not whole.
-#[derive(Clone, Debug)]
-pub struct Arriving(Shares);
-
-impl Default for Arriving {
-    fn default() -> Self {
-        Self(Shares::new(MOST_BYTES, MOST_OF_ONE))
-    }
-}
-
 /// Who calls, where that is not who is at the other end of the connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub IpAddr);
 
-impl Arriving {
-    /// The request with all of its body; a stream as it comes, if no message of it is too long.
-    pub(super) async fn taken(&self, request: Request) -> Result<Request, Status> {
-        let (from, path) = (from(request.extensions()), request.uri().path());
-        if path == SUBMIT_STREAM {
-            return Ok(streamed(request, self.part(from), MAX_MESSAGE_BYTES));
-        }
-        if path.starts_with(REFLECTION) {
-            let mut part = self.part(from);
-            part.set(REFLECTION_BYTES)?;
-            return Ok(streamed(request, part, QUESTION_BYTES));
-        }
-        let (parts, body) = request.into_parts();
-        let most = PREFIX_BYTES + MAX_MESSAGE_BYTES;
-        let body = self.whole(from, body, most).await?;
-        Ok(Request::from_parts(parts, Body::from(body)))
+/// The request with all of its body; a stream as it comes, if no message of it is too long.
+pub(super) async fn taken(arriving: &Shares, request: Request) -> Result<Request, Status> {
+    let (from, path) = (from(request.extensions()), request.uri().path());
+    let mut kept = Kept(arriving.of(from));
+    if path == SUBMIT_STREAM {
+        return Ok(streamed(request, kept, MAX_MESSAGE_BYTES));
     }
-
-    /// All of a body, of so many bytes at most.
-    ///
-    /// # Errors
-    /// OUT_OF_RANGE when it is too long, RESOURCE_EXHAUSTED when too much is coming, DEADLINE_EXCEEDED when it takes too
-    /// long.
-    pub async fn whole(&self, from: IpAddr, body: Body, most: usize) -> Result<Bytes, Status> {
-        let mut gathered = Gathered {
-            body: body.into_data_stream(),
-            first: Bytes::new(),
-            bytes: BytesMut::new(),
-            part: self.part(from),
-            most,
-        };
-        // Mostly all of it is there, and nothing is counted.
-        let there = poll_fn(|context| Poll::Ready(gathered.poll(context))).await;
-        match there {
-            Poll::Ready(whole) => whole,
-            Poll::Pending => {
-                let rest = poll_fn(|context| gathered.poll(context));
-                let came = tokio::time::timeout(PATIENCE, rest).await;
-                came.map_err(|_| errors::of_reason(Code::DeadlineExceeded, "SLOW", "", SLOW))?
-            }
-        }
+    if path.starts_with(REFLECTION) {
+        kept.set(REFLECTION_BYTES)?;
+        return Ok(streamed(request, kept, QUESTION_BYTES));
     }
+    let (parts, body) = request.into_parts();
+    let most = PREFIX_BYTES + MAX_MESSAGE_BYTES;
+    let body = whole(arriving, from, body, most).await?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
 
-    fn part(&self, from: IpAddr) -> Part {
-        Part(self.0.of(from))
+/// All of a body, of so many bytes at most.
+///
+/// # Errors
+/// OUT_OF_RANGE when it is too long, RESOURCE_EXHAUSTED when too much is coming, DEADLINE_EXCEEDED when it takes too
+/// long.
+pub async fn whole(
+    arriving: &Shares,
+    from: IpAddr,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, Status> {
+    let mut gathered = Gathered {
+        body: body.into_data_stream(),
+        first: Bytes::new(),
+        bytes: BytesMut::new(),
+        kept: Kept(arriving.of(from)),
+        most,
+    };
+    // Mostly all of it is there, and nothing is counted.
+    let there = poll_fn(|context| Poll::Ready(gathered.poll(context))).await;
+    match there {
+        Poll::Ready(whole) => whole,
+        Poll::Pending => {
+            let rest = poll_fn(|context| gathered.poll(context));
+            let came = tokio::time::timeout(PATIENCE, rest).await;
+            came.map_err(|_| errors::of_reason(Code::DeadlineExceeded, "SLOW", "", SLOW))?
+        }
     }
 }
 
@@ -121,8 +106,8 @@ fn too_long(most: usize) -> Status {
     errors::of_reason(Code::OutOfRange, "TOO_LONG", "", &message)
 }
 
-/// The request, whose body ends with the first message that is too long. It has its part while it is open.
-fn streamed(request: Request, mut part: Part, most: usize) -> Request {
+/// The request, whose body ends with the first message that is too long. What is kept counts while it is open.
+fn streamed(request: Request, mut kept: Kept, most: usize) -> Request {
     request.map(|body| {
         let mut message = Message::default();
         Body::from_stream(body.into_data_stream().map(move |data| {
@@ -132,7 +117,7 @@ fn streamed(request: Request, mut part: Part, most: usize) -> Request {
                 return Err(too_long(most).into());
             }
             if longest > RECORD_BYTES {
-                part.set(longest)?;
+                kept.set(longest)?;
             }
             Ok::<_, BoxError>(data)
         }))
@@ -158,7 +143,7 @@ struct Gathered {
     first: Bytes,
     /// All pieces, where there are several.
     bytes: BytesMut,
-    part: Part,
+    kept: Kept,
     most: usize,
 }
 
@@ -178,7 +163,7 @@ impl Gathered {
                 }
                 Poll::Pending => {
                     // No more than a window has come since it was counted last.
-                    self.part.set(CALL_BYTES + self.length())?;
+                    self.kept.set(CALL_BYTES + self.length())?;
                     return Poll::Pending;
                 }
             }
@@ -206,11 +191,11 @@ impl Gathered {
     }
 }
 
-/// The part of one call.
+/// What is kept of one request.
 #[derive(Debug)]
-struct Part(Share);
+struct Kept(Share);
 
-impl Part {
+impl Kept {
     /// It is so many bytes from here on, if there is room.
     fn set(&mut self, bytes: usize) -> Result<(), Status> {
         if self.0.set(bytes) {
@@ -266,6 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::network::Part;
 
     proptest! {
         /// However they are cut: the longest is known as soon as its length has come.
@@ -297,13 +283,19 @@ mod tests {
 
     #[test]
     fn given_all_that_one_network_may_keep_when_more_comes_then_it_is_overloaded() {
-        let arriving = Arriving::default();
-        let (mut one, mut other) = (arriving.part(HERE), arriving.part(HERE));
-        one.set(MOST_OF_ONE - 5).unwrap();
+        let arriving = arriving();
+        let (mut one, mut other) = (Kept(arriving.of(HERE)), Kept(arriving.of(HERE)));
+        one.set(MOST / 4 - 5).unwrap();
         other.set(5).unwrap();
         let refused = other.set(6).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        arriving.part([192, 0, 2, 1].into()).set(6).unwrap();
+        Kept(arriving.of([192, 0, 2, 1].into())).set(6).unwrap();
+    }
+
+    const MOST: usize = 1 << 20;
+
+    fn arriving() -> Shares {
+        Shares::new(MOST, Part::QUARTER)
     }
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -315,39 +307,39 @@ mod tests {
 
     #[tokio::test]
     async fn given_a_body_in_pieces_when_taken_then_it_is_whole_unless_it_is_too_long() {
-        let arriving = Arriving::default();
-        for (pieces, whole) in [
+        let arriving = arriving();
+        for (pieces, all) in [
             (vec![], ""),
             (vec!["goods"], "goods"),
             (vec!["", "go", "", "o", "ds"], "goods"),
         ] {
-            let taken = arriving.whole(HERE, body(pieces.clone()), 5).await;
-            assert_eq!(taken.unwrap(), whole);
-            if !whole.is_empty() {
-                let refused = arriving.whole(HERE, body(pieces), 4).await.unwrap_err();
+            let taken = whole(&arriving, HERE, body(pieces.clone()), 5).await;
+            assert_eq!(taken.unwrap(), all);
+            if !all.is_empty() {
+                let refused = whole(&arriving, HERE, body(pieces), 4).await.unwrap_err();
                 assert_eq!(refused.code(), tonic::Code::OutOfRange);
             }
         }
-        assert_eq!(arriving.0.taken(), (0, 0));
+        assert_eq!(arriving.taken(), (0, 0));
     }
 
     #[tokio::test]
     async fn given_a_body_that_does_not_end_when_it_is_waited_for_then_it_counts_until_it_is_given_up()
      {
-        let arriving = Arriving::default();
+        let arriving = arriving();
         let (pieces, rest) = tokio::sync::mpsc::channel::<Result<Bytes, BoxError>>(2);
         let rest = tokio_stream::wrappers::ReceiverStream::new(rest);
-        let mut whole = Box::pin(arriving.whole(HERE, Body::from_stream(rest), 100));
+        let mut waited = Box::pin(whole(&arriving, HERE, Body::from_stream(rest), 100));
         let mut kept = 0;
         for piece in [b"goods".as_slice(), b"", b"and more"] {
             pieces.send(Ok(Bytes::from_static(piece))).await.unwrap();
-            let polled = poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await;
+            let polled = poll_fn(|context| Poll::Ready(waited.as_mut().poll(context))).await;
             assert!(polled.is_pending());
             kept += piece.len();
-            assert_eq!(arriving.0.taken(), (CALL_BYTES + kept, 1));
+            assert_eq!(arriving.taken(), (CALL_BYTES + kept, 1));
         }
-        drop(whole);
-        assert_eq!(arriving.0.taken(), (0, 0));
+        drop(waited);
+        assert_eq!(arriving.taken(), (0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::upload::{self, Results};
-use super::{arriving, errors, read};
+use super::{errors, read};
 use crate::admit::Decoded;
 use crate::core::apply::around_of;
 use crate::core::apply::state::{Read, Units};
@@ -53,9 +53,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<Streaming<SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let from = arriving::from(request.extensions());
-        let place = super::granted(self.node.submission_stream_place(from))?;
-        let (upload, results) = upload::open(&self.node, place);
+        let (upload, results) = upload::open(&self.node);
         tokio::spawn(upload.read(request.into_inner()));
         Ok(Response::new(results))
     }

@@ -10,6 +10,7 @@ pub(crate) mod errors;
 mod event;
 mod export;
 mod inspection;
+pub(crate) mod leaving;
 mod ledger;
 mod listing;
 pub(crate) mod log;
@@ -182,7 +183,6 @@ pub(crate) fn party_name(
 /// When the descriptors don't parse, which a test shows they do.
 pub fn services(
     node: &Arc<Node>,
-    arriving: &arriving::Arriving,
 ) -> Result<(Routes, tonic_health::server::HealthReporter), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -269,8 +269,7 @@ pub fn services(
             wire::log_service_server::LogServiceServer::new(log::Log::new(node))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
         );
-    let state = (Arc::clone(node), arriving.clone());
-    let session = axum::middleware::from_fn_with_state(state, session::layer);
+    let session = axum::middleware::from_fn_with_state(Arc::clone(node), session::layer);
     let routes = Routes::from(routes.into_axum_router().layer(session));
     Ok((routes, reporter))
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use super::pages::{page_size, page_token};
 use super::read::SHORT_TIMELINE;
-use super::{Luck, arriving, errors, read};
+use super::{Luck, errors, read};
 use crate::core::apply::state::{FindingStatus, Goods, Keys, Life, Products, Read, Unit, Units};
 use crate::core::apply::{around_of, goods_of, scopes_of_product};
 use crate::core::id::{PartyId, UnitId};
@@ -130,21 +130,14 @@ impl ProvenanceService for Provenance {
         &self,
         request: Request<wire::WatchUnitRequest>,
     ) -> Result<Response<Self::WatchUnitStream>, Status> {
-        let from = arriving::from(request.extensions());
         let unit = UnitId::parse_any(&request.into_inner().unit).map_err(errors::bad_id("unit"))?;
         let (out, answers) = mpsc::channel(16);
-        let place = super::granted(self.node.open_stream_place(from))?;
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             // Whoever wants to watch on asks again: a place is not for ever.
             let _ = tokio::time::timeout(MAX_WATCH, watch(node, unit, out)).await;
         });
-        let answers = ReceiverStream::new(answers).map(move |answer| {
-            // Answers that nobody reads keep it.
-            let _held = &place;
-            answer
-        });
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 }
 

@@ -19,11 +19,12 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
+use tonic::Status;
 
-use super::arriving::{self, Arriving};
-use super::{errors, granted};
+use super::leaving::Leaving;
+use super::{arriving, errors, granted};
 use crate::core::refusal::{Reason, Refusal};
-use crate::network::Share;
+use crate::network::{Limits, Share, Shares};
 use crate::node::Node;
 
 /// Entries that an answer reflects.
@@ -39,48 +40,61 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls whose answer tells of what they wrote.
 const WRITES: &str = "/custody.v1.LedgerService/Submit";
 
-/// A stream that has no end, of a service that is not ours.
-const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// Streams of answers without an end, for which nobody needs a token.
+const OPEN_STREAMS: [&str; 2] = [
+    "/custody.v1.ProvenanceService/WatchUnit",
+    "/grpc.health.v1.Health/Watch",
+];
 
-/// Takes the request whole as well: a layer of its own would cost each call a piece of memory.
-pub(super) async fn layer(
-    State((node, arriving)): State<(Arc<Node>, Arriving)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if let Err(refusal) = wait(&node, request.headers()).await {
-        return errors::status(&refusal).into_http::<Body>().into_response();
+/// What every call goes through: layers of their own for each of its parts would cost it a piece of memory each.
+pub(super) async fn layer(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    match called(&node, request, next).await {
+        Ok(response) => response,
+        Err(status) => status.into_http::<Body>().into_response(),
     }
-    let request = match arriving.taken(request).await {
-        Ok(request) => request,
-        Err(status) => return status.into_http::<Body>().into_response(),
-    };
-    let place = if request.uri().path() == HEALTH_WATCH {
-        match granted(node.open_stream_place(arriving::from(request.extensions()))) {
-            Ok(place) => Some(place),
-            Err(status) => return status.into_http::<Body>().into_response(),
-        }
-    } else {
-        None
-    };
-    let writes = request.uri().path().starts_with(WRITES);
-    let (size, group) = here(&node);
+}
+
+async fn called(node: &Node, request: Request, next: Next) -> Result<Response, Status> {
+    let (from, limits) = (arriving::from(request.extensions()), node.limits());
+    let leaving = Leaving::begin(&limits.leaving, from)?;
+    let waited = wait(node, request.headers()).await;
+    waited.map_err(|refusal| errors::status(&refusal))?;
+    let mut request = arriving::taken(&limits.arriving, request).await?;
+    let path = request.uri().path();
+    let writes = path.starts_with(WRITES);
+    let place = places(limits, path).map(|places| granted(places.one(from)));
+    let place = place.transpose()?.map(Arc::new);
+    if let Some(place) = &place {
+        request = request.map(|body| holding(body, Arc::clone(place)));
+    }
+    let (size, group) = here(node);
     let mut response = next.run(request).await;
-    let (size, group) = if writes { here(&node) } else { (size, group) };
+    let (size, group) = if writes { here(node) } else { (size, group) };
     let headers = response.headers_mut();
     headers.insert(LOG_SIZE, HeaderValue::from(size));
     if let Some(group) = group {
         headers.insert(GROUP, HeaderValue::from(group));
     }
     match place {
-        Some(place) => response.map(|body| holding(body, place)),
-        None => response,
+        Some(place) => Ok(response.map(|body| holding(body, place))),
+        None => leaving.counted(response).await,
     }
 }
 
-/// An answer that has its place until it is read to its end, or given up.
-fn holding(answer: Body, place: Share) -> Body {
-    Body::new(answer.map_frame(move |frame| {
+/// The places of a stream for which nobody needs a token.
+fn places<'a>(limits: &'a Limits, path: &str) -> Option<&'a Shares> {
+    if path == arriving::SUBMIT_STREAM {
+        Some(&limits.submission_streams)
+    } else if OPEN_STREAMS.contains(&path) {
+        Some(&limits.open_streams)
+    } else {
+        None
+    }
+}
+
+/// What comes or goes on a stream, which has its place until it is read to its end, or given up.
+fn holding(body: Body, place: Arc<Share>) -> Body {
+    Body::new(body.map_frame(move |frame| {
         let _held = &place;
         frame
     }))

@@ -25,7 +25,6 @@ use crate::admit::{Admissions, Admitted, Decoded, Pace, Rejected};
 use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire::submit_stream_response::Result as StreamResult;
 use crate::core::wire::{SubmitStreamRequest, SubmitStreamResponse};
-use crate::network::Share;
 use crate::node::{Entered, Node, lost};
 use crate::sequence::{Answer, Answers, Progress, Reply};
 
@@ -38,8 +37,7 @@ const STREAM_BATCH_PLACES: usize = 256;
 const STREAM_WINDOW: usize = 3;
 
 /// Both halves of a stream.
-pub(super) fn open(node: &Arc<Node>, place: Share) -> (Upload, Results) {
-    let place = Arc::new(place);
+pub(super) fn open(node: &Arc<Node>) -> (Upload, Results) {
     let (given_on, taken) = mpsc::channel(STREAM_WINDOW);
     let (returned, back) = mpsc::channel(1);
     let upload = Upload {
@@ -50,7 +48,6 @@ pub(super) fn open(node: &Arc<Node>, place: Share) -> (Upload, Results) {
         last: None,
         returned,
         back,
-        _place: Arc::clone(&place),
     };
     let results = Results {
         given_on: taken,
@@ -59,7 +56,6 @@ pub(super) fn open(node: &Arc<Node>, place: Share) -> (Upload, Results) {
         answers: Vec::new().into_iter(),
         sequence: 0,
         ended: false,
-        _place: place,
     };
     (upload, results)
 }
@@ -99,8 +95,6 @@ pub(super) struct Upload {
     last: Option<oneshot::Receiver<bool>>,
     returned: mpsc::Sender<Returned>,
     back: mpsc::Receiver<Returned>,
-    /// The stream has its place until both halves are gone.
-    _place: Arc<Share>,
 }
 
 impl Upload {
@@ -380,8 +374,6 @@ pub(super) struct Results {
     answers: std::vec::IntoIter<Answer>,
     sequence: u64,
     ended: bool,
-    /// Answers that nobody reads keep the place.
-    _place: Arc<Share>,
 }
 
 impl Results {

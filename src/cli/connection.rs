@@ -1,7 +1,7 @@
 //! Connections: how many a port takes, and how answers are written to them.
 //!
 //! Each connection takes a file, and the store needs files as well, so whoever could open as many connections as it likes
-//! could end the ledger. A port takes so many, and a quarter of them from one network; whoever comes beyond is closed at
+//! could end the ledger. A port takes so many, and a part of them from one network; whoever comes beyond is closed at
 //! once, and may come again. Whoever says nothing, or takes no answer, is not waited for.
 //!
 //! When a group is on the disk, dozens of calls and streams are answered within some microseconds, several of them over
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::network::{Share, Shares};
+use crate::network::{Part, Share, Shares};
 
 /// Connections that a port takes unless the configuration says something else.
 pub(super) const MAX_CONNECTIONS: usize = 8_192;
@@ -89,34 +89,29 @@ struct Silence {
 }
 
 impl Connections {
-    /// Of the port for gRPC, which takes so many.
-    pub(super) fn grpc(most: usize) -> Self {
+    /// Of the port for gRPC, which takes so many, and a part of them from one network.
+    pub(super) fn grpc(most: usize, of_one_network: Part) -> Self {
         let silence = Silence {
             first: FIRST_BYTES_TIMEOUT,
             later: GRPC_SILENCE,
         };
-        Self::new("grpc", most, most.div_ceil(4), silence)
+        Self::new("grpc", (most, of_one_network), silence)
     }
 
-    /// Of a port for HTTP; where all callers are of one network, such as behind the same proxies, it may have all.
-    pub(super) fn http(name: &'static str, most: usize, of_one_network: bool) -> Self {
-        let of_one = if of_one_network {
-            most
-        } else {
-            most.div_ceil(4)
-        };
+    /// The same of a port for HTTP.
+    pub(super) fn http(name: &'static str, most: usize, of_one_network: Part) -> Self {
         let silence = Silence {
             first: FIRST_BYTES_TIMEOUT,
             later: HTTP_SILENCE,
         };
-        Self::new(name, most, of_one, silence)
+        Self::new(name, (most, of_one_network), silence)
     }
 
-    fn new(name: &'static str, most: usize, most_of_one: usize, silence: Silence) -> Self {
+    fn new(name: &'static str, (most, of_one_network): (usize, Part), silence: Silence) -> Self {
         Self(Arc::new(Port {
             name,
             silence,
-            taken: Shares::new(most, most_of_one),
+            taken: Shares::new(most, of_one_network),
         }))
     }
 
@@ -368,7 +363,7 @@ mod tests {
     use super::*;
 
     fn place_with(first: Duration, later: Duration) -> Place {
-        let port = Connections::new("test", 1, 1, Silence { first, later });
+        let port = Connections::new("test", (1, Part::ALL), Silence { first, later });
         port.place([192, 0, 2, 1].into()).unwrap()
     }
 
@@ -378,7 +373,7 @@ mod tests {
 
     #[test]
     fn given_a_port_when_one_network_has_its_part_then_others_get_in_until_all_are_taken() {
-        let port = Connections::grpc(8);
+        let port = Connections::grpc(8, Part::QUARTER);
         let from = |network| IpAddr::from([192, 0, network, 7]);
         let one = [port.place(from(1)).unwrap(), port.place(from(1)).unwrap()];
         assert!(port.place(from(1)).is_none(), "a quarter");
@@ -388,7 +383,7 @@ mod tests {
         assert!(port.place(from(9)).is_some());
         drop(others);
         assert_eq!(port.0.taken.taken(), (0, 0));
-        let proxied = Connections::http("test", 8, true);
+        let proxied = Connections::http("test", 8, Part::ALL);
         let all: Vec<Place> = (0..8).map(|_| proxied.place(from(1)).unwrap()).collect();
         assert!(proxied.place(from(1)).is_none());
         drop(all);

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::connection::{Connections, MAX_CONNECTIONS, room_for};
 use super::http::{self, DRAIN, LogFormat, Signals, start_log};
 use super::{Done, Failure, Remote, TokenKey, could, keys, output};
+use crate::network::Part;
 use crate::rest::{self, GatewayOptions};
 
 /// Serves EPCIS 2.0 over HTTP for your own systems, on behalf of one party: it holds the party's key, signs what they
@@ -72,7 +73,7 @@ impl Gateway {
         };
         let gateway = rest::Gateway::start(options);
         let gateway = gateway.map_err(|error| Failure::Could(error.to_string()))?;
-        let connections = Connections::http("http", room_for(MAX_CONNECTIONS, 1), true);
+        let connections = Connections::http("http", room_for(MAX_CONNECTIONS, 1), Part::ALL);
         let serving = http::serve(gateway.router(), listener, tls, connections).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         output::line(format!(

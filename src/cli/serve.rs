@@ -23,10 +23,10 @@ use super::http::{
 use super::init::{LOG_KEY, STORE};
 use super::{Done, Failure, could, keys, output};
 use crate::admit::QuotaConfig;
-use crate::api::arriving::Arriving;
 use crate::api::{MAX_CONCURRENT_STREAMS, services};
 use crate::cluster::ClusterOptions;
 use crate::core::tlog::note::NoteSigner;
+use crate::network::Part;
 use crate::node::{Node, NodeOptions};
 use crate::store::StoreOptions;
 use crate::web::{self, WebOptions};
@@ -100,10 +100,14 @@ pub(crate) struct Serve {
     /// beyond it streams are read no further and single calls are refused [default: 16384].
     #[arg(long)]
     max_waiting: Option<usize>,
-    /// Connections that each of the ports takes, a quarter of them from one network (on the HTTP port all, with
-    /// --proxies); fewer where the process may not open so many files [default: 8192].
+    /// Connections that each of the ports takes; fewer where the process may not open so many files [default: 8192].
     #[arg(long)]
     max_connections: Option<NonZeroUsize>,
+    /// How much of what callers share one network may have, in percent: connections, streams without a token, and memory
+    /// for requests and answers on their way. 100 where all come through one balancer, so that they look like one
+    /// network; on the HTTP port --proxies says so [default: 25].
+    #[arg(long)]
+    network_part: Option<u8>,
     /// Records a second that one party may submit [default: 20000].
     #[arg(long)]
     party_rate: Option<u32>,
@@ -146,6 +150,7 @@ struct Config {
     unit_cache: Option<usize>,
     max_waiting: Option<usize>,
     max_connections: Option<NonZeroUsize>,
+    network_part: Option<u8>,
     party_rate: Option<u32>,
     retain_registration_days: Option<u32>,
     retain_credit_days: Option<u32>,
@@ -211,15 +216,15 @@ impl Serve {
             // A sender that is gone means the same.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let arriving = Arriving::default();
-        let (routes, health) = services(&node, &arriving).map_err(could("the services"))?;
+        let (routes, health) = services(&node).map_err(could("the services"))?;
         health
             .set_service_status("", tonic_health::ServingStatus::Serving)
             .await;
-        let for_browsers = (routes.clone().into_axum_router(), arriving);
+        let for_browsers = routes.clone().into_axum_router();
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
-        let connections = Connections::grpc(most);
+        let network_part = self.network_part()?;
+        let connections = Connections::grpc(most, network_part);
         let incoming = incoming.filter_map(move |io| match io {
             Ok(io) => connections.take(io).map(Ok),
             Err(error) => Some(Err(error)),
@@ -229,11 +234,12 @@ impl Serve {
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, wait(stopped.clone())),
         );
-        let connections = Connections::http(
-            "http",
-            most,
-            self.proxies.is_some_and(|proxies| proxies > 0),
-        );
+        let of_one_network = match self.proxies {
+            // Their network is not that of who calls.
+            Some(1..) => Part::ALL,
+            _ => network_part,
+        };
+        let connections = Connections::http("http", most, of_one_network);
         let Serving {
             handle: pages,
             task: mut serving_pages,
@@ -242,7 +248,7 @@ impl Serve {
             axum::serve(
                 Limited {
                     inner: metrics_port,
-                    connections: Connections::http("metrics", METRICS_CONNECTIONS, true),
+                    connections: Connections::http("metrics", METRICS_CONNECTIONS, Part::ALL),
                 },
                 metrics_route(&node, metrics),
             )
@@ -325,6 +331,7 @@ impl Serve {
         self.unit_cache = self.unit_cache.or(file.unit_cache);
         self.max_waiting = self.max_waiting.or(file.max_waiting);
         self.max_connections = self.max_connections.or(file.max_connections);
+        self.network_part = self.network_part.or(file.network_part);
         self.party_rate = self.party_rate.or(file.party_rate);
         self.retain_registration_days = self
             .retain_registration_days
@@ -366,6 +373,7 @@ impl Serve {
             },
             report_font: self.report_font.clone(),
             cluster,
+            network_part: self.network_part()?,
             ..NodeOptions::default()
         };
         if self.unsafe_no_sync {
@@ -405,11 +413,19 @@ impl Serve {
             .map_err(|error| Failure::Could(error.to_string()))
     }
 
+    fn network_part(&self) -> Result<Part, Failure> {
+        let Some(percent) = self.network_part else {
+            return Ok(Part::default());
+        };
+        let part = Part::percent(percent);
+        part.ok_or_else(|| Failure::Could("network_part is 1 to 100 percent".into()))
+    }
+
     /// Serves web pages.
     async fn pages(
         &self,
         node: &Arc<Node>,
-        for_browsers: (axum::Router, Arriving),
+        for_browsers: axum::Router,
         listener: TcpListener,
         connections: Connections,
     ) -> Result<Serving, Failure> {

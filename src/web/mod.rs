@@ -36,19 +36,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use crate::api::arriving::Arriving;
+use crate::api::leaving::Leaving;
 use crate::client::{Ledger, Token};
 use crate::node::Node;
 use crate::rest::{self, Asks, Source};
 use limit::Limit;
 pub(crate) use page::fingerprint;
+use problem::Problem;
 
 /// What the web side is told.
 #[derive(Clone, Debug)]
@@ -71,7 +72,6 @@ pub(crate) struct Web {
     shelf: desk::Shelf,
     /// The services, for pages that ask them as every other client does.
     grpc: Router,
-    arriving: Arriving,
     hot: hot::Hot,
     options: WebOptions,
 }
@@ -84,11 +84,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      frame-ancestors 'none'";
 
 /// All routes. `grpc` are the services, for browsers.
-pub fn router(
-    node: &Arc<Node>,
-    (grpc, arriving): (Router, Arriving),
-    options: WebOptions,
-) -> Router {
+pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
     let limit = options.look_up_rate.map(Limit::new);
     let web = Arc::new(Web {
         node: Arc::clone(node),
@@ -97,7 +93,6 @@ pub fn router(
         sessions: desk::Sessions::default(),
         shelf: desk::Shelf::default(),
         grpc: grpc.clone(),
-        arriving,
         hot: hot::Hot::default(),
         options,
     });
@@ -112,10 +107,6 @@ pub fn router(
         .route("/", get(page::start))
         .route("/find", get(page::find))
         .merge(looked_up)
-        .route("/scan", get(scan::page))
-        .route("/scan/manifest.webmanifest", get(scan::manifest))
-        .route("/scan/worker.js", get(scan::worker))
-        .route("/scan/files.json", get(scan::files))
         .route(
             "/scan/enrol/{room}",
             get(scan::firm)
@@ -128,12 +119,18 @@ pub fn router(
         .route("/checkpoint", get(log::checkpoint))
         .route("/tile/{*path}", get(log::tile))
         .merge(rest::queries::<Arc<Web>>())
-        .route("/openapi.json", get(json::document))
+        .route("/scan", get(scan::page))
+        .route("/scan/files.json", get(scan::files))
         .route("/api", get(json::page))
-        .route("/assets/{version}/{*path}", get(asset::get))
         .route("/.well-known/gs1resolver", get(unit::resolver))
-        .route("/healthz", get(healthz))
         .fallback(problem::no_such_page)
+        .layer(from_fn_with_state(Arc::clone(&web), counted))
+        // These are there once for everybody: nothing is kept for who doesn't read.
+        .route("/scan/manifest.webmanifest", get(scan::manifest))
+        .route("/scan/worker.js", get(scan::worker))
+        .route("/openapi.json", get(json::document))
+        .route("/assets/{version}/{*path}", get(asset::get))
+        .route("/healthz", get(healthz))
         .layer(from_fn(headers))
         .with_state(web)
 }
@@ -158,6 +155,17 @@ async fn healthz(axum::extract::State(web): Shared) -> (axum::http::StatusCode, 
     }
 }
 
+/// Counts what is made for one caller until it has gone.
+async fn counted(State(web): Shared, Asker(from): Asker, request: Request, next: Next) -> Response {
+    let leaving = match Leaving::begin(&web.node.limits().leaving, from) {
+        Ok(leaving) => leaving,
+        Err(status) => return Problem::from(status).into_response(),
+    };
+    let answer = next.run(request).await;
+    let counted = leaving.counted(answer).await;
+    counted.unwrap_or_else(|status| Problem::from(status).into_response())
+}
+
 /// What every answer says to browsers.
 async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
@@ -179,7 +187,7 @@ async fn headers(request: Request, next: Next) -> Response {
 pub(crate) struct Asker(IpAddr);
 
 impl FromRequestParts<Arc<Web>> for Asker {
-    type Rejection = problem::Problem;
+    type Rejection = Problem;
 
     async fn from_request_parts(
         parts: &mut Parts,
@@ -187,7 +195,7 @@ impl FromRequestParts<Arc<Web>> for Asker {
     ) -> Result<Self, Self::Rejection> {
         let ConnectInfo(peer) = ConnectInfo::<SocketAddr>::from_request_parts(parts, web)
             .await
-            .map_err(|_| problem::Problem::internal("the peer has no address"))?;
+            .map_err(|_| Problem::internal("the peer has no address"))?;
         Ok(Self(
             client(parts, web.options.proxies).unwrap_or(peer.ip()),
         ))

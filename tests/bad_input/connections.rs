@@ -56,6 +56,19 @@ async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one
     Trade::set_up(&server, &mut session).await;
 }
 
+/// A way to the server from a network of this machine's own.
+fn from(server: &Server, network: u8) -> Endpoint {
+    let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+    endpoint.local_address(Some([127, 0, network, 1].into()))
+}
+
+/// Waits until something can be had again: as soon as the server sees that others have gone.
+async fn freed(mut is_had: impl AsyncFnMut() -> bool) {
+    let trying = async { while !is_had().await {} };
+    let freed = tokio::time::timeout(Duration::from_secs(60), trying).await;
+    freed.expect("the places stay taken");
+}
+
 /// A submission stream on which nothing is said. It is open until both halves are dropped.
 type Quiet = (
     mpsc::Sender<SubmitStreamRequest>,
@@ -72,12 +85,7 @@ async fn opened(channel: &Channel) -> Result<Quiet, Status> {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_with_its_part_of_the_streams_when_it_opens_one_then_others_still_can() {
     let server = Server::start_with(&[]);
-    let from = |network: u8| {
-        let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
-        endpoint
-            .local_address(Some([127, 0, network, 1].into()))
-            .connect_lazy()
-    };
+    let from = |network| from(&server, network).connect_lazy();
     // As many as a network has, which are more than a connection may have with others beside them.
     let (one, again) = (from(1), from(1));
     let mut streams = Vec::new();
@@ -93,13 +101,10 @@ async fn given_one_network_with_its_part_of_the_streams_when_it_opens_one_then_o
         "",
     );
     opened(&from(2)).await.unwrap();
-    // Its places are free again as soon as the server sees that they are gone.
     streams.truncate(1_000);
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
-    let freed = async { while opened(&one).await.is_err() {} };
-    let freed = tokio::time::timeout(Duration::from_secs(60), freed).await;
-    freed.expect("the places stay taken");
+    freed(async || opened(&one).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,9 +132,58 @@ async fn given_one_network_that_watches_health_as_often_as_it_may_when_it_asks_a
     // To ask once takes no place, and what is watched no more has none.
     health.check(HealthCheckRequest::default()).await.unwrap();
     watched.clear();
-    let freed = async { while health.watch(HealthCheckRequest::default()).await.is_err() {} };
-    let freed = tokio::time::timeout(Duration::from_secs(60), freed).await;
-    freed.expect("the places stay taken");
+    freed(async || health.watch(HealthCheckRequest::default()).await.is_ok()).await;
+}
+
+/// Whether a call is answered, and what it goes on with. Nobody reads that.
+async fn asked(channel: &mut Channel) -> Result<Response<tonic::body::Body>, Status> {
+    let request = Request::post("/grpc.health.v1.Health/Check")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(Body::from(vec![0; 5])))
+        .unwrap();
+    poll_fn(|context| channel.poll_ready(context))
+        .await
+        .unwrap();
+    let answer = channel.call(request).await.unwrap();
+    match Status::from_header_map(answer.headers()) {
+        Some(status) => Err(status),
+        None => Ok(answer),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_network_that_reads_no_answer_when_it_asks_on_then_it_is_refused_and_others_are_not()
+ {
+    const REFUSED: &str = "custody_answers_refused_total ";
+    let server = Server::start_with(&["--network-part", "10"]);
+    // Of what it asks for it takes nothing but that there is an answer.
+    let takes_nothing = from(&server, 1).initial_stream_window_size(0);
+    let mut channels = [(); 4].map(|()| takes_nothing.connect_lazy());
+    let mut unread = Vec::new();
+    let refused = loop {
+        let channel = &mut channels[unread.len() % 4];
+        match asked(channel).await {
+            Ok(answer) => unread.push(answer),
+            Err(refused) => break refused,
+        }
+    };
+    check_status(
+        "answers",
+        &refused,
+        Code::ResourceExhausted,
+        "OVERLOADED",
+        "",
+    );
+    // A tenth of 512 MiB, at 16 KiB each.
+    assert_eq!(unread.len(), 3_276);
+    assert_eq!(metric(&server, REFUSED), 1.0);
+    let mut other = HealthClient::new(from(&server, 2).connect_lazy());
+    other.check(HealthCheckRequest::default()).await.unwrap();
+    let mut session = server.session().await;
+    Trade::set_up(&server, &mut session).await;
+    unread.clear();
+    freed(async || asked(&mut channels[0]).await.is_ok()).await;
 }
 
 /// Bytes of a message that is as long as one may be.

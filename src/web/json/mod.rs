@@ -28,7 +28,7 @@ use tonic::{Code, Status};
 use super::problem::Problem;
 use super::{Asker, Shared, Web};
 use crate::api::MAX_MESSAGE_BYTES;
-use crate::api::arriving::Caller;
+use crate::api::arriving::{self, Caller};
 use crate::client::draft::descriptors;
 use crate::rest::media_type;
 
@@ -79,7 +79,8 @@ async fn called(
     (from, body): (IpAddr, Body),
 ) -> Result<Response, Problem> {
     let method = method_of(uri.path())?;
-    let body = web.arriving.whole(from, body, MAX_BODY).await;
+    let arriving = &web.node.limits().arriving;
+    let body = arriving::whole(arriving, from, body, MAX_BODY).await;
     let body = body.map_err(|status| match status.code() {
         Code::OutOfRange => Problem::too_large(format!("at most {MAX_BODY} bytes")),
         Code::ResourceExhausted => status.into(),
