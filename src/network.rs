@@ -1,19 +1,24 @@
 //! Callers by network, and what all of them share.
 //!
 //! Whoever has one address mostly has all of its network, so limits are by network. Of what all callers share, such as
-//! connections, those of one network have a part at most: nobody keeps all others out.
+//! connections, those of one network have a part at most, and the last eighth is for networks that have little: whoever has
+//! some networks doesn't keep all others out.
 //!
 //! | what all share | bound | why |
 //! |---|---|---|
+//! | connections of a port | as configured | each takes a file |
 //! | submission streams | 4,096 | each has read some records, and keeps answers |
 //! | other streams without a token | 1,024 | the same; they must not keep scanners out |
 //! | requests that have not come whole | 256 MiB | nobody has shown a token yet |
-//! | answers that have not gone whole | 512 MiB | whoever asks need not read |
-//! | connections of a port | as configured | each takes a file |
+//! | answers over gRPC that have not gone whole | 512 MiB | whoever asks need not read |
+//! | answers over HTTP, likewise | 256 MiB | the same; they must not keep scanners out |
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
 
 /// A network: what is given to one customer or site.
 pub type Network = [u8; 7];
@@ -34,23 +39,41 @@ pub fn network(address: IpAddr) -> Network {
 }
 
 /// How much of what all callers share those of one network may have, in percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u8")]
 pub struct Part(u8);
+
+/// It is no part that one network may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("one network has 5 to 100 percent")]
+pub struct NoPart;
+
+impl TryFrom<u8> for Part {
+    type Error = NoPart;
+
+    /// With less than 5 %, a request or an answer that is as long as it may be would have no room.
+    fn try_from(percent: u8) -> Result<Self, NoPart> {
+        match percent {
+            5..=100 => Ok(Self(percent)),
+            _ => Err(NoPart),
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = NoPart;
+
+    fn from_str(percent: &str) -> Result<Self, NoPart> {
+        let percent: u8 = percent.parse().map_err(|_| NoPart)?;
+        percent.try_into()
+    }
+}
 
 impl Part {
     /// What one network has unless the configuration says something else.
     pub const QUARTER: Self = Self(25);
     /// No less than all others together: where callers can't be told apart.
     pub const ALL: Self = Self(100);
-
-    /// So many percent, 1 to 100.
-    #[must_use]
-    pub const fn percent(percent: u8) -> Option<Self> {
-        match percent {
-            1..=100 => Some(Self(percent)),
-            _ => None,
-        }
-    }
 
     /// At least one of a whole that is not nothing.
     fn of(self, whole: usize) -> usize {
@@ -75,8 +98,10 @@ pub struct Limits {
     pub open_streams: Shares,
     /// Bytes of requests that have not come whole.
     pub arriving: Shares,
-    /// Bytes of answers that have not gone whole.
+    /// Bytes of answers over gRPC that have not gone whole.
     pub leaving: Shares,
+    /// The same over HTTP.
+    pub leaving_pages: Shares,
 }
 
 impl Limits {
@@ -88,6 +113,7 @@ impl Limits {
             open_streams: Shares::new(1_024, part),
             arriving: Shares::new(256 << 20, part),
             leaving: Shares::new(512 << 20, part),
+            leaving_pages: Shares::new(256 << 20, part),
         }
     }
 }
@@ -100,6 +126,9 @@ pub struct Shares(Arc<Shared>);
 struct Shared {
     most: usize,
     most_of_one: usize,
+    /// From here on there is only room for networks that have few.
+    nearly_all: usize,
+    few: usize,
     taken: Mutex<Taken>,
 }
 
@@ -113,9 +142,15 @@ impl Shares {
     /// So much in all, of which one network has a part at most.
     #[must_use]
     pub fn new(most: usize, part: Part) -> Self {
+        let nearly_all = match part {
+            Part::ALL => most,
+            _ => most - most / 8,
+        };
         Self(Arc::new(Shared {
             most,
             most_of_one: part.of(most),
+            nearly_all,
+            few: (most / 512).max(1),
             taken: Mutex::default(),
         }))
     }
@@ -170,10 +205,11 @@ impl Share {
             taken.all - self.amount + amount,
             of_one - self.amount + amount,
         );
-        let Shared {
-            most, most_of_one, ..
-        } = *self.shares.0;
-        if amount > self.amount && (all > most || of_one > most_of_one) {
+        let shared = &self.shares.0;
+        let has_room = all <= shared.most
+            && of_one <= shared.most_of_one
+            && (all <= shared.nearly_all || of_one <= shared.few);
+        if amount > self.amount && !has_room {
             return false;
         }
         taken.all = all;
@@ -200,32 +236,41 @@ mod tests {
 
     #[test]
     fn a_part_of_something_is_something_and_all_is_all() {
-        for (percent, whole, part) in [(25, 8, 2), (25, 9, 3), (1, 1, 1), (1, 250, 3)] {
-            assert_eq!(Part::percent(percent).unwrap().of(whole), part);
+        for (percent, whole, part) in [(25, 8, 2), (25, 9, 3), (5, 1, 1), (5, 250, 13)] {
+            assert_eq!(Part(percent).of(whole), part);
         }
         for whole in [0, 1, 250, usize::MAX] {
             assert_eq!(Part::ALL.of(whole), whole);
         }
-        assert_eq!(Part::percent(0), None);
-        assert_eq!(Part::percent(101), None);
+        assert_eq!("25".parse(), Ok(Part::QUARTER));
+        for none in ["4", "101", "-1", "a quarter"] {
+            assert_eq!(none.parse::<Part>(), Err(NoPart));
+        }
     }
 
     #[test]
     fn given_a_network_with_its_part_when_it_takes_more_then_it_is_refused_and_others_are_not() {
-        let shares = Shares::new(400, Part::QUARTER);
+        let shares = Shares::new(1_024, Part::QUARTER);
         let of = |network: u8| shares.of([192, 0, network, 7].into());
         let (mut one, mut other) = (of(1), of(1));
-        assert!(one.set(95));
-        assert!(other.set(5));
-        assert!(!other.set(6), "a quarter");
-        let mut elsewhere: Vec<Share> = (2..5).map(of).collect();
-        for share in &mut elsewhere {
-            assert!(share.set(100));
-        }
-        assert!(!of(9).set(1), "all is taken");
-        drop(one);
+        assert!(one.set(250));
         assert!(other.set(6));
-        assert!(of(9).set(1));
+        assert!(!other.set(7), "a quarter");
+        let mut elsewhere: Vec<Share> = (2..5).map(of).collect();
+        for (share, amount) in elsewhere.iter_mut().zip([256, 256, 128]) {
+            assert!(share.set(amount));
+        }
+        assert!(!elsewhere[2].set(129), "the last eighth");
+        for network in 5..69 {
+            let mut few = of(network);
+            assert!(!few.set(3));
+            assert!(few.set(2), "it is for those that have few");
+            elsewhere.push(few);
+        }
+        assert!(!of(99).set(1), "all is taken");
+        drop(one);
+        assert!(other.set(7));
+        assert!(of(99).set(3));
         assert!(other.set(0));
         elsewhere.clear();
         assert_eq!(shares.taken(), (0, 0));

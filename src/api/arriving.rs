@@ -25,7 +25,6 @@ use tonic::{Code, Status};
 
 use super::{MAX_MESSAGE_BYTES, errors};
 use crate::core::envelope::MAX_ENVELOPE_BYTES;
-use crate::core::refusal::{Reason, Refusal};
 use crate::network::{Share, Shares};
 
 /// What a call counts beside its bytes: some kilobytes of HTTP/2 and tasks.
@@ -42,7 +41,7 @@ pub(super) const SUBMIT_STREAM: &str = "/custody.v1.LedgerService/SubmitStream";
 const RECORD_BYTES: usize = 64 << 10;
 const _: () = assert!(RECORD_BYTES > MAX_ENVELOPE_BYTES + 64);
 /// A stream as well: who asks may wait for an answer before it asks again.
-const REFLECTION: &str = "/grpc.reflection.";
+pub(super) const REFLECTION: &str = "/grpc.reflection.";
 /// Most bytes of such a question, which names one thing.
 const QUESTION_BYTES: usize = 4 << 10;
 /// What such a stream counts as long as it is open.
@@ -127,13 +126,19 @@ fn streamed(request: Request, mut kept: Kept, most: usize) -> Request {
 /// Who calls; those who can't be told apart share a network.
 pub(super) fn from(extensions: &Extensions) -> IpAddr {
     let caller = extensions.get::<Caller>().map(|caller| caller.0);
+    let http = extensions.get::<ConnectInfo<SocketAddr>>();
+    let connected = over_grpc(extensions).or(http.map(|info| info.0.ip()));
+    caller.or(connected).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+}
+
+/// Who is at the other end of a connection to the port for gRPC; none for a call that came over HTTP, or is made by this
+/// process itself.
+pub(super) fn over_grpc(extensions: &Extensions) -> Option<IpAddr> {
     let tcp = extensions.get::<TcpConnectInfo>();
     let tls = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
-    let grpc = tcp.or(tls.map(TlsConnectInfo::get_ref));
-    let grpc = grpc.and_then(TcpConnectInfo::remote_addr);
-    let http = extensions.get::<ConnectInfo<SocketAddr>>();
-    let connected = grpc.or(http.map(|info| info.0)).map(|address| address.ip());
-    caller.or(connected).unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+    let connected = tcp.or(tls.map(TlsConnectInfo::get_ref));
+    let address = connected.and_then(TcpConnectInfo::remote_addr);
+    address.map(|address| address.ip())
 }
 
 /// A body, while it is put together.
@@ -202,10 +207,9 @@ impl Kept {
             return Ok(());
         }
         metrics::counter!("custody_requests_refused_total").increment(1);
-        Err(errors::status(&Refusal::new(
-            Reason::Overloaded,
+        Err(errors::overloaded(
             "too many requests have come in part; finish those that were begun, or try again later",
-        )))
+        ))
     }
 }
 
@@ -349,6 +353,7 @@ mod tests {
         assert_eq!(from(request.extensions()), Ipv4Addr::UNSPECIFIED);
         request.extensions_mut().insert(ConnectInfo(address(1)));
         assert_eq!(from(request.extensions()), address(1).ip());
+        assert_eq!(over_grpc(request.extensions()), None);
         let tcp = TcpConnectInfo {
             local_addr: None,
             remote_addr: Some(address(2)),
@@ -357,5 +362,6 @@ mod tests {
         assert_eq!(from(request.extensions()), address(2).ip());
         request.extensions_mut().insert(Caller(address(3).ip()));
         assert_eq!(from(request.extensions()), address(3).ip());
+        assert_eq!(over_grpc(request.extensions()), Some(address(2).ip()));
     }
 }

@@ -93,6 +93,11 @@ pub(super) fn store(error: impl Into<StoreError>) -> Status {
     status(&Refusal::new(Reason::Storage, error.to_string()))
 }
 
+/// There is no room for what the caller wants, now.
+pub(super) fn overloaded(message: impl Into<String>) -> Status {
+    status(&Refusal::new(Reason::Overloaded, message))
+}
+
 /// Something that the caller asked for is not there.
 pub(super) fn not_found(message: impl Into<String>) -> Status {
     status(&Refusal::new(Reason::NotFound, message))

@@ -3,22 +3,24 @@
 //! Whoever asks need not read: HTTP/2 lets a peer take as little of an answer as it likes, on a thousand calls of each
 //! connection, and what it does not take is kept here. So all of them share a bound, of which callers of one network have
 //! a part. A call counts from its beginning, so that it is refused before anything is done for it; its answer is written
-//! out as soon as it is there, and counts until all of it has gone.
+//! out as soon as it is there, and counts until its last byte has gone.
 //!
-//! Of a stream only what is there at once counts: for the rest it has a place.
+//! Of an answer in pieces the first counts if it is there at once. Streams that last have places, and each is kept as long
+//! as a byte of the stream is.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tonic::Status;
 
 use super::errors;
-use crate::core::refusal::{Reason, Refusal};
 use crate::network::{Share, Shares};
 
 /// What a call counts, unless its answer is longer: a buffer of 8 KiB, and some kilobytes of HTTP/2 and tasks.
@@ -27,6 +29,15 @@ const CALL_BYTES: usize = 16 << 10;
 /// What a call keeps for its answer.
 #[derive(Debug)]
 pub(crate) struct Leaving(Share);
+
+/// Whose an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It was made for who asked.
+    ForOne,
+    /// It is there once for everybody: nothing but the call is kept for one who doesn't read.
+    ForAll,
+}
 
 impl Leaving {
     /// A call begins, if there is room for what it needs at least.
@@ -42,14 +53,17 @@ impl Leaving {
             return Ok(());
         }
         metrics::counter!("custody_answers_refused_total").increment(1);
-        Err(errors::status(&Refusal::new(
-            Reason::Overloaded,
-            "too many answers have not been read; read those that were asked for, or try again later",
-        )))
+        Err(errors::overloaded(
+            "too many calls wait for their answers, or have answers that nobody reads; read them, or try again later",
+        ))
     }
 
     /// The answer, which counts until it has gone; if there is room for one that is long.
-    pub(crate) async fn counted(mut self, answer: Response) -> Result<Response, Status> {
+    pub(crate) async fn counted(
+        mut self,
+        answer: Response,
+        made: Made,
+    ) -> Result<Response, Status> {
         if answer.body().is_end_stream() {
             return Ok(answer);
         }
@@ -59,10 +73,11 @@ impl Leaving {
         let first = match first {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(bytes) => {
-                    // Mostly no more than there was room for already: what was done is told.
-                    self.set(CALL_BYTES.max(bytes.len()))?;
-                    let owner = Owner { bytes, _kept: self };
-                    Some(Ok(Frame::data(Bytes::from_owner(owner))))
+                    if made == Made::ForOne {
+                        // Mostly no more than there was room for already: what was done is told.
+                        self.set(CALL_BYTES.max(bytes.len()))?;
+                    }
+                    Some(Ok(Frame::data(keeping(bytes, self))))
                 }
                 Err(trailers) => Some(Ok(trailers)),
             },
@@ -79,16 +94,26 @@ impl Leaving {
     }
 }
 
-/// The bytes of an answer, which count as long as there is a piece of them.
-struct Owner {
-    bytes: Bytes,
-    _kept: Leaving,
+/// What comes or goes on a stream, which keeps its place until all of that was read, or given up.
+pub(super) fn in_place(body: Body, place: Arc<Share>) -> Body {
+    Body::new(
+        body.map_frame(move |frame| frame.map_data(|bytes| keeping(bytes, Arc::clone(&place)))),
+    )
 }
 
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+/// The same bytes, which keep something as long as there is a piece of them: those that were handed over to HTTP/2 have not
+/// gone yet.
+fn keeping<K: Send + 'static>(bytes: Bytes, kept: K) -> Bytes {
+    struct Owner<K> {
+        bytes: Bytes,
+        _kept: K,
     }
+    impl<K> AsRef<[u8]> for Owner<K> {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    Bytes::from_owner(Owner { bytes, _kept: kept })
 }
 
 /// An answer of which the first piece is there.
@@ -132,7 +157,6 @@ mod tests {
 
     use axum::BoxError;
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
-    use http_body_util::BodyExt as _;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::Code;
 
@@ -148,7 +172,8 @@ mod tests {
 
     async fn counted(leaving: &Shares, answer: impl Into<Body>) -> Result<Body, Status> {
         let answer = Response::new(answer.into());
-        let counted = Leaving::begin(leaving, HERE)?.counted(answer).await;
+        let begun = Leaving::begin(leaving, HERE)?;
+        let counted = begun.counted(answer, Made::ForOne).await;
         counted.map(Response::into_body)
     }
 
@@ -204,6 +229,35 @@ mod tests {
         }
         drop(pieces);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "goods");
+    }
+
+    #[tokio::test]
+    async fn given_an_answer_that_is_there_for_everybody_when_it_is_not_read_then_only_its_call_counts()
+     {
+        let leaving = room_for(16);
+        let answer = Response::new(Body::from(vec![7; CALL_BYTES * 3]));
+        let begun = Leaving::begin(&leaving, HERE).unwrap();
+        let body = begun.counted(answer, Made::ForAll).await.unwrap();
+        assert_eq!(leaving.taken(), (CALL_BYTES, 1));
+        drop(body);
+        assert_eq!(leaving.taken(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn given_a_stream_in_its_place_when_both_halves_are_gone_then_so_is_the_place_but_for_bytes_of_it()
+     {
+        let places = Shares::new(1, Part::ALL);
+        let place = Arc::new(places.one(HERE).unwrap());
+        let request = in_place(Body::from("goods"), Arc::clone(&place));
+        let mut answer = in_place(Body::from("seen"), place);
+        drop(request);
+        assert_eq!(places.taken(), (1, 1));
+        let bytes = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(answer);
+        assert_eq!(bytes, "seen");
+        assert!(places.one(HERE).is_none());
+        drop(bytes);
+        assert!(places.one(HERE).is_some());
     }
 
     #[tokio::test]

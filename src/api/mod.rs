@@ -52,12 +52,7 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 
 /// The place of a stream, if there is one.
 fn granted<P>(place: Option<P>) -> Result<P, tonic::Status> {
-    place.ok_or_else(|| {
-        status(&crate::core::refusal::Refusal::new(
-            crate::core::refusal::Reason::Overloaded,
-            "too many streams are open; try again later",
-        ))
-    })
+    place.ok_or_else(|| errors::overloaded("too many streams are open; try again later"))
 }
 
 /// Answers a question that mostly is a short one: from what is in memory on the thread that serves the call, which takes

@@ -110,7 +110,7 @@ impl PrivateService for Private {
         let known = private::get(store, subject, &commitment).map_err(errors::store)?;
         if known.is_none() && !private::has_room(store, subject).map_err(errors::store)? {
             let message = format!("{MAX_TEXTS} texts about this party are kept already");
-            return Err(super::status(&Refusal::new(Reason::Overloaded, message)));
+            return Err(errors::overloaded(message));
         }
         let change = Change::Put {
             subject,

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status};
 
 use super::{errors, token};
 use crate::cluster::snapshot::{Linked, check_request};
-use crate::core::refusal::{Reason, Refusal};
 use crate::core::wire;
 use crate::core::wire::replica_service_server::ReplicaService;
 use crate::node::Node;
@@ -52,7 +51,7 @@ impl ReplicaService for Replica {
             .map_err(|error| token::invalid(&error))?;
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = "as many snapshots as may be are being read; try again later";
-            super::status(&Refusal::new(Reason::Overloaded, message))
+            errors::overloaded(message)
         })?;
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let node = Arc::clone(&self.node);

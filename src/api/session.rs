@@ -18,13 +18,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http_body_util::BodyExt as _;
 use tonic::Status;
 
-use super::leaving::Leaving;
+use super::leaving::{self, Leaving, Made};
 use super::{arriving, errors, granted};
 use crate::core::refusal::{Reason, Refusal};
-use crate::network::{Limits, Share, Shares};
+use crate::network::{Limits, Shares};
 use crate::node::Node;
 
 /// Entries that an answer reflects.
@@ -40,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls whose answer tells of what they wrote.
 const WRITES: &str = "/custody.v1.LedgerService/Submit";
 
-/// Streams of answers without an end, for which nobody needs a token.
+/// Streams of answers without an end, for which nobody needs a token, beside that of reflection.
 const OPEN_STREAMS: [&str; 2] = [
     "/custody.v1.ProvenanceService/WatchUnit",
     "/grpc.health.v1.Health/Watch",
@@ -56,7 +55,10 @@ pub(super) async fn layer(State(node): State<Arc<Node>>, request: Request, next:
 
 async fn called(node: &Node, request: Request, next: Next) -> Result<Response, Status> {
     let (from, limits) = (arriving::from(request.extensions()), node.limits());
-    let leaving = Leaving::begin(&limits.leaving, from)?;
+    // What came over HTTP is counted there.
+    let over_grpc = arriving::over_grpc(request.extensions());
+    let leaving = over_grpc.map(|from| Leaving::begin(&limits.leaving, from));
+    let leaving = leaving.transpose()?;
     let waited = wait(node, request.headers()).await;
     waited.map_err(|refusal| errors::status(&refusal))?;
     let mut request = arriving::taken(&limits.arriving, request).await?;
@@ -65,7 +67,7 @@ async fn called(node: &Node, request: Request, next: Next) -> Result<Response, S
     let place = places(limits, path).map(|places| granted(places.one(from)));
     let place = place.transpose()?.map(Arc::new);
     if let Some(place) = &place {
-        request = request.map(|body| holding(body, Arc::clone(place)));
+        request = request.map(|body| leaving::in_place(body, Arc::clone(place)));
     }
     let (size, group) = here(node);
     let mut response = next.run(request).await;
@@ -75,9 +77,10 @@ async fn called(node: &Node, request: Request, next: Next) -> Result<Response, S
     if let Some(group) = group {
         headers.insert(GROUP, HeaderValue::from(group));
     }
-    match place {
-        Some(place) => Ok(response.map(|body| holding(body, place))),
-        None => leaving.counted(response).await,
+    match (place, leaving) {
+        (Some(place), _) => Ok(response.map(|body| leaving::in_place(body, place))),
+        (None, Some(leaving)) => leaving.counted(response, Made::ForOne).await,
+        (None, None) => Ok(response),
     }
 }
 
@@ -85,19 +88,11 @@ async fn called(node: &Node, request: Request, next: Next) -> Result<Response, S
 fn places<'a>(limits: &'a Limits, path: &str) -> Option<&'a Shares> {
     if path == arriving::SUBMIT_STREAM {
         Some(&limits.submission_streams)
-    } else if OPEN_STREAMS.contains(&path) {
+    } else if OPEN_STREAMS.contains(&path) || path.starts_with(arriving::REFLECTION) {
         Some(&limits.open_streams)
     } else {
         None
     }
-}
-
-/// What comes or goes on a stream, which has its place until it is read to its end, or given up.
-fn holding(body: Body, place: Arc<Share>) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _held = &place;
-        frame
-    }))
 }
 
 /// The group first: what is committed in between is then not promised.

@@ -103,11 +103,12 @@ pub(crate) struct Serve {
     /// Connections that each of the ports takes; fewer where the process may not open so many files [default: 8192].
     #[arg(long)]
     max_connections: Option<NonZeroUsize>,
-    /// How much of what callers share one network may have, in percent: connections, streams without a token, and memory
-    /// for requests and answers on their way. 100 where all come through one balancer, so that they look like one
-    /// network; on the HTTP port --proxies says so [default: 25].
+    /// How much of what callers share one network may have, in percent, 5 to 100: connections, streams without a token,
+    /// and memory for requests and answers on their way. 100 where all callers come through one balancer and look like one
+    /// network; then any of them can take everything. Connections to the HTTP port are all for the proxies where there are
+    /// --proxies, and callers are told apart behind them [default: 25].
     #[arg(long)]
-    network_part: Option<u8>,
+    network_part: Option<Part>,
     /// Records a second that one party may submit [default: 20000].
     #[arg(long)]
     party_rate: Option<u32>,
@@ -150,7 +151,7 @@ struct Config {
     unit_cache: Option<usize>,
     max_waiting: Option<usize>,
     max_connections: Option<NonZeroUsize>,
-    network_part: Option<u8>,
+    network_part: Option<Part>,
     party_rate: Option<u32>,
     retain_registration_days: Option<u32>,
     retain_credit_days: Option<u32>,
@@ -223,7 +224,7 @@ impl Serve {
         let for_browsers = routes.clone().into_axum_router();
         // Without this an answer may wait 40 ms for the acknowledgement of the one before.
         let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
-        let network_part = self.network_part()?;
+        let network_part = self.network_part.unwrap_or_default();
         let connections = Connections::grpc(most, network_part);
         let incoming = incoming.filter_map(move |io| match io {
             Ok(io) => connections.take(io).map(Ok),
@@ -373,7 +374,7 @@ impl Serve {
             },
             report_font: self.report_font.clone(),
             cluster,
-            network_part: self.network_part()?,
+            network_part: self.network_part.unwrap_or_default(),
             ..NodeOptions::default()
         };
         if self.unsafe_no_sync {
@@ -411,14 +412,6 @@ impl Serve {
         }
         Node::start(&data.join(STORE), signer, &options)
             .map_err(|error| Failure::Could(error.to_string()))
-    }
-
-    fn network_part(&self) -> Result<Part, Failure> {
-        let Some(percent) = self.network_part else {
-            return Ok(Part::default());
-        };
-        let part = Part::percent(percent);
-        part.ok_or_else(|| Failure::Could("network_part is 1 to 100 percent".into()))
     }
 
     /// Serves web pages.

@@ -43,7 +43,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use crate::api::leaving::Leaving;
+use crate::api::leaving::{Leaving, Made};
 use crate::client::{Ledger, Token};
 use crate::node::Node;
 use crate::rest::{self, Asks, Source};
@@ -103,6 +103,13 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/drug/{*rest}", get(unit::unit))
         .merge(for_browsers(&web, grpc))
         .route_layer(from_fn_with_state(Arc::clone(&web), limit::limited));
+    let for_all = Router::new()
+        .route("/scan/manifest.webmanifest", get(scan::manifest))
+        .route("/scan/worker.js", get(scan::worker))
+        .route("/openapi.json", get(json::document))
+        .route("/assets/{version}/{*path}", get(asset::get))
+        .route("/healthz", get(healthz));
+    let counting = |made| from_fn_with_state((Arc::clone(&web), made), counted);
     Router::new()
         .route("/", get(page::start))
         .route("/find", get(page::find))
@@ -124,13 +131,8 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/api", get(json::page))
         .route("/.well-known/gs1resolver", get(unit::resolver))
         .fallback(problem::no_such_page)
-        .layer(from_fn_with_state(Arc::clone(&web), counted))
-        // These are there once for everybody: nothing is kept for who doesn't read.
-        .route("/scan/manifest.webmanifest", get(scan::manifest))
-        .route("/scan/worker.js", get(scan::worker))
-        .route("/openapi.json", get(json::document))
-        .route("/assets/{version}/{*path}", get(asset::get))
-        .route("/healthz", get(healthz))
+        .layer(counting(Made::ForOne))
+        .merge(for_all.layer(counting(Made::ForAll)))
         .layer(from_fn(headers))
         .with_state(web)
 }
@@ -155,15 +157,20 @@ async fn healthz(axum::extract::State(web): Shared) -> (axum::http::StatusCode, 
     }
 }
 
-/// Counts what is made for one caller until it has gone.
-async fn counted(State(web): Shared, Asker(from): Asker, request: Request, next: Next) -> Response {
-    let leaving = match Leaving::begin(&web.node.limits().leaving, from) {
-        Ok(leaving) => leaving,
-        Err(status) => return Problem::from(status).into_response(),
+/// Counts answers until they have gone.
+async fn counted(
+    State((web, made)): State<(Arc<Web>, Made)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let called = async {
+        let Asker(from) = Asker::from_request_parts(&mut parts, &web).await?;
+        let leaving = Leaving::begin(&web.node.limits().leaving_pages, from)?;
+        let answer = next.run(Request::from_parts(parts, body)).await;
+        Ok::<_, Problem>(leaving.counted(answer, made).await?)
     };
-    let answer = next.run(request).await;
-    let counted = leaving.counted(answer).await;
-    counted.unwrap_or_else(|status| Problem::from(status).into_response())
+    called.await.unwrap_or_else(Problem::into_response)
 }
 
 /// What every answer says to browsers.

@@ -56,9 +56,9 @@ async fn given_one_network_with_more_connections_than_its_part_when_it_opens_one
     Trade::set_up(&server, &mut session).await;
 }
 
-/// A way to the server from a network of this machine's own.
-fn from(server: &Server, network: u8) -> Endpoint {
-    let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+/// A way to an address of the server from a network of this machine's own.
+fn from(address: &str, network: u8) -> Endpoint {
+    let endpoint = Endpoint::from_shared(address.to_owned()).unwrap();
     endpoint.local_address(Some([127, 0, network, 1].into()))
 }
 
@@ -85,7 +85,7 @@ async fn opened(channel: &Channel) -> Result<Quiet, Status> {
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_with_its_part_of_the_streams_when_it_opens_one_then_others_still_can() {
     let server = Server::start_with(&[]);
-    let from = |network| from(&server, network).connect_lazy();
+    let from = |network| from(&server.address, network).connect_lazy();
     // As many as a network has, which are more than a connection may have with others beside them.
     let (one, again) = (from(1), from(1));
     let mut streams = Vec::new();
@@ -135,12 +135,18 @@ async fn given_one_network_that_watches_health_as_often_as_it_may_when_it_asks_a
     freed(async || health.watch(HealthCheckRequest::default()).await.is_ok()).await;
 }
 
-/// Whether a call is answered, and what it goes on with. Nobody reads that.
-async fn asked(channel: &mut Channel) -> Result<Response<tonic::body::Body>, Status> {
-    let request = Request::post("/grpc.health.v1.Health/Check")
+/// Whether a call with one message is answered, and what it goes on with. Nobody reads that.
+async fn asked(
+    channel: &mut Channel,
+    (path, message): (&str, &[u8]),
+) -> Result<Response<tonic::body::Body>, Status> {
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(message);
+    let request = Request::post(path)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(tonic::body::Body::new(Body::from(vec![0; 5])))
+        .body(tonic::body::Body::new(Body::from(bytes)))
         .unwrap();
     poll_fn(|context| channel.poll_ready(context))
         .await
@@ -148,42 +154,101 @@ async fn asked(channel: &mut Channel) -> Result<Response<tonic::body::Body>, Sta
     let answer = channel.call(request).await.unwrap();
     match Status::from_header_map(answer.headers()) {
         Some(status) => Err(status),
-        None => Ok(answer),
+        None if answer.status().is_success() => Ok(answer),
+        None => Err(Status::unknown(answer.status().to_string())),
     }
+}
+
+/// Asks over two connections until it is refused: why, and the answers until then, which are not read.
+async fn refused<A, E>(
+    channels: &mut [Channel; 2],
+    mut ask: impl AsyncFnMut(&mut Channel) -> Result<A, E>,
+) -> (E, Vec<A>) {
+    let mut unread = Vec::new();
+    let asking = async {
+        loop {
+            match ask(&mut channels[unread.len() % 2]).await {
+                Ok(answer) => unread.push(answer),
+                Err(refused) => break refused,
+            }
+        }
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(60), asking).await;
+    (refused.expect("nothing is refused"), unread)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_that_reads_no_answer_when_it_asks_on_then_it_is_refused_and_others_are_not()
  {
-    const REFUSED: &str = "custody_answers_refused_total ";
-    let server = Server::start_with(&["--network-part", "10"]);
-    // Of what it asks for it takes nothing but that there is an answer.
-    let takes_nothing = from(&server, 1).initial_stream_window_size(0);
-    let mut channels = [(); 4].map(|()| takes_nothing.connect_lazy());
-    let mut unread = Vec::new();
-    let refused = loop {
-        let channel = &mut channels[unread.len() % 4];
-        match asked(channel).await {
-            Ok(answer) => unread.push(answer),
-            Err(refused) => break refused,
+    let server = Server::start_with(&["--network-part", "5"]);
+    // Of what it asks for it takes nothing but that there is an answer, or one byte: the rest lies in another place then.
+    // A twentieth of 512 MiB, at 16 KiB each, of 4,096 streams, and of 1,024.
+    let mut network = 0;
+    for (path, message, most) in [
+        ("/grpc.health.v1.Health/Check", b"".as_slice(), 1_638),
+        ("/custody.v1.LedgerService/SubmitStream", b"", 205),
+        ("/grpc.health.v1.Health/Watch", b"", 52),
+        // It lists the services (`list_services`, a text).
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            b"\x3a\x01*",
+            52,
+        ),
+    ] {
+        let call = (path, message);
+        for window in [0, 1] {
+            network += 1;
+            let endpoint = from(&server.address, network).initial_stream_window_size(window);
+            let mut channels = [endpoint.connect_lazy(), endpoint.connect_lazy()];
+            let (refused, mut unread) =
+                refused(&mut channels, async |channel| asked(channel, call).await).await;
+            let what = format!("{path}, a window of {window}");
+            check_status(&what, &refused, Code::ResourceExhausted, "OVERLOADED", "");
+            assert_eq!(unread.len(), most, "{what}");
+            let mut other = from(&server.address, 99).connect_lazy();
+            asked(&mut other, call).await.unwrap();
+            unread.clear();
+            freed(async || asked(&mut channels[0], call).await.is_ok()).await;
         }
-    };
-    check_status(
-        "answers",
-        &refused,
-        Code::ResourceExhausted,
-        "OVERLOADED",
-        "",
-    );
-    // A tenth of 512 MiB, at 16 KiB each.
-    assert_eq!(unread.len(), 3_276);
-    assert_eq!(metric(&server, REFUSED), 1.0);
-    let mut other = HealthClient::new(from(&server, 2).connect_lazy());
-    other.check(HealthCheckRequest::default()).await.unwrap();
+    }
+    assert!(metric(&server, "custody_answers_refused_total ") >= 2.0);
     let mut session = server.session().await;
     Trade::set_up(&server, &mut session).await;
-    unread.clear();
-    freed(async || asked(&mut channels[0]).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_one_network_that_reads_no_page_when_it_asks_on_then_it_is_refused_and_others_are_not()
+ {
+    let server = Server::start_with(&["--network-part", "5"]);
+    let get = async |channel: &mut Channel, path: &str| {
+        let request = Request::get(path).body(tonic::body::Body::empty()).unwrap();
+        poll_fn(|context| channel.poll_ready(context))
+            .await
+            .unwrap();
+        let answer = channel.call(request).await.unwrap();
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            status => Err(status),
+        }
+    };
+    // What is made for who asks, and what is there for everybody.
+    for (network, path) in [(1, "/checkpoint"), (2, "/openapi.json")] {
+        let endpoint = from(&server.http, network).initial_stream_window_size(0);
+        let mut channels = [endpoint.connect_lazy(), endpoint.connect_lazy()];
+        let (refused, mut unread) =
+            refused(&mut channels, async |channel| get(channel, path).await).await;
+        assert_eq!(refused, 503, "{path}");
+        // A twentieth of 256 MiB, at 16 KiB each.
+        assert_eq!(unread.len(), 819, "{path}");
+        get(&mut from(&server.http, 9).connect_lazy(), path)
+            .await
+            .unwrap();
+        unread.clear();
+        freed(async || get(&mut channels[0], path).await.is_ok()).await;
+    }
+    // Those who ask over gRPC have other memory.
+    let mut session = server.session().await;
+    Trade::set_up(&server, &mut session).await;
 }
 
 /// Bytes of a message that is as long as one may be.

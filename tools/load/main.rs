@@ -90,7 +90,7 @@ fn main() {
         }
     } else if arguments.quick {
         Scale {
-            records: 160_000,
+            records: 120_000,
             scanners: 700,
             limit_time: Duration::from_secs(1),
         }
@@ -117,10 +117,10 @@ fn main() {
     } else if arguments.quick {
         Size {
             small: 50_000,
-            large: 200_000,
-            more_units: 320_000,
-            sample: 50_000,
-            join: 40_000,
+            large: 150_000,
+            more_units: 240_000,
+            sample: 40_000,
+            join: 30_000,
             ..Size::of(scale)
         }
     } else {
