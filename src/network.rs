@@ -11,7 +11,7 @@
 //! | other streams without a token | 1,024 | the same; they must not keep scanners out |
 //! | requests that have not come whole | 256 MiB | nobody has shown a token yet |
 //! | answers over gRPC that have not gone whole | 512 MiB | whoever asks need not read |
-//! | answers over HTTP, likewise | 256 MiB | the same; they must not keep scanners out |
+//! | answers over HTTP, likewise | 512 MiB | the same; they must not keep scanners out |
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -45,16 +45,17 @@ pub struct Part(u8);
 
 /// It is no part that one network may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one network has 5 to 100 percent")]
+#[error("one network has 20 to 100 percent")]
 pub struct NoPart;
 
 impl TryFrom<u8> for Part {
     type Error = NoPart;
 
-    /// With less than 5 %, a request or an answer that is as long as it may be would have no room.
+    /// With less, an answer that is as long as it may be would have no room: a bundle has up to 64 MiB, and a third more in
+    /// JSON.
     fn try_from(percent: u8) -> Result<Self, NoPart> {
         match percent {
-            5..=100 => Ok(Self(percent)),
+            20..=100 => Ok(Self(percent)),
             _ => Err(NoPart),
         }
     }
@@ -113,7 +114,7 @@ impl Limits {
             open_streams: Shares::new(1_024, part),
             arriving: Shares::new(256 << 20, part),
             leaving: Shares::new(512 << 20, part),
-            leaving_pages: Shares::new(256 << 20, part),
+            leaving_pages: Shares::new(512 << 20, part),
         }
     }
 }
@@ -236,14 +237,14 @@ mod tests {
 
     #[test]
     fn a_part_of_something_is_something_and_all_is_all() {
-        for (percent, whole, part) in [(25, 8, 2), (25, 9, 3), (5, 1, 1), (5, 250, 13)] {
+        for (percent, whole, part) in [(25, 8, 2), (25, 9, 3), (20, 1, 1), (30, 250, 75)] {
             assert_eq!(Part(percent).of(whole), part);
         }
         for whole in [0, 1, 250, usize::MAX] {
             assert_eq!(Part::ALL.of(whole), whole);
         }
         assert_eq!("25".parse(), Ok(Part::QUARTER));
-        for none in ["4", "101", "-1", "a quarter"] {
+        for none in ["19", "101", "-1", "a quarter"] {
             assert_eq!(none.parse::<Part>(), Err(NoPart));
         }
     }

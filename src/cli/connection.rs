@@ -214,6 +214,8 @@ pub(super) struct Connection<T: AsyncWrite + Unpin> {
     answered: bool,
     /// When something came or went last; until the peer has made itself understood, when it began.
     moved: Instant,
+    /// Since when the peer takes nothing of what is written, whatever it sends.
+    stuck: Option<Instant>,
     /// Wakes the task that waits for the peer.
     clock: Pin<Box<Sleep>>,
     place: Place,
@@ -227,6 +229,7 @@ impl<T: AsyncWrite + Unpin> Connection<T> {
             received: 0,
             answered: false,
             moved: Instant::now(),
+            stuck: None,
             clock: Box::pin(tokio::time::sleep(place.port.silence.first)),
             place,
         }
@@ -254,7 +257,8 @@ impl<T: AsyncWrite + Unpin> Connection<T> {
             } else {
                 silence.first
             };
-            let deadline = self.moved + longest;
+            let since = self.stuck.map_or(self.moved, |stuck| stuck.min(self.moved));
+            let deadline = since + longest;
             if deadline <= Instant::now() {
                 return Poll::Ready(Err(ErrorKind::TimedOut.into()));
             }
@@ -266,13 +270,37 @@ impl<T: AsyncWrite + Unpin> Connection<T> {
         }
     }
 
-    fn written<A>(&mut self, cx: &mut Context<'_>, written: Poll<Result<A>>) -> Poll<Result<A>> {
+    /// What came of writing, and whether the peer took any of it: what is only gathered it has not.
+    fn written<A>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<Result<A>>,
+        taken: bool,
+    ) -> Poll<Result<A>> {
         if written.is_pending() {
+            self.stuck.get_or_insert_with(Instant::now);
             return self.wait(cx);
+        }
+        if taken {
+            self.stuck = None;
         }
         self.answered = true;
         self.moves();
         written
+    }
+
+    /// The same of bytes beside those that were gathered before.
+    fn added(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<Result<usize>>,
+        gathered: usize,
+    ) -> Poll<Result<usize>> {
+        let taken = match &written {
+            Poll::Ready(Ok(bytes)) => self.io.buffer().len() < gathered + bytes,
+            _ => false,
+        };
+        self.written(cx, written, taken)
     }
 }
 
@@ -315,8 +343,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<Result<usize>> {
+        let gathered = self.io.buffer().len();
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.written(cx, written)
+        self.added(cx, written, gathered)
     }
 
     fn poll_write_vectored(
@@ -324,8 +353,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        let gathered = self.io.buffer().len();
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.written(cx, written)
+        self.added(cx, written, gathered)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -345,12 +375,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.waited = flushed.is_pending();
-        self.written(cx, flushed)
+        self.written(cx, flushed, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let ended = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.written(cx, ended)
+        self.written(cx, ended, true)
     }
 }
 
@@ -452,6 +482,37 @@ mod tests {
         connection.read_exact(&mut [0; 24]).await.unwrap();
         let writing = ended(connection.write_all(&vec![7; MOST_BYTES * 2])).await;
         assert!(is_late(&writing), "{writing:?}");
+    }
+
+    #[tokio::test]
+    async fn given_a_peer_that_reads_no_more_when_it_sends_on_all_the_same_then_it_is_not_waited_for()
+     {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let mut connection = Connection::new(near, place_with(LONG, SHORT));
+        let (_unread, mut far) = tokio::io::split(far);
+        let sending = async {
+            loop {
+                far.write_all(&[7; 64]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        // Small answers, which are gathered at first.
+        let answering = ended(std::future::poll_fn(|cx| -> Poll<Result<()>> {
+            let mut buf = [0; 64];
+            let mut buf = ReadBuf::new(&mut buf);
+            while let Poll::Ready(read) = Pin::new(&mut connection).poll_read(cx, &mut buf) {
+                read?;
+                buf.clear();
+            }
+            ready!(Pin::new(&mut connection).poll_flush(cx))?;
+            ready!(Pin::new(&mut connection).poll_write(cx, &[7; 64]))?;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        tokio::select! {
+            answered = answering => assert!(is_late(&answered), "{answered:?}"),
+            () = sending => {}
+        }
     }
 
     #[tokio::test]

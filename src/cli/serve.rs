@@ -103,7 +103,7 @@ pub(crate) struct Serve {
     /// Connections that each of the ports takes; fewer where the process may not open so many files [default: 8192].
     #[arg(long)]
     max_connections: Option<NonZeroUsize>,
-    /// How much of what callers share one network may have, in percent, 5 to 100: connections, streams without a token,
+    /// How much of what callers share one network may have, in percent, 20 to 100: connections, streams without a token,
     /// and memory for requests and answers on their way. 100 where all callers come through one balancer and look like one
     /// network; then any of them can take everything. Connections to the HTTP port are all for the proxies where there are
     /// --proxies, and callers are told apart behind them [default: 25].

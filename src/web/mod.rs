@@ -38,7 +38,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -107,8 +107,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .route("/scan/manifest.webmanifest", get(scan::manifest))
         .route("/scan/worker.js", get(scan::worker))
         .route("/openapi.json", get(json::document))
-        .route("/assets/{version}/{*path}", get(asset::get))
-        .route("/healthz", get(healthz));
+        .route("/assets/{version}/{*path}", get(asset::get));
     let counting = |made| from_fn_with_state((Arc::clone(&web), made), counted);
     Router::new()
         .route("/", get(page::start))
@@ -133,6 +132,7 @@ pub fn router(node: &Arc<Node>, grpc: Router, options: WebOptions) -> Router {
         .fallback(problem::no_such_page)
         .layer(counting(Made::ForOne))
         .merge(for_all.layer(counting(Made::ForAll)))
+        .route("/healthz", get(healthz))
         .layer(from_fn(headers))
         .with_state(web)
 }
@@ -145,32 +145,46 @@ fn for_browsers(web: &Arc<Web>, grpc: Router) -> Router<Arc<Web>> {
         .with_state(())
 }
 
-async fn healthz(axum::extract::State(web): Shared) -> (axum::http::StatusCode, &'static str) {
+/// Is told whatever there is room for: the word is left out where there is none.
+async fn healthz(State(web): Shared, Asker(from): Asker) -> Response {
     let failed = web.node.failed();
-    if *failed.borrow() || failed.has_changed().is_err() {
-        (
-            axum::http::StatusCode::SERVICE_UNAVAILABLE,
-            "the store failed\n",
-        )
+    let (status, word) = if *failed.borrow() || failed.has_changed().is_err() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the store failed\n")
     } else {
-        (axum::http::StatusCode::OK, "ok\n")
-    }
+        (StatusCode::OK, "ok\n")
+    };
+    let Ok(leaving) = Leaving::begin(&web.node.limits().leaving_pages, from) else {
+        return status.into_response();
+    };
+    let answer = (status, word).into_response();
+    let told = leaving.counted(answer, Made::ForAll).await;
+    told.unwrap_or_else(|_| status.into_response())
 }
 
-/// Counts answers until they have gone.
+/// Counts answers until they have gone. Where there is no room, nothing is said but that: it would be kept as well.
 async fn counted(
     State((web, made)): State<(Arc<Web>, Made)>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
+    let from = match Asker::from_request_parts(&mut parts, &web).await {
+        Ok(Asker(from)) => from,
+        Err(problem) => return problem.into_response(),
+    };
     let called = async {
-        let Asker(from) = Asker::from_request_parts(&mut parts, &web).await?;
         let leaving = Leaving::begin(&web.node.limits().leaving_pages, from)?;
         let answer = next.run(Request::from_parts(parts, body)).await;
-        Ok::<_, Problem>(leaving.counted(answer, made).await?)
+        leaving.counted(answer, made).await
     };
-    called.await.unwrap_or_else(Problem::into_response)
+    let no_room = |_| {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "5")],
+        )
+            .into_response()
+    };
+    called.await.unwrap_or_else(no_room)
 }
 
 /// What every answer says to browsers.
@@ -211,13 +225,15 @@ impl FromRequestParts<Arc<Web>> for Asker {
 
 /// Each proxy writes the address that it saw at the end, so the last ones are believed and no others.
 fn client(parts: &Parts, proxies: usize) -> Option<IpAddr> {
-    let hops = parts.headers.get_all("x-forwarded-for").iter();
-    let hops: Vec<&str> = hops
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
+    let lines = parts.headers.get_all("x-forwarded-for").iter();
+    // What the caller wrote before them need not be text.
+    let hops: Vec<&[u8]> = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .collect();
     let place = hops.len().checked_sub(proxies)?;
-    hops.get(place)?.trim().parse().ok()
+    let hop = std::str::from_utf8(hops.get(place)?).ok()?.trim();
+    let with_port = || hop.parse().ok().map(|hop: SocketAddr| hop.ip());
+    hop.parse().ok().or_else(with_port)
 }
 
 /// Where the pages are, as seen from outside.
@@ -242,5 +258,34 @@ impl Asks for Arc<Web> {
 
     fn base(&self, parts: &Parts) -> String {
         base(self, parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_what_the_outermost_proxy_saw_whatever_the_caller_wrote_before() {
+        for (lines, proxies, seen) in [
+            (&[b"10.0.0.1".as_slice()][..], 0, None),
+            (&[], 1, None),
+            (&[b"10.0.0.1"], 1, Some("10.0.0.1")),
+            (&[b"10.0.0.1, 10.0.0.2"], 1, Some("10.0.0.2")),
+            (&[b"10.0.0.1, 10.0.0.2"], 2, Some("10.0.0.1")),
+            (&[b"10.0.0.1", b"10.0.0.2"], 1, Some("10.0.0.2")),
+            (&[b"10.0.0.1", b"\xff, 10.0.0.2:4711"], 1, Some("10.0.0.2")),
+            (&[b"\xff,[2001:db8::1]:4711"], 1, Some("2001:db8::1")),
+            (&[b"10.0.0.1, \xff"], 1, None),
+        ] {
+            let mut request = axum::http::Request::new(());
+            for line in lines {
+                let line = HeaderValue::from_bytes(line).unwrap();
+                request.headers_mut().append("x-forwarded-for", line);
+            }
+            let (parts, ()) = request.into_parts();
+            let seen = seen.map(|seen| seen.parse().unwrap());
+            assert_eq!(client(&parts, proxies), seen, "{lines:?}, {proxies}");
+        }
     }
 }

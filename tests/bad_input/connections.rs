@@ -159,15 +159,20 @@ async fn asked(
     }
 }
 
-/// Asks over two connections until it is refused: why, and the answers until then, which are not read.
+/// As many connections as are needed for what one network may have.
+fn several(endpoint: &Endpoint) -> [Channel; 8] {
+    [(); 8].map(|()| endpoint.connect_lazy())
+}
+
+/// Asks over several connections until it is refused: why, and the answers until then, which are not read.
 async fn refused<A, E>(
-    channels: &mut [Channel; 2],
+    channels: &mut [Channel; 8],
     mut ask: impl AsyncFnMut(&mut Channel) -> Result<A, E>,
 ) -> (E, Vec<A>) {
     let mut unread = Vec::new();
     let asking = async {
         loop {
-            match ask(&mut channels[unread.len() % 2]).await {
+            match ask(&mut channels[unread.len() % 8]).await {
                 Ok(answer) => unread.push(answer),
                 Err(refused) => break refused,
             }
@@ -180,26 +185,26 @@ async fn refused<A, E>(
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_that_reads_no_answer_when_it_asks_on_then_it_is_refused_and_others_are_not()
  {
-    let server = Server::start_with(&["--network-part", "5"]);
+    let server = Server::start_with(&["--network-part", "20"]);
     // Of what it asks for it takes nothing but that there is an answer, or one byte: the rest lies in another place then.
-    // A twentieth of 512 MiB, at 16 KiB each, of 4,096 streams, and of 1,024.
+    // A fifth of 512 MiB, at 16 KiB each, of 4,096 streams, and of 1,024.
     let mut network = 0;
     for (path, message, most) in [
-        ("/grpc.health.v1.Health/Check", b"".as_slice(), 1_638),
-        ("/custody.v1.LedgerService/SubmitStream", b"", 205),
-        ("/grpc.health.v1.Health/Watch", b"", 52),
+        ("/grpc.health.v1.Health/Check", b"".as_slice(), 6_553),
+        ("/custody.v1.LedgerService/SubmitStream", b"", 820),
+        ("/grpc.health.v1.Health/Watch", b"", 205),
         // It lists the services (`list_services`, a text).
         (
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             b"\x3a\x01*",
-            52,
+            205,
         ),
     ] {
         let call = (path, message);
         for window in [0, 1] {
             network += 1;
             let endpoint = from(&server.address, network).initial_stream_window_size(window);
-            let mut channels = [endpoint.connect_lazy(), endpoint.connect_lazy()];
+            let mut channels = several(&endpoint);
             let (refused, mut unread) =
                 refused(&mut channels, async |channel| asked(channel, call).await).await;
             let what = format!("{path}, a window of {window}");
@@ -219,7 +224,7 @@ async fn given_one_network_that_reads_no_answer_when_it_asks_on_then_it_is_refus
 #[tokio::test(flavor = "multi_thread")]
 async fn given_one_network_that_reads_no_page_when_it_asks_on_then_it_is_refused_and_others_are_not()
  {
-    let server = Server::start_with(&["--network-part", "5"]);
+    let server = Server::start_with(&["--network-part", "20"]);
     let get = async |channel: &mut Channel, path: &str| {
         let request = Request::get(path).body(tonic::body::Body::empty()).unwrap();
         poll_fn(|context| channel.poll_ready(context))
@@ -234,12 +239,12 @@ async fn given_one_network_that_reads_no_page_when_it_asks_on_then_it_is_refused
     // What is made for who asks, and what is there for everybody.
     for (network, path) in [(1, "/checkpoint"), (2, "/openapi.json")] {
         let endpoint = from(&server.http, network).initial_stream_window_size(0);
-        let mut channels = [endpoint.connect_lazy(), endpoint.connect_lazy()];
+        let mut channels = several(&endpoint);
         let (refused, mut unread) =
             refused(&mut channels, async |channel| get(channel, path).await).await;
         assert_eq!(refused, 503, "{path}");
-        // A twentieth of 256 MiB, at 16 KiB each.
-        assert_eq!(unread.len(), 819, "{path}");
+        // A fifth of 512 MiB, at 16 KiB each.
+        assert_eq!(unread.len(), 6_553, "{path}");
         get(&mut from(&server.http, 9).connect_lazy(), path)
             .await
             .unwrap();

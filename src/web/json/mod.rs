@@ -34,8 +34,9 @@ use crate::rest::media_type;
 
 pub(super) use openapi::{document, page};
 
-/// JSON is longer than what it says: Base64, names.
-const MAX_BODY: usize = 2 * MAX_MESSAGE_BYTES;
+/// Most bytes of a call. A record has some 80 KB at most; what is read of JSON that is nothing but empty messages takes fifty
+/// times its length, and nobody has shown a token yet.
+const MAX_BODY: usize = 1 << 20;
 
 /// Answers calls in JSON; everything else is for the services themselves.
 pub(super) async fn translated(State(web): Shared, request: Request, next: Next) -> Response {
