@@ -34,7 +34,7 @@ use crate::rest::media_type;
 
 pub(super) use openapi::{document, page};
 
-/// Most bytes of a call. A record has some 80 KB at most; what is read of JSON that is nothing but empty messages takes fifty
+/// Most bytes of a call. A record has some 80 KB at most; what is read of JSON that is nothing but empty messages takes many
 /// times its length, and nobody has shown a token yet.
 const MAX_BODY: usize = 1 << 20;
 
