@@ -52,8 +52,12 @@ const REFLECTION_BYTES: usize = 32 << 10;
 pub struct Caller(pub IpAddr);
 
 /// The request with all of its body; a stream as it comes, if no message of it is too long.
-pub(super) async fn taken(arriving: &Shares, request: Request) -> Result<Request, Status> {
-    let (from, path) = (from(request.extensions()), request.uri().path());
+pub(super) async fn taken(
+    arriving: &Shares,
+    from: IpAddr,
+    request: Request,
+) -> Result<Request, Status> {
+    let path = request.uri().path();
     let mut kept = Kept(arriving.of(from));
     if path == SUBMIT_STREAM {
         return Ok(streamed(request, kept, MAX_MESSAGE_BYTES));

@@ -61,7 +61,7 @@ async fn called(node: &Node, request: Request, next: Next) -> Result<Response, S
     let leaving = leaving.transpose()?;
     let waited = wait(node, request.headers()).await;
     waited.map_err(|refusal| errors::status(&refusal))?;
-    let mut request = arriving::taken(&limits.arriving, request).await?;
+    let mut request = arriving::taken(&limits.arriving, from, request).await?;
     let path = request.uri().path();
     let writes = path.starts_with(WRITES);
     let place = places(limits, path).map(|places| granted(places.one(from)));

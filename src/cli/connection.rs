@@ -95,7 +95,7 @@ impl Connections {
             first: FIRST_BYTES_TIMEOUT,
             later: GRPC_SILENCE,
         };
-        Self::new("grpc", (most, of_one_network), silence)
+        Self::new("grpc", most, of_one_network, silence)
     }
 
     /// The same of a port for HTTP.
@@ -104,10 +104,10 @@ impl Connections {
             first: FIRST_BYTES_TIMEOUT,
             later: HTTP_SILENCE,
         };
-        Self::new(name, (most, of_one_network), silence)
+        Self::new(name, most, of_one_network, silence)
     }
 
-    fn new(name: &'static str, (most, of_one_network): (usize, Part), silence: Silence) -> Self {
+    fn new(name: &'static str, most: usize, of_one_network: Part, silence: Silence) -> Self {
         Self(Arc::new(Port {
             name,
             silence,
@@ -393,7 +393,7 @@ mod tests {
     use super::*;
 
     fn place_with(first: Duration, later: Duration) -> Place {
-        let port = Connections::new("test", (1, Part::ALL), Silence { first, later });
+        let port = Connections::new("test", 1, Part::ALL, Silence { first, later });
         port.place([192, 0, 2, 1].into()).unwrap()
     }
 

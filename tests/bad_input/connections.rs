@@ -135,23 +135,40 @@ async fn given_one_network_that_watches_health_as_often_as_it_may_when_it_asks_a
     freed(async || health.watch(HealthCheckRequest::default()).await.is_ok()).await;
 }
 
+/// Makes a call when the connection is ready for it.
+async fn called(
+    channel: &mut Channel,
+    request: Request<tonic::body::Body>,
+) -> Response<tonic::body::Body> {
+    poll_fn(|context| channel.poll_ready(context))
+        .await
+        .unwrap();
+    channel.call(request).await.unwrap()
+}
+
+/// A call over gRPC.
+fn grpc(path: &str, body: Body) -> Request<tonic::body::Body> {
+    Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(tonic::body::Body::new(body))
+        .unwrap()
+}
+
+/// A message as gRPC sends it.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(message);
+    bytes
+}
+
 /// Whether a call with one message is answered, and what it goes on with. Nobody reads that.
 async fn asked(
     channel: &mut Channel,
     (path, message): (&str, &[u8]),
 ) -> Result<Response<tonic::body::Body>, Status> {
-    let mut bytes = vec![0];
-    bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(message);
-    let request = Request::post(path)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(tonic::body::Body::new(Body::from(bytes)))
-        .unwrap();
-    poll_fn(|context| channel.poll_ready(context))
-        .await
-        .unwrap();
-    let answer = channel.call(request).await.unwrap();
+    let answer = called(channel, grpc(path, Body::from(framed(message)))).await;
     match Status::from_header_map(answer.headers()) {
         Some(status) => Err(status),
         None if answer.status().is_success() => Ok(answer),
@@ -227,10 +244,7 @@ async fn given_one_network_that_reads_no_page_when_it_asks_on_then_it_is_refused
     let server = Server::start_with(&["--network-part", "20"]);
     let get = async |channel: &mut Channel, path: &str| {
         let request = Request::get(path).body(tonic::body::Body::empty()).unwrap();
-        poll_fn(|context| channel.poll_ready(context))
-            .await
-            .unwrap();
-        let answer = channel.call(request).await.unwrap();
+        let answer = called(channel, request).await;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status => Err(status),
@@ -263,22 +277,11 @@ const LENGTH: usize = 4 << 20;
 /// the server answered before. The call goes on until the answer is dropped.
 async fn begin(mut channel: Channel) -> JoinSet<Response<tonic::body::Body>> {
     let (pieces, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(1);
-    let request = Request::post("/custody.v1.LedgerService/GetHeads")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(tonic::body::Body::new(Body::from_stream(
-            ReceiverStream::new(body),
-        )))
-        .unwrap();
-    let mut bytes = vec![0];
-    bytes.extend_from_slice(&(LENGTH as u32).to_be_bytes());
-    bytes.resize(bytes.len() + LENGTH, 7);
+    let body = Body::from_stream(ReceiverStream::new(body));
+    let request = grpc("/custody.v1.LedgerService/GetHeads", body);
     let mut call = JoinSet::new();
-    poll_fn(|context| channel.poll_ready(context))
-        .await
-        .unwrap();
-    call.spawn(async move { channel.call(request).await.unwrap() });
-    for piece in bytes.chunks(64 << 10) {
+    call.spawn(async move { called(&mut channel, request).await });
+    for piece in framed(&vec![7; LENGTH]).chunks(64 << 10) {
         // It is closed once the server wants no more of it.
         let _ = pieces.send(Ok(Bytes::copy_from_slice(piece))).await;
     }
